@@ -1,0 +1,46 @@
+# Two commands: `make demo` runs the main job, `make test` proves that it works. Both set everything up first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Busy-waiting threads make a step many times slower as soon as a second process runs.
+export OMP_WAIT_POLICY ?= passive
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help setup demo test lint lock clean
+
+help:
+	@echo "make demo   set up, then run the main job: dvc repro over specs/digits.yaml"
+	@echo "make test   set up, then lint, type check and run every test"
+	@echo "make lock   resolve requirements.lock anew (needs uv)"
+	@echo "make clean  remove the environment and everything that the pipeline can make again"
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sfddm needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup
+	@$(BIN)/sfddm spec check digits
+	$(BIN)/dvc repro track@digits report@digits
+	@$(BIN)/sfddm report digits
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --extra pipeline --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) runs reports scratch .dvc/cache .dvc/tmp mlflow.db mlartifacts

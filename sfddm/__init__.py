@@ -1,0 +1,1 @@
+"""SFDDM: single-fold distillation of diffusion models, from one declarative spec."""

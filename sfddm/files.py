@@ -1,0 +1,111 @@
+"""The one writer of files: whatever appears under its final name is whole.
+
+Everything is written beside its destination, flushed to disk and renamed. A process that dies on the way leaves only
+a `.NAME.partial`, which the next writer of the same name clears away.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sfddm.errors import UserError
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; it becomes `path` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        UserError: the file could not be written (disk full, no permission); `path` is as it was.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        _flush(partial)
+        partial.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise UserError(f"could not write {path}: {error.strerror or error}\nNothing was left half-written.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill; it replaces `path` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        UserError: the folder could not be written (disk full, no permission).
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        _clear(partial)
+        partial.mkdir(parents=True)
+        yield partial
+        for file in sorted(partial.rglob("*")):
+            _flush(file)
+        _clear(path)
+        partial.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise UserError(f"could not write {path}: {error.strerror or error}\nNothing was left half-written.") from error
+    finally:
+        _clear(partial)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with atomic_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with sorted keys, so that equal content gives equal bytes. NaN is refused: it is not JSON."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON that the pipeline wrote.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: `dvc repro` makes it, `dvc pull` fetches it from a remote.") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): delete it and run `dvc checkout` or `dvc repro`.") from None
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: `dvc repro` makes it, `dvc pull` fetches it from a remote.") from None
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of plain data, in hexadecimal: of equal content, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _clear(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
