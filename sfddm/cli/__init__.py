@@ -1,0 +1,32 @@
+"""The command line. Every command imports what it needs when it runs, so that `--help` costs nothing."""
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from sfddm.cli import models, specs
+from sfddm.environment import calm_threads
+from sfddm.errors import UserError
+
+USAGE_ERROR = 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Distil diffusion models from one declarative spec. The pipeline itself is run by `dvc repro`.",
+)
+app.add_typer(specs.app, name="spec", help="Check, show and expand experiment specs.")
+models.register(app)
+
+
+def main() -> None:
+    """Run the command line; a user's error is shown as it stands, with exit code 2."""
+    calm_threads()
+    try:
+        app()
+    except UserError as error:
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
+        sys.exit(USAGE_ERROR)

@@ -1,0 +1,131 @@
+"""Commands on finished students: report, sample, promote, ui."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sfddm.diffusion.sampler import Sampler
+    from sfddm.networks.denoiser import Denoiser
+
+RunName = Annotated[str, typer.Argument(help="A run, as `sfddm report` and MLflow name it: SPEC-STUDENT-sSEED.")]
+DEFAULT_PORT = 5000
+BATCH = 250
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (report, sample, promote, ui):
+        app.command()(command)
+
+
+def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
+    """Print the comparison of a spec's students, and what to do next."""
+    from rich.console import Console
+
+    from sfddm.report.render import to_terminal
+    from sfddm.report.table import make_table
+    from sfddm.spec.read import load_spec
+
+    experiment = load_spec(spec)
+    to_terminal(experiment, make_table(experiment), Console())
+    typer.echo(f"The same with pictures: reports/{experiment.name}.md\n")
+    registered = [run for run in experiment.runs() if run.student in experiment.registry.students]
+    if registered:
+        name = registered[0].name
+        typer.echo(
+            "Next:\n"
+            f"  sfddm ui {experiment.name}                          open the comparison in MLflow\n"
+            f"  sfddm sample {name} --out samples.png   draw images from a student\n"
+            f"  sfddm promote {name}                    make it the champion of {experiment.registry.model}"
+        )
+
+
+def sample(
+    source: Annotated[str, typer.Argument(help="A run's name, a student's folder, or models:/NAME@ALIAS.")],
+    out: Annotated[Path, typer.Option(help="Where to write: .png for a grid, .npz for arrays.")] = Path("samples.png"),
+    num: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noises.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Uniform steps, instead of the student's own set.")] = None,
+) -> None:
+    """Draw images from a student."""
+    import numpy as np
+
+    from sfddm.environment import device
+    from sfddm.errors import UserError
+    from sfddm.files import atomic_file
+    from sfddm.generation import generate
+    from sfddm.images import grid, png
+    from sfddm.networks import storage
+    from sfddm.networks.layout import read_sampler
+
+    if out.suffix not in (".png", ".npz"):
+        raise UserError(f"--out {out}: expected a name that ends in .png or .npz.")
+    folder = _student_folder(source)
+    denoiser, sampler = storage.load(folder, device()), read_sampler(folder)
+    if steps is not None:
+        sampler = _with_steps(sampler, denoiser, steps)
+    images = generate(denoiser, sampler, seed, num, BATCH, "sampling")
+    with atomic_file(out) as partial:
+        if out.suffix == ".png":
+            partial.write_bytes(png(grid(images, min(num, 16))))
+        else:
+            with partial.open("wb") as file:
+                np.savez(file, images=images)
+    typer.echo(f"{out}: {num} images, {sampler.nfe} network evaluations each, seed {seed}")
+
+
+def promote(run: RunName, to: Annotated[str, typer.Option(help="The alias to set.")] = "champion") -> None:
+    """Make a registered student the champion of its model."""
+    from sfddm.results import find_run
+    from sfddm.tracking.registry import promote as set_alias
+    from sfddm.tracking.server import connect
+
+    spec, found = find_run(run)
+    version = set_alias(connect(), spec, found, to)
+    typer.echo(f"models:/{spec.registry.model}@{to} is now version {version}: {run}")
+
+
+def ui(
+    spec: Annotated[str, typer.Argument(help="The spec whose comparison to open.")],
+    port: Annotated[int, typer.Option(min=1, max=65535)] = DEFAULT_PORT,
+) -> None:
+    """Serve MLflow on 127.0.0.1 and print the links of the comparison."""
+    from sfddm.spec.read import load_spec
+    from sfddm.tracking.ui import serve
+
+    serve(load_spec(spec), port)
+
+
+def _student_folder(source: str) -> Path:
+    from sfddm.paths import Paths
+    from sfddm.results import find_run
+
+    if source.startswith("models:/"):
+        from sfddm.tracking.registry import download
+
+        return download(source)
+    if Path(source).is_dir():
+        return Path(source)
+    spec, run = find_run(source)
+    return Paths(spec.name).student(run.student, run.seed)
+
+
+def _with_steps(sampler: "Sampler", denoiser: "Denoiser", steps: int) -> "Sampler":
+    from attrs import evolve
+
+    from sfddm.diffusion.index_set import IndexSetError, resolve
+    from sfddm.errors import UserError
+    from sfddm.spec.index_set import Uniform
+
+    try:
+        levels = resolve(Uniform(kind="uniform", steps=steps), denoiser.contract.timesteps)
+    except IndexSetError as error:
+        raise UserError(f"--steps {steps}: {error}") from None
+    if denoiser.contract.index_levels:
+        raise UserError(
+            f"--steps {steps}: this student is told its own index, so it knows its {sampler.nfe} levels alone. "
+            "Students with `time_input: level` take any number of steps."
+        )
+    return evolve(sampler, levels=levels)

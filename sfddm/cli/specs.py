@@ -1,0 +1,54 @@
+"""`sfddm spec`: check, show and expand specs."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+Names = Annotated[list[str] | None, typer.Argument(help="Names in specs/, or paths; all of specs/ when left out.")]
+
+
+@app.command()
+def check(names: Names = None) -> None:
+    """Say what is wrong with specs, all of it at once, with file, line and path."""
+    from sfddm.errors import SpecError
+    from sfddm.spec.read import SPECS, load_spec
+
+    faults = []
+    for name in names or sorted(path.stem for path in SPECS.glob("*.yaml")):
+        try:
+            spec = load_spec(name)
+        except SpecError as error:
+            faults.append(str(error))
+        else:
+            typer.echo(f"{spec.name}: {len(spec.students)} students, {len(spec.runs())} runs, valid")
+    if faults:
+        raise SpecError("\n".join(faults))
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="Name in specs/, or path.")]) -> None:
+    """Print a spec as it is understood, with anchors resolved and every index set's levels."""
+    import sys
+
+    from ruamel.yaml import YAML
+
+    from sfddm.spec.read import load_spec
+    from sfddm.spec.structure import unstructure
+
+    spec = load_spec(name)
+    yaml = YAML()
+    yaml.default_flow_style = None
+    yaml.width = 120
+    yaml.dump(unstructure(spec), sys.stdout)
+    for student in spec.students:
+        typer.echo(f"# {student}: levels {', '.join(map(str, spec.levels(student)))}")
+
+
+@app.command()
+def sync() -> None:
+    """Expand specs into the runs that DVC goes through (params.yaml)."""
+    from sfddm.spec.sync import PARAMS
+    from sfddm.spec.sync import sync as write
+
+    typer.echo(f"{PARAMS}: {'written anew' if write() else 'already current'}")

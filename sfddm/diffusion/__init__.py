@@ -1,0 +1,1 @@
+"""The mathematics: pure functions in the paper's symbols, on tensors whose shapes the docstrings give."""

@@ -1,0 +1,31 @@
+"""The description of a sampler, as it is stored beside a student."""
+
+from typing import Any, Literal
+
+from attrs import asdict, frozen
+
+Solver = Literal["ddim", "dpm-solver", "ancestral"]
+
+
+@frozen(kw_only=True)
+class Sampler:
+    """How images are drawn: the solver, the levels phi_1 < ... < phi_T' where it stops, and whether it clips."""
+
+    solver: Solver
+    levels: tuple[int, ...]
+    clip_sample: bool
+    """Clip the predicted images to [-1, 1] on the way."""
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations an image."""
+        return len(self.levels)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "levels": list(self.levels)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Sampler":
+        """The inverse of `to_json`."""
+        return cls(**{**content, "levels": tuple(content["levels"])})

@@ -1,0 +1,41 @@
+"""One step of each sampler, from noise level s down to level r.
+
+All tensors are [B, ...] or broadcastable to it; `at_s` and `at_r` are the pairs (alpha, sigma) of the two levels.
+"""
+
+import torch
+from torch import Tensor
+
+from sfddm.diffusion.process import posterior
+
+Level = tuple[Tensor, Tensor]
+
+
+def ddim_step(x: Tensor, x0: Tensor, at_s: Level, at_r: Level) -> Tensor:
+    """D(x_s, x0) = alpha_r x0 + sigma_r (x_s - alpha_s x0) / sigma_s (Song et al. 2021, equation 12 with eta = 0)."""
+    (alpha_s, sigma_s), (alpha_r, sigma_r) = at_s, at_r
+    return alpha_r * x0 + sigma_r * (x - alpha_s * x0) / sigma_s
+
+
+def ancestral_step(x: Tensor, x0: Tensor, noise: Tensor, at_s: Level, at_r: Level) -> Tensor:
+    """A draw from q'(x_r | x_s, x0) (Ho et al. 2020, algorithm 2, on the student's own levels)."""
+    mean, variance = posterior(x, x0, at_s, at_r)
+    return mean + variance.sqrt() * noise
+
+
+def dpm_solver_step(x: Tensor, x0: Tensor, last: tuple[Tensor, Level] | None, at_s: Level, at_r: Level) -> Tensor:
+    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2); `last` holds the previous step's x0 and level.
+
+    The first step has no previous one and is of first order: there it is DDIM. The step to clean data (level 0), where
+    the log-SNR is infinite, is DDIM too and not this function's business.
+    """
+    if last is None:
+        return ddim_step(x, x0, at_s, at_r)
+    last_x0, at_last = last
+    ratio = (_half_log_snr(at_s) - _half_log_snr(at_last)) / (_half_log_snr(at_r) - _half_log_snr(at_s))
+    extrapolated = (1 + 1 / (2 * ratio)) * x0 - last_x0 / (2 * ratio)
+    return ddim_step(x, extrapolated, at_s, at_r)
+
+
+def _half_log_snr(level: Level) -> Tensor:
+    return torch.log(level[0]) - torch.log(level[1])

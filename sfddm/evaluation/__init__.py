@@ -1,0 +1,1 @@
+"""How good a student is: distance to real images, agreement with its teacher, time."""

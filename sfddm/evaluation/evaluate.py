@@ -1,0 +1,115 @@
+"""One row of the comparison: a student's figures, times and pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import frozen
+
+from sfddm.data.store import read_array
+from sfddm.diffusion.sampler import Sampler
+from sfddm.evaluation.classifier import Scorer, load_scorer
+from sfddm.evaluation.frechet import frechet_distance
+from sfddm.evaluation.timing import time_sampling
+from sfddm.files import digest_file, read_json, write_json
+from sfddm.generation import generate
+from sfddm.images import from_bytes, grid, png
+from sfddm.networks import storage
+from sfddm.networks.layout import read_sampler, weights_digest
+
+SHOWN = 64
+"""Images in the sample grid."""
+
+
+@frozen(kw_only=True)
+class Reference:
+    """The teacher's own images from the evaluation noises, uint8 [n, C, H, W], and how they were made."""
+
+    images: np.ndarray
+    sampler: Sampler
+    weights: str
+    digest: str
+
+
+def write_reference(
+    folder: Path, teacher: Path, sampler: Sampler, seed: int, count: int, batch_size: int, device: torch.device
+) -> None:
+    """Draw the teacher's images and store them in an existing folder."""
+    images = generate(storage.load(teacher, device), sampler, seed, count, batch_size, "reference")
+    np.save(folder / "images.npy", images)
+    (folder / "grid.png").write_bytes(png(grid(images[:SHOWN], 16)))
+    write_json(folder / "reference.json", {"sampler": sampler.to_json(), "weights": weights_digest(teacher)})
+
+
+def read_reference(folder: Path) -> Reference:
+    """Read what `write_reference` stored."""
+    content = read_json(folder / "reference.json")
+    return Reference(
+        images=read_array(folder / "images.npy"),
+        sampler=Sampler.from_json(content["sampler"]),
+        weights=content["weights"],
+        digest=digest_file(folder / "images.npy")[:16],
+    )
+
+
+def evaluate(
+    student: Path,
+    teacher: Path,
+    reference: Path,
+    scorer: Path,
+    seed: int,
+    batch_size: int,
+    device: torch.device,
+    out: Path,
+) -> None:
+    """Judge the student in one folder and store its figures, times and pictures in another, existing one."""
+    own = storage.load(student, device)
+    sampler = read_sampler(student)
+    judged_by = load_scorer(scorer, device)
+    wanted = read_reference(reference)
+    if (weights_digest(student), sampler) == (wanted.weights, wanted.sampler):
+        images = wanted.images  # the reference is this very sampler: nothing to draw again
+    else:
+        images = generate(own, sampler, seed, len(wanted.images), batch_size, out.name.strip("."))
+    metrics = {
+        **figures(images, wanted, judged_by),
+        "nfe": sampler.nfe,
+        "levels": list(sampler.levels),
+        "noise_seed": seed,
+        "weights": weights_digest(student)[:16],
+        "cost": read_json(student / "cost.json"),
+    }
+    write_json(out / "metrics.json", metrics)
+    write_json(out / "timing.json", time_sampling(own, sampler, storage.load(teacher, device), batch_size))
+    np.save(out / "shown.npy", images[:SHOWN])
+    (out / "grid.png").write_bytes(png(grid(images[:SHOWN], 16)))
+
+
+def figures(images: np.ndarray, reference: Reference, scorer: Scorer) -> dict[str, Any]:
+    """Distance to the real images, and agreement with the teacher's images from the same noises.
+
+    Args:
+        images: uint8 [n, C, H, W], from the noises that the reference was drawn from.
+        reference: the teacher's images.
+        scorer: features and classes.
+
+    Returns:
+        `frechet_distance` in the scorer's features; `mse_to_teacher`, of pixels in [-1, 1]; `agreement`, the share of
+        images in the same class as the teacher's; and what each of them rests on.
+    """
+    moments, classes = scorer.score(images)
+    _, wanted = scorer.score(reference.images)
+    errors = [
+        float((from_bytes(np.array(a)) - from_bytes(np.array(b))).double().square().mean())
+        for a, b in zip(np.array_split(images, 10), np.array_split(reference.images, 10), strict=True)
+    ]
+    return {
+        "frechet_distance": frechet_distance(moments, scorer.real),
+        "mse_to_teacher": sum(errors) / len(errors),
+        "agreement": float((classes == wanted).mean()),
+        "samples": len(images),
+        "real_images": scorer.real.count,
+        "scorer": scorer.name,
+        "reference": reference.digest,
+    }

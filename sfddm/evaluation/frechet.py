@@ -1,0 +1,56 @@
+"""Frechet distance between two sets of features, without holding either set."""
+
+from typing import Self
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+
+@frozen
+class Moments:
+    """Number, mean [D] and covariance [D, D] of features, in float64."""
+
+    count: int
+    mean: Tensor
+    covariance: Tensor
+
+
+class MomentSums:
+    """Gathers the moments of features batch by batch."""
+
+    def __init__(self, dimensions: int) -> None:
+        self._count = 0
+        self._sum = torch.zeros(dimensions, dtype=torch.float64)
+        self._outer = torch.zeros(dimensions, dimensions, dtype=torch.float64)
+
+    def add(self, features: Tensor) -> Self:
+        """Take in a batch of features [B, D]."""
+        features = features.double().cpu()
+        self._count += len(features)
+        self._sum += features.sum(0)
+        self._outer += features.T @ features
+        return self
+
+    def moments(self) -> Moments:
+        """The moments so far; the covariance is the unbiased one."""
+        mean = self._sum / self._count
+        covariance = (self._outer - self._count * torch.outer(mean, mean)) / (self._count - 1)
+        return Moments(self._count, mean, covariance)
+
+
+def frechet_distance(a: Moments, b: Moments) -> float:
+    """Squared Frechet distance of the Gaussians with these moments (Dowson and Landau 1982; Heusel et al. 2017).
+
+    |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), the last trace through the symmetric A^(1/2) B A^(1/2).
+    """
+    root = _square_root(a.covariance)
+    overlap = torch.linalg.eigvalsh(root @ b.covariance @ root).clamp(min=0).sqrt().sum()
+    spread = torch.trace(a.covariance) + torch.trace(b.covariance) - 2 * overlap
+    return float((a.mean - b.mean).square().sum() + spread)
+
+
+def _square_root(covariance: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    return root

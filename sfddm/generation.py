@@ -1,0 +1,74 @@
+"""Images from a stored denoiser: the same image for the same seed and number, whatever the batch size."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sfddm.diffusion.sampler import Sampler
+from sfddm.diffusion.sampling import sample
+from sfddm.errors import UserError
+from sfddm.images import to_bytes
+from sfddm.networks.denoiser import Denoiser
+from sfddm.progress import Status
+from sfddm.randomness import Purpose, generator, normals
+
+
+def image_shape(denoiser: Denoiser) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a denoiser makes."""
+    config = denoiser.network.config
+    height, width = config["sample_size"]
+    return config["in_channels"], height, width
+
+
+def generate(denoiser: Denoiser, sampler: Sampler, seed: int, count: int, batch_size: int, label: str) -> np.ndarray:
+    """`count` images, uint8 [count, C, H, W], from the noises 0..count-1 of `seed`.
+
+    Raises:
+        UserError: the network put out NaN.
+    """
+    batches = []
+    with Status(label, count, "img") as status:
+        for start in range(0, count, batch_size):
+            indices = range(start, min(start + batch_size, count))
+            batches.append(to_bytes(draw(denoiser, sampler, seed, indices)))
+            status.update(indices.stop)
+    return np.concatenate(batches)
+
+
+def draw(denoiser: Denoiser, sampler: Sampler, seed: int, indices: range) -> Tensor:
+    """The images [len(indices), C, H, W] from these noises of `seed`.
+
+    Raises:
+        UserError: the network put out NaN.
+    """
+    noise = normals(seed, Purpose.EVALUATION_NOISE, indices, image_shape(denoiser))
+    return _draw(denoiser, sampler, noise, seed, indices)
+
+
+def from_noise(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray) -> np.ndarray:
+    """The images, uint8 [N, C, H, W], from given noises, float32 [N, C, H, W].
+
+    Raises:
+        UserError: the network put out NaN.
+    """
+    return to_bytes(_draw(denoiser, sampler, noise, 0, range(len(noise))))
+
+
+@torch.inference_mode()
+def _draw(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray, seed: int, indices: range) -> Tensor:
+    device = denoiser.time_input.device
+    step_noise = _step_noise(seed, indices, noise.shape[1:], device)
+    images = sample(denoiser, torch.from_numpy(noise).to(device), sampler, step_noise)
+    if not bool(images.isfinite().all()):
+        raise UserError("sampling gave images with NaN or infinite pixels: the network's weights are no good.")
+    return images
+
+
+def _step_noise(seed: int, indices: range, shape: tuple[int, ...], device: torch.device) -> Iterator[Tensor]:
+    """What a stochastic sampler adds after each step: every image has its own stream."""
+    streams = [generator(seed, Purpose.STEP_NOISE, index) for index in indices]
+    while True:
+        drawn = np.stack([stream.standard_normal(shape, dtype=np.float32) for stream in streams])
+        yield torch.from_numpy(drawn).to(device)

@@ -1,0 +1,1 @@
+"""Networks: diffusers' own, adapted in one place, stored in one format."""

@@ -1,0 +1,1 @@
+"""The comparison as people read it: a table on the terminal, a page and a picture in `reports/`."""

@@ -1,0 +1,53 @@
+"""A table as Markdown, on the terminal, and the picture beside it."""
+
+import numpy as np
+from PIL.Image import Image
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from sfddm.data.store import read_array
+from sfddm.images import grid
+from sfddm.paths import Paths
+from sfddm.report.table import COLUMNS, Table
+from sfddm.spec.experiment import Spec
+
+IMAGES = 16
+"""Images a row of the picture."""
+
+
+def to_markdown(spec: Spec, table: Table) -> str:
+    """The page `reports/SPEC.md`."""
+    rows = [row for group in table.groups for row in group]
+    header = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
+    body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    names = "\n".join(f"1. {name}" for name in shown_students(spec))
+    return (
+        f"# {spec.name}\n\n{header}\n{body}\n\n{table.caption}\n\n![samples]({spec.name}.png)\n\n"
+        f"Images from the same {IMAGES} noises, from top to bottom:\n\n{names}\n\n"
+        f"Made by `dvc repro report@{spec.name}`.\n"
+    )
+
+
+def to_terminal(spec: Spec, table: Table, console: Console) -> None:
+    """The table, a rule between numbers of steps."""
+    rich = RichTable(title=spec.name, caption=table.caption, caption_justify="left")
+    for column in COLUMNS:
+        rich.add_column(column, justify="left" if column == COLUMNS[0] else "right")
+    for group in table.groups:
+        for row in group:
+            rich.add_row(*row)
+        rich.add_section()
+    console.print(rich)
+
+
+def shown_students(spec: Spec) -> dict[str, np.ndarray]:
+    """First images of every student's first seed, uint8 [IMAGES, C, H, W], in the table's order."""
+    paths = Paths(spec.name)
+    names = sorted(spec.students, key=lambda name: -len(spec.levels(name)))
+    folders = {name: paths.result(name, spec.students[name].seeds[0]) for name in names}
+    return {name: read_array(folder / "shown.npy")[:IMAGES] for name, folder in folders.items()}
+
+
+def picture(spec: Spec) -> Image:
+    """One row of images a student, the same noise in every column."""
+    return grid(np.concatenate(list(shown_students(spec).values())), IMAGES)

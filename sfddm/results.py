@@ -1,0 +1,72 @@
+"""The figures of a spec's runs, as report and tracking read them."""
+
+from typing import Any
+
+from attrs import frozen
+
+from sfddm.errors import UserError
+from sfddm.files import digest, read_json
+from sfddm.paths import Paths
+from sfddm.spec.experiment import Run, Spec
+from sfddm.spec.read import SPECS, load_spec
+from sfddm.spec.structure import nearest, unstructure
+
+
+@frozen(kw_only=True)
+class Row:
+    """One run with its figures."""
+
+    run: Run
+    metrics: dict[str, Any]
+    """The same at every repetition."""
+    timing: dict[str, float]
+    """Measured, so never the same twice."""
+    content_key: str
+    """Hash of the spec's sections and of the repeatable figures: equal keys, equal models."""
+
+
+def load_rows(spec: Spec) -> list[Row]:
+    """The rows of all of a spec's runs.
+
+    Raises:
+        UserError: some have not been evaluated yet.
+    """
+    return [load_row(spec, run) for run in spec.runs()]
+
+
+def load_row(spec: Spec, run: Run) -> Row:
+    """One run's row.
+
+    Raises:
+        UserError: it has not been evaluated yet.
+    """
+    folder = Paths(spec.name).result(run.student, run.seed)
+    if not (folder / "metrics.json").exists():
+        raise UserError(f"{run.name} has not been evaluated: run `dvc repro report@{spec.name}`.")
+    metrics = read_json(folder / "metrics.json")
+    key = digest({"spec": resolved(spec, run), "metrics": metrics})[:16]
+    return Row(run=run, metrics=metrics, timing=read_json(folder / "timing.json"), content_key=key)
+
+
+def resolved(spec: Spec, run: Run) -> dict[str, Any]:
+    """What one run depends on, in plain data: the spec with this student and this seed alone."""
+    content: dict[str, Any] = unstructure(spec)
+    student = content["students"][run.student]
+    kept = {section: content[section] for section in ("version", "name", "data", "teacher", "evaluation")}
+    return {**kept, "students": {run.student: {**student, "seeds": [run.seed]}}}
+
+
+def find_run(name: str) -> tuple[Spec, Run]:
+    """The run of that name, and its spec.
+
+    Raises:
+        UserError: no spec has such a run.
+    """
+    known: list[str] = []
+    for path in sorted(SPECS.glob("*.yaml")):
+        spec = load_spec(path.stem)
+        for run in spec.runs():
+            if run.name == name:
+                return spec, run
+            known.append(run.name)
+    raise UserError(f"no run is called {name!r}{nearest(name, known)}")

@@ -1,0 +1,58 @@
+"""Types of single fields, with the bounds that they are held to."""
+
+import re
+from typing import Annotated
+
+from attrs import frozen
+
+
+@frozen
+class Bound:
+    """An interval of numbers; `open_low` leaves its lower end out."""
+
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+
+    def fault(self, value: float) -> str | None:
+        """Say what is wrong with `value`, or None."""
+        below = self.low is not None and (value <= self.low if self.open_low else value < self.low)
+        above = self.high is not None and value > self.high
+        if not below and not above and value == value and abs(value) != float("inf"):
+            return None
+        return f"expected {self}, found {value!r}"
+
+    def __str__(self) -> str:
+        low = "" if self.low is None else f"{'above' if self.open_low else 'at least'} {self.low:g}"
+        high = "" if self.high is None else f"at most {self.high:g}"
+        return "a number " + " and ".join(part for part in (low, high) if part)
+
+
+@frozen
+class Pattern:
+    """What a name may look like."""
+
+    regex: str
+    words: str
+
+    def fault(self, value: str) -> str | None:
+        """Say what is wrong with `value`, or None."""
+        return None if re.fullmatch(self.regex, value) else f"expected {self.words}, found {value!r}"
+
+
+Count = Annotated[int, Bound(1)]
+"""A whole number of things, at least one."""
+Natural = Annotated[int, Bound(0)]
+"""A whole number, zero included."""
+Seed = Annotated[int, Bound(0, 2**31 - 1)]
+"""A seed of random numbers."""
+Positive = Annotated[float, Bound(0, open_low=True)]
+"""A number above zero."""
+Weight = Annotated[float, Bound(0)]
+"""The weight of a loss term; zero switches it off."""
+Share = Annotated[float, Bound(0, 1)]
+"""A share of a whole."""
+Name = Annotated[
+    str, Pattern("[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?", "a name of a-z, 0-9 and inner hyphens, 64 characters at most")
+]
+"""A name that is safe as a file name, as a key of DVC's parameters and as a part of a model's name."""

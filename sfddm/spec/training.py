@@ -1,0 +1,28 @@
+"""How a network is trained: the same settings for teachers, students and scorers."""
+
+from typing import Literal
+
+from attrs import frozen
+
+from sfddm.spec.fields import Count, Natural, Positive, Share
+
+
+@frozen(kw_only=True)
+class Training:
+    """One run of the training loop, with Adam."""
+
+    iterations: Count
+    batch_size: Count
+    """Images an iteration, over all processes."""
+    learning_rate: Positive
+    """The highest one, between warm-up and decay."""
+    warmup: Natural
+    """Iterations in which the learning rate rises linearly from zero."""
+    decay: Share
+    """The last share of the iterations, in which the learning rate falls linearly to zero."""
+    clip_norm: Positive
+    """Gradients of a larger norm are scaled down to it."""
+    average: Share
+    """Decay of the weights' exponential moving average, which is what is kept; 0 keeps the last weights."""
+    precision: Literal["fp32", "bf16"]
+    """bf16 runs the forward pass under bfloat16 autocast; weights and updates stay in fp32."""

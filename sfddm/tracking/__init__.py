@@ -1,0 +1,1 @@
+"""MLflow: a view on what the pipeline made. The only package that imports mlflow, and always inside functions."""

@@ -1,0 +1,123 @@
+"""From finished runs to MLflow: one flat run for each, recognised by its content key."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+from ruamel.yaml import YAML
+
+from sfddm.errors import UserError
+from sfddm.paths import Paths
+from sfddm.results import Row, resolved
+from sfddm.spec.experiment import Run, Spec
+from sfddm.tracking.curves import read_points, send_points, steps_sent
+from sfddm.tracking.live import follower_lock, read_followed
+from sfddm.tracking.server import experiment_id, tracking_uri
+from sfddm.tracking.start import tags, training_key
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+LOCK = Path("dvc.lock")
+FIGURES = ("frechet_distance", "agreement", "mse_to_teacher", "nfe", "samples")
+"""In this order: MLflow's compare page starts with the metric that was logged first."""
+FOLLOWER_SECONDS = 60.0
+"""How long a follower may take to send its last points."""
+
+
+def track_run(client: "MlflowClient", spec: Spec, row: Row) -> str:
+    """Bring one row into MLflow and return its run's id; a row that is there already is left alone."""
+    experiment = experiment_id(client, spec.name)
+    found = client.search_runs([experiment], f"tags.`sfddm.content_key` = '{row.content_key}'", max_results=1)
+    if found:
+        return str(found[0].info.run_id)
+    run_id = _adopt(client, spec, row.run) or _create(client, experiment, spec, row.run)
+    _log_params(client, run_id, spec, row.run)
+    _log_figures(client, run_id, row)
+    _log_curve(client, run_id, spec, row.run)
+    _log_artifacts(client, run_id, spec, row)
+    client.set_terminated(run_id, "FINISHED")
+    # Last: a run without the key is one that tracking did not finish.
+    client.set_tag(run_id, "sfddm.content_key", row.content_key)
+    return run_id
+
+
+def lineage(spec: Spec, run: Run) -> dict[str, Any]:
+    """What dvc.lock says of the stages that the run rests on.
+
+    Raises:
+        UserError: dvc.lock has no entry for one of them.
+    """
+    shared = ["data", "scorer", "teacher", "reference"]
+    names = [f"{stage}@{spec.name}" for stage in shared] + [f"{stage}@{run.name}" for stage in ("distill", "evaluate")]
+    locked = YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8")) if LOCK.exists() else {}
+    stages = locked.get("stages", {})
+    missing = [name for name in names if name not in stages]
+    if missing:
+        raise UserError(f"dvc.lock has no entry for {', '.join(missing)}: run `dvc repro`, or `dvc commit` for outputs "
+                        "that were made elsewhere.")  # fmt: skip
+    return {name: stages[name] for name in names}
+
+
+def _adopt(client: "MlflowClient", spec: Spec, run: Run) -> str | None:
+    """The live run of this very training, once its follower is done with it."""
+    from mlflow.exceptions import MlflowException
+
+    run_id = read_followed(run.name, training_key(spec, run), tracking_uri())
+    if run_id is None:
+        return None
+    with FileLock(follower_lock(run.name), timeout=FOLLOWER_SECONDS):
+        try:
+            live = client.get_run(run_id)
+        except MlflowException:
+            return None  # deleted since
+    usable = live.info.lifecycle_stage == "active" and "sfddm.content_key" not in live.data.tags
+    return run_id if usable else None
+
+
+def _create(client: "MlflowClient", experiment: str, spec: Spec, run: Run) -> str:
+    created = client.create_run(experiment, run_name=run.name, tags=tags(spec, run))
+    return str(created.info.run_id)
+
+
+def _log_params(client: "MlflowClient", run_id: str, spec: Spec, run: Run) -> None:
+    from mlflow.entities import Param
+
+    content = resolved(spec, run)
+    student = content.pop("students")[run.student]
+    flat = {**flatten({"student": student}), **flatten(content)}
+    flat["steps"] = len(spec.levels(run.student))
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in flat.items()])
+
+
+def _log_figures(client: "MlflowClient", run_id: str, row: Row) -> None:
+    for name in FIGURES:
+        client.log_metric(run_id, name, float(row.metrics[name]))
+    client.log_metric(run_id, "cost_forward_equivalents", float(row.metrics["cost"]["total"]))
+    for name in ("seconds_per_1000_images", "speed_up", "peak_memory_mb"):
+        client.log_metric(run_id, name, row.timing[name])
+
+
+def _log_curve(client: "MlflowClient", run_id: str, spec: Spec, run: Run) -> None:
+    points = read_points(Paths(spec.name).student(run.student, run.seed) / "curve.jsonl")
+    sent = steps_sent(client, run_id)
+    send_points(client, run_id, [point for point in points if point["step"] not in sent])
+
+
+def _log_artifacts(client: "MlflowClient", run_id: str, spec: Spec, row: Row) -> None:
+    folder = Paths(spec.name).result(row.run.student, row.run.seed)
+    for name in ("metrics.json", "timing.json", "grid.png"):
+        client.log_artifact(run_id, str(folder / name))
+    client.log_dict(run_id, resolved(spec, row.run), "spec.yaml")
+    client.log_dict(run_id, lineage(spec, row.run), "lineage.yaml")
+
+
+def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested plain data as one level, the keys joined by dots; lists become text."""
+    if not isinstance(content, dict):
+        text = " ".join(map(str, content)) if isinstance(content, list) else content
+        return {prefix: text}
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat.update(flatten(value, f"{prefix}.{key}" if prefix else key))
+    return flat

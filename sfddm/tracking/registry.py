@@ -1,0 +1,139 @@
+"""Versions of registered models: made once for each content key, promoted by alias."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from sfddm.errors import UserError
+from sfddm.files import read_json
+from sfddm.networks.layout import CONFIG
+from sfddm.paths import Paths
+from sfddm.results import Row, load_row, resolved
+from sfddm.spec.experiment import Run, Spec
+from sfddm.spec.structure import nearest
+from sfddm.tracking.record import lineage
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+REQUIREMENTS = (
+    "attrs",
+    "cattrs",
+    "diffusers",
+    "filelock",
+    "numpy",
+    "pillow",
+    "rich",
+    "ruamel.yaml",
+    "safetensors",
+    "torch",
+)
+"""What the served model imports; the library itself travels with the version."""
+
+
+def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> str:
+    """Make the run's student a version of the spec's model, and return its number; one that is there is left alone."""
+    from mlflow.exceptions import MlflowException
+
+    name = spec.registry.model
+    try:
+        client.get_registered_model(name)
+    except MlflowException:
+        client.create_registered_model(name)
+    for version in client.search_model_versions(f"name='{name}'"):
+        if version.tags.get("sfddm.content_key") == row.content_key:
+            return str(version.version)
+    uri = _log_model(spec, row, run_id)
+    tags = {
+        "sfddm.content_key": row.content_key,
+        "sfddm.run": row.run.name,
+        "sfddm.student": row.run.student,
+        "sfddm.frechet_distance": f"{row.metrics['frechet_distance']:.4f}",
+        "sfddm.nfe": str(row.metrics["nfe"]),
+    }
+    created = client.create_model_version(name, source=uri, run_id=run_id, tags=tags)
+    return str(created.version)
+
+
+def promote(client: "MlflowClient", spec: Spec, run: Run, alias: str) -> str:
+    """Point an alias at the version of a run as it is now, and return the version's number.
+
+    Raises:
+        UserError: the run's student isn't registered.
+    """
+    name, row = spec.registry.model, load_row(spec, run)
+    versions = client.search_model_versions(f"name='{name}'")
+    for version in versions:
+        if version.tags.get("sfddm.content_key") == row.content_key:
+            client.set_registered_model_alias(name, alias, version.version)
+            return str(version.version)
+    known = sorted({version.tags.get("sfddm.run", "") for version in versions} - {""})
+    if run.student not in spec.registry.students:
+        raise UserError(
+            f"{run.name} isn't registered: add {run.student!r} to registry.students in specs/{spec.name}.yaml and run "
+            f"`dvc repro track@{spec.name}`. Registered: {', '.join(known) or 'none'}."
+        )
+    raise UserError(f"{run.name} has no version with its present content: run `dvc repro track@{spec.name}`.")
+
+
+def download(uri: str) -> Path:
+    """The student's folder of a registered version, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+
+    Raises:
+        UserError: no such model, alias or version.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    from sfddm.tracking.server import connect
+
+    client = connect()
+    try:
+        return Path(mlflow.artifacts.download_artifacts(uri)) / "artifacts" / "student"
+    except MlflowException as error:
+        name = uri.removeprefix("models:/").split("@")[0].split("/")[0]
+        known = [model.name for model in client.search_registered_models()]
+        if name not in known:
+            raise UserError(f"{uri}: no registered model {name!r}{nearest(name, known)}") from None
+        raise UserError(f"{uri}: {str(error).splitlines()[0]}\n`sfddm promote RUN` sets the alias champion.") from None
+
+
+def _log_model(spec: Spec, row: Row, run_id: str) -> str:
+    """Store the student as an MLflow model made of code and safetensors; nothing is pickled."""
+    import mlflow
+
+    folder = Paths(spec.name).student(row.run.student, row.run.seed)
+    package = Path(__file__).parents[1]
+    with tempfile.TemporaryDirectory() as temporary:
+        about = Path(temporary) / "about"
+        about.mkdir()
+        for name, content in (("spec.yaml", resolved(spec, row.run)), ("lineage.yaml", lineage(spec, row.run))):
+            YAML().dump(content, about / name)
+        with mlflow.start_run(run_id=run_id):
+            logged = mlflow.pyfunc.log_model(
+                name="student",
+                python_model=str(package / "tracking" / "served.py"),
+                artifacts={"student": str(folder), "about": str(about)},
+                signature=_signature(folder),
+                code_paths=[str(package)],
+                pip_requirements=list(REQUIREMENTS),
+            )
+    return str(logged.model_uri)
+
+
+def _signature(folder: Path) -> Any:
+    """Noise in, images out, or images from a seed."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    config = read_json(folder / CONFIG)
+    shape = (-1, config["in_channels"], *config["sample_size"])
+    params = ParamSchema([ParamSpec("seed", DataType.long, 0), ParamSpec("num", DataType.long, 0)])
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float32), shape, "noise")]),
+        outputs=Schema([TensorSpec(np.dtype(np.uint8), shape)]),
+        params=params,
+    )

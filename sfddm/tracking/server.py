@@ -1,0 +1,85 @@
+"""Reaching MLflow: the server that MLFLOW_TRACKING_URI names, or a database in the repository's root."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from sfddm.environment import scratch
+from sfddm.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TIMEOUT_SECONDS = "10"
+RETRIES = "1"
+
+
+def repository() -> Path:
+    """The repository's root; DVC names the real one to stages that it runs in a temporary copy."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or the database in the repository's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repository() / 'mlflow.db'}"
+
+
+def connect() -> "MlflowClient":
+    """A client of the tracking server, its database created under a lock where it is ours.
+
+    Raises:
+        UserError: mlflow is not installed, or the server does not answer.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", TIMEOUT_SECONDS)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
+    os.environ.setdefault("MLFLOW_ENABLE_DB_SDK", "true")
+    try:
+        import mlflow
+    except ImportError:
+        raise UserError('mlflow is not installed: `pip install "sfddm[pipeline]"`.') from None
+    uri = tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
+    client = mlflow.MlflowClient()
+    locks = scratch() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    try:
+        # The first processes to open a new database would all migrate its schema.
+        with FileLock(locks / "mlflow.lock"):
+            client.search_experiments(max_results=1)
+    except Exception as error:
+        reason = str(error).splitlines()[0][:200]
+        raise UserError(
+            f"MLflow at {without_password(uri)} does not answer: {reason}\n"
+            "Start it, or correct MLFLOW_TRACKING_URI, then run the command again: nothing was lost."
+        ) from None
+    return client
+
+
+def experiment_id(client: "MlflowClient", name: str) -> str:
+    """The experiment of a spec, created when there is none; its artifacts lie beside our own database."""
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    location = None
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        location = (repository() / "mlartifacts" / name).as_uri()
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException:
+        experiment = client.get_experiment_by_name(name)  # another process was faster
+        if experiment is None:
+            raise
+        return str(experiment.experiment_id)
+
+
+def without_password(uri: str) -> str:
+    """The address without what stands before an @ in it."""
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

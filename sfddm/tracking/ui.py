@@ -1,0 +1,50 @@
+"""MLflow's pages, served on this machine alone."""
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import typer
+
+from sfddm.errors import UserError
+from sfddm.spec.experiment import Spec
+from sfddm.tracking.server import connect, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+HOST = "127.0.0.1"
+
+
+def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
+    """Addresses of the pages that show a spec's comparison.
+
+    Raises:
+        UserError: the spec has no runs in MLflow.
+    """
+    experiment = client.get_experiment_by_name(spec.name)
+    if experiment is None:
+        raise UserError(f"MLflow has no runs of {spec.name}: run `dvc repro track@{spec.name}`.")
+    number = experiment.experiment_id
+    runs = [run.info.run_id for run in client.search_runs([number], "tags.`sfddm.content_key` != ''")]
+    query = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([number]))}"
+    return {
+        "charts": f"{base}/#/experiments/{number}/runs?workflowType=machine_learning&compareRunsMode=CHART",
+        "comparison": f"{base}/#/compare-runs?{query}",
+        "versions": f"{base}/#/models/{spec.registry.model}",
+    }
+
+
+def serve(spec: Spec, port: int) -> None:
+    """Print the links and serve MLflow until interrupted; a server that is already there is only linked to."""
+    uri = tracking_uri()
+    remote = uri.startswith(("http://", "https://"))
+    base = uri.rstrip("/") if remote else f"http://{HOST}:{port}"
+    for name, link in links(connect(), spec, base).items():
+        typer.echo(f"{name}: {link}")
+    if remote:
+        return
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", HOST]
+    subprocess.run([*command, "--port", str(port), "--workers", "1"], check=False)

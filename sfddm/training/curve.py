@@ -1,0 +1,43 @@
+"""The course of a training: a file of points for whoever follows it, and a status line."""
+
+import json
+from pathlib import Path
+from typing import Self
+
+from sfddm.progress import Status
+
+POINTS = 100
+"""Points that a training writes at most, evenly spaced."""
+
+
+class Curve:
+    """Writes a training's points to a file, one JSON object a line, each line flushed when it is complete.
+
+    Trackers read that file while it grows; the training waits for nobody.
+    """
+
+    def __init__(self, path: Path, label: str, iterations: int, batch_size: int) -> None:
+        """Start a new curve in `path`; `label` is what the status line calls the training."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("w", encoding="utf-8")
+        self._iterations = iterations
+        self._interval = max(iterations // POINTS, 1)
+        self._status = Status(label, iterations, "img", batch_size)
+
+    def __enter__(self) -> Self:
+        self._status.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.__exit__()
+        self._file.close()
+
+    def due(self, step: int) -> bool:
+        """Whether iteration `step` is to be written."""
+        return (step + 1) % self._interval == 0 or step + 1 == self._iterations
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Add a point, and say how the training goes."""
+        self._file.write(json.dumps({"step": step + 1, **values}) + "\n")
+        self._file.flush()
+        self._status.update(step + 1, f"loss {values['loss']:.4g}, ")

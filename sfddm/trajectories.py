@@ -1,0 +1,109 @@
+"""The teacher's own trajectories from noise, computed once and shared by every student that asks for the same ones."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from attrs import frozen
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sfddm.diffusion.sampler import Sampler
+from sfddm.diffusion.sampling import trajectory
+from sfddm.files import atomic_file, digest
+from sfddm.networks.denoiser import Denoiser
+from sfddm.randomness import Purpose, normals
+from sfddm.spec.methods import TrajectorySource
+
+BATCH = 250
+"""Trajectories computed at a time."""
+
+
+@frozen
+class Trajectories:
+    """What the teacher passes through on the way from N noises to N images."""
+
+    states: Tensor
+    """float32 [T' + 1, N, C, H, W]: the state at phi_k, with the image at k = 0."""
+    features: Tensor
+    """float16 [T', N, channels, H, W]: the teacher's features where the jump from phi_k lands, for k = 1..T'.
+
+    The last jump lands on the image, where the teacher is never evaluated: the lowest level before it stands in.
+    """
+
+
+def solver_levels(levels: tuple[int, ...], substeps: int) -> tuple[int, ...]:
+    """The index set with `substeps` - 1 more levels inside each segment, evenly spaced, where there is room."""
+    inner = {
+        lower + round((higher - lower) * part / substeps)
+        for lower, higher in pairwise((0, *levels))
+        for part in range(1, substeps + 1)
+    }
+    return tuple(sorted(inner - {0} | set(levels)))
+
+
+def evaluations(levels: tuple[int, ...], source: TrajectorySource) -> int:
+    """Network evaluations that the trajectories cost."""
+    return source.noises * len(solver_levels(levels, source.substeps))
+
+
+def load_or_compute(
+    teacher: Denoiser,
+    teacher_digest: str,
+    levels: tuple[int, ...],
+    source: TrajectorySource,
+    shape: tuple[int, ...],
+    cache: Path,
+) -> Trajectories:
+    """Trajectories through `levels` (phi_1 < ... < phi_T') for images of `shape` (C, H, W).
+
+    They are kept in `cache` under the hash of all that they depend on, so a second student with the same index set and
+    source reads them. Deleting the cache loses nothing but time.
+    """
+    sampler = Sampler(
+        solver=source.solver, levels=solver_levels(levels, source.substeps), clip_sample=source.clip_sample
+    )
+    content = {
+        "teacher": teacher_digest,
+        "sampler": sampler.to_json(),
+        "levels": list(levels),
+        "torch": torch.__version__,
+    }
+    device = next(teacher.parameters()).device
+    key = digest({**content, "noises": source.noises, "seed": source.seed, "device": device.type})[:16]
+    path = cache / f"{key}.safetensors"
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f"{key}.lock"):
+        if not path.exists():
+            computed = _compute(teacher, levels, sampler, source, shape)
+            with atomic_file(path) as partial:
+                save_file({"states": computed.states, "features": computed.features}, partial)
+        tensors = load_file(path, device=str(device))
+    return Trajectories(tensors["states"], tensors["features"])
+
+
+@torch.inference_mode()
+def _compute(
+    teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, source: TrajectorySource, shape: tuple[int, ...]
+) -> Trajectories:
+    device = next(teacher.parameters()).device
+    # Jumps land on phi_1 < ... < phi_(T'-1), the last one near level 0.
+    landings = (sampler.levels[0], *levels[:-1])
+    states: list[list[Tensor]] = []
+    features: list[list[Tensor]] = []
+    for start in range(0, source.noises, BATCH):
+        indices = range(start, min(start + BATCH, source.noises))
+        noise = torch.from_numpy(normals(source.seed, Purpose.TRAJECTORY_NOISE, indices, shape)).to(device)
+        passed = {state.level: state for state in trajectory(teacher, noise, sampler, iter(()))}
+        states.append([passed[level].x.cpu() for level in (0, *levels)])
+        features.append([_features(passed[level].features) for level in landings])
+    return Trajectories(
+        torch.stack([torch.cat(column) for column in zip(*states, strict=True)]),
+        torch.stack([torch.cat(column) for column in zip(*features, strict=True)]),
+    )
+
+
+def _features(features: Tensor | None) -> Tensor:
+    assert features is not None, "the network is evaluated at every level above 0"
+    return features.half().cpu()

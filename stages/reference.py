@@ -1,0 +1,26 @@
+"""Reference: the teacher's own images from the evaluation noises, which students should reproduce."""
+
+from sfddm.diffusion.sampler import Sampler
+from sfddm.environment import device
+from sfddm.evaluation.evaluate import write_reference
+from sfddm.files import atomic_folder
+from sfddm.paths import Paths
+from sfddm.spec.read import load_spec
+from stages.harness import main
+
+
+def reference(spec_name: str) -> None:
+    """Write `runs/SPEC/reference`."""
+    spec = load_spec(spec_name)
+    paths, wanted = Paths(spec.name), spec.evaluation
+    sampler = Sampler(
+        solver=wanted.reference.solver,
+        levels=spec.levels_of(wanted.reference.index_set),
+        clip_sample=wanted.reference.clip_sample,
+    )
+    with atomic_folder(paths.reference) as folder:
+        write_reference(folder, paths.teacher, sampler, wanted.noise_seed, wanted.samples, wanted.batch_size, device())
+
+
+if __name__ == "__main__":
+    main(reference, "spec")

@@ -1,0 +1,27 @@
+"""Scorer: the feature extractor that distances are taken in, from the data alone."""
+
+from sfddm.data import store
+from sfddm.environment import device, scratch
+from sfddm.evaluation.classifier import train_scorer
+from sfddm.files import atomic_folder
+from sfddm.paths import Paths
+from sfddm.spec.read import load_spec
+from sfddm.training.curve import Curve
+from stages.harness import main
+
+
+def scorer(spec_name: str) -> None:
+    """Write `runs/SPEC/scorer`."""
+    spec = load_spec(spec_name)
+    paths, settings = Paths(spec.name), spec.evaluation.scorer
+    train_split, test_split = store.read(paths.data, "train"), store.read(paths.data, "test")
+    path = scratch() / "curves" / f"{spec.name}-scorer.jsonl"
+    with (
+        atomic_folder(paths.scorer) as folder,
+        Curve(path, "scorer", settings.training.iterations, settings.training.batch_size) as curve,
+    ):
+        train_scorer(settings, train_split, test_split, device(), curve, folder)
+
+
+if __name__ == "__main__":
+    main(scorer, "spec")

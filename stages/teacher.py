@@ -1,0 +1,27 @@
+"""Teacher: train the diffusion model that students are distilled from."""
+
+from sfddm.data import store
+from sfddm.environment import device, scratch
+from sfddm.files import atomic_folder
+from sfddm.networks import storage
+from sfddm.paths import Paths
+from sfddm.spec.read import load_spec
+from sfddm.training.curve import Curve
+from sfddm.training.teacher import train_teacher
+from stages.harness import main
+
+
+def teacher(spec_name: str) -> None:
+    """Write `runs/SPEC/teacher`."""
+    spec = load_spec(spec_name)
+    paths, settings = Paths(spec.name), spec.teacher.source.training
+    images = store.read(paths.data, "train").images
+    path = scratch() / "curves" / f"{spec.name}-teacher.jsonl"
+    with Curve(path, "teacher", settings.iterations, settings.batch_size) as curve:
+        trained = train_teacher(spec.teacher, images, device(), curve)
+    with atomic_folder(paths.teacher) as folder:
+        storage.write(folder, trained)
+
+
+if __name__ == "__main__":
+    main(teacher, "spec")

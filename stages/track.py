@@ -1,0 +1,26 @@
+"""Track: bring every run of a spec into MLflow, and register the students that the spec marks."""
+
+from sfddm.files import write_json
+from sfddm.paths import Paths
+from sfddm.results import load_rows
+from sfddm.spec.read import load_spec
+from sfddm.tracking.record import track_run
+from sfddm.tracking.registry import register
+from sfddm.tracking.server import connect
+from stages.harness import main
+
+
+def track(spec_name: str) -> None:
+    """Write `runs/SPEC/tracked.json`: the content key of every run that MLflow holds. Safe to repeat."""
+    spec = load_spec(spec_name)
+    client, tracked = connect(), {}
+    for row in load_rows(spec):
+        run_id = track_run(client, spec, row)
+        if row.run.student in spec.registry.students:
+            register(client, spec, row, run_id)
+        tracked[row.run.name] = row.content_key
+    write_json(Paths(spec.name).root / "tracked.json", tracked)
+
+
+if __name__ == "__main__":
+    main(track, "spec")
