@@ -2,6 +2,7 @@
 
 import shutil
 
+from sfddm.diffusion.index_set import resolve
 from sfddm.environment import scratch
 from sfddm.errors import UserError
 from sfddm.files import atomic_folder, write_json
@@ -26,7 +27,7 @@ def distill(spec_name: str, student: str, seed: str) -> None:
         name=run.name,
         module=run.module,
         student=spec.students[student],
-        levels=spec.levels(student),
+        levels=resolve(spec.students[student].index_set, spec.teacher.timesteps),
         seed=run.seed,
         teacher=paths.teacher,
         data=paths.data,

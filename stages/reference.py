@@ -1,8 +1,9 @@
 """Reference: the teacher's own images from the evaluation noises, which students should reproduce."""
 
+from sfddm.diffusion.index_set import resolve
 from sfddm.diffusion.sampler import Sampler
 from sfddm.environment import device
-from sfddm.evaluation.evaluate import write_reference
+from sfddm.evaluation.reference import write_reference
 from sfddm.files import atomic_folder
 from sfddm.paths import Paths
 from sfddm.spec.read import load_spec
@@ -15,7 +16,7 @@ def reference(spec_name: str) -> None:
     paths, wanted = Paths(spec.name), spec.evaluation
     sampler = Sampler(
         solver=wanted.reference.solver,
-        levels=spec.levels_of(wanted.reference.index_set),
+        levels=resolve(wanted.reference.index_set, spec.teacher.timesteps),
         clip_sample=wanted.reference.clip_sample,
     )
     with atomic_folder(paths.reference) as folder:

@@ -2,11 +2,11 @@
 
 from sfddm.data import store
 from sfddm.environment import device, scratch
-from sfddm.evaluation.classifier import train_scorer
 from sfddm.files import atomic_folder
 from sfddm.paths import Paths
 from sfddm.spec.read import load_spec
 from sfddm.training.curve import Curve
+from sfddm.training.scorer import train_scorer
 from stages.harness import main
 
 

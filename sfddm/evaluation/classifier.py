@@ -9,16 +9,11 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from sfddm.data.store import Split
 from sfddm.errors import UserError
 from sfddm.evaluation.frechet import Moments, MomentSums
-from sfddm.files import digest_file, read_json, write_json
+from sfddm.files import digest_file, read_json
 from sfddm.images import from_bytes
-from sfddm.networks.weights import load_weights, read_tensors, write_tensors, write_weights
-from sfddm.randomness import epoch_indices
-from sfddm.spec.evaluation import Classifier
-from sfddm.training.curve import Curve
-from sfddm.training.loop import Losses, train
+from sfddm.networks.weights import load_weights, read_tensors
 
 WEIGHTS = "classifier.safetensors"
 STATISTICS = "statistics.safetensors"
@@ -69,36 +64,10 @@ class Scorer:
     def score(self, images: np.ndarray) -> tuple[Moments, np.ndarray]:
         """Feature moments and classes (int64 [N]) of uint8 images [N, C, H, W]."""
         sums, classes = MomentSums(len(self.scale)), []
-        for features, scores in _batches(self.network, images):
+        for features, scores in feature_batches(self.network, images):
             sums.add(features / self.scale)
             classes.append(scores.argmax(1).cpu().numpy())
         return sums.moments(), np.concatenate(classes)
-
-
-def train_scorer(
-    settings: Classifier, train_split: Split, test_split: Split, device: torch.device, curve: Curve, folder: Path
-) -> None:
-    """Train a classifier and store it, the real images' statistics and its accuracy in an existing folder."""
-    images = from_bytes(np.array(train_split.images)).to(device)
-    labels = torch.from_numpy(np.array(train_split.labels)).to(device)
-    shape = (images.shape[1], images.shape[2], images.shape[3])
-    classes = int(labels.max()) + 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        network = Network(shape, settings.channels, settings.features, classes).to(device)
-    size = settings.training.batch_size
-
-    def loss(step: int) -> Losses:
-        chosen = torch.from_numpy(epoch_indices(settings.seed, step, size, len(images))).to(device)
-        return {"loss": nn.functional.cross_entropy(network(images[chosen])[1].float(), labels[chosen])}
-
-    network = train(network, loss, settings.training, curve)
-    write_weights(folder / WEIGHTS, network)
-    _write_statistics(network, train_split.images, folder / STATISTICS)
-    accuracy = float((_classes(network, test_split.images) == test_split.labels).mean())
-    network_of = {"shape": list(shape), "channels": list(settings.channels), "features": settings.features}
-    content = {"version": VERSION, "classes": classes, "held_out_accuracy": accuracy, **network_of}
-    write_json(folder / DESCRIPTION, content)
 
 
 def load_scorer(folder: Path, device: torch.device) -> Scorer:
@@ -119,31 +88,8 @@ def load_scorer(folder: Path, device: torch.device) -> Scorer:
     return Scorer(network.to(device).eval(), statistics["scale"].to(device), real, digest)
 
 
-@torch.inference_mode()
-def _write_statistics(network: Network, images: np.ndarray, path: Path) -> None:
-    """Moments of the real images' features, each feature divided by its own standard deviation."""
-    sums = MomentSums(network.head.in_features)
-    for features, _ in _batches(network, images):
-        sums.add(features)
-    raw = sums.moments()
-    scale = raw.covariance.diagonal().sqrt()
-    write_tensors(
-        path,
-        {
-            "scale": scale,
-            "count": torch.tensor(raw.count),
-            "mean": raw.mean / scale,
-            "covariance": raw.covariance / torch.outer(scale, scale),
-        },
-    )
-
-
-def _batches(network: Network, images: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+def feature_batches(network: Network, images: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+    """Features [B, D] and class scores [B, classes] of uint8 images, a batch at a time."""
     device = network.head.weight.device
     for start in range(0, len(images), BATCH):
         yield network(from_bytes(np.array(images[start : start + BATCH])).to(device))
-
-
-@torch.inference_mode()
-def _classes(network: Network, images: np.ndarray) -> np.ndarray:
-    return np.concatenate([scores.argmax(1).cpu().numpy() for _, scores in _batches(network, images)])

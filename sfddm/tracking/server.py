@@ -23,7 +23,7 @@ def repository() -> Path:
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or the database in the repository's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repository() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or _own_database()
 
 
 def connect() -> "MlflowClient":
@@ -67,9 +67,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
         return str(experiment.experiment_id)
-    location = None
-    if "MLFLOW_TRACKING_URI" not in os.environ:
-        location = (repository() / "mlartifacts" / name).as_uri()
+    location = (repository() / "mlartifacts" / name).as_uri() if tracking_uri() == _own_database() else None
     try:
         return str(client.create_experiment(name, artifact_location=location))
     except MlflowException:
@@ -77,6 +75,10 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         if experiment is None:
             raise
         return str(experiment.experiment_id)
+
+
+def _own_database() -> str:
+    return f"sqlite:///{repository() / 'mlflow.db'}"
 
 
 def without_password(uri: str) -> str:
