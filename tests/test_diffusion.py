@@ -1,6 +1,7 @@
 """The mathematics against closed forms: for Gaussian data N(0, s^2) the exact teacher is linear."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -64,7 +65,9 @@ def test_ddim_on_all_levels_recovers_the_data() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 4, 8, 10])
 def test_a_student_on_the_hidden_target_ends_where_its_teacher_does(steps: int) -> None:
     teacher, levels = GaussianTeacher(), resolve(Uniform(kind="uniform", steps=steps), T)
-    full = {state.level: float(state.x) for state in trajectory(teacher, torch.ones(1, 1).double(), sampler(T), NO_NOISE)}
+    full = {
+        state.level: float(state.x) for state in trajectory(teacher, torch.ones(1, 1).double(), sampler(T), NO_NOISE)
+    }
     factors = {}
     for lower, level in zip((0, *levels), levels, strict=False):
         x_s, x_r = torch.tensor([[full[level]]]).double(), torch.tensor([[full[lower]]]).double()
@@ -87,9 +90,7 @@ def test_solvers_converge_with_their_order(solver: str, order: int) -> None:
         used = Sampler(solver=solver, levels=levels, clip_sample=False)
         states = list(trajectory(teacher, torch.ones(1, 1).double(), used, NO_NOISE))
         reached = float(next(state.x for state in states if state.level == end))
-        alpha, sigma = (
-            teacher.schedule.at(torch.tensor([level]), torch.ones(1, 1).double()) for level in (start, end)
-        )
+        alpha, sigma = (teacher.schedule.at(torch.tensor([level]), torch.ones(1, 1).double()) for level in (start, end))
         exact = math.sqrt(_variance(sigma) / _variance(alpha))
         errors.append(abs(reached - exact))
     assert errors[0] / errors[1] == pytest.approx(2**order, rel=0.25)
@@ -128,7 +129,7 @@ def test_the_students_forward_process_shares_the_teachers_hidden_variables() -> 
     schedule = NoiseSchedule("cosine", T).double()
     scale, variance = torch.ones(1, 1).double(), torch.zeros(1, 1).double()
     levels = (0, 37, 300, 301, 900)
-    for lower, level in zip(levels, levels[1:], strict=False):
+    for lower, level in pairwise(levels):
         alphas = [schedule.at(torch.tensor([at]), scale)[0] for at in (lower, level)]
         factor, added = transition(*alphas)
         scale, variance = factor * scale, factor**2 * variance + added

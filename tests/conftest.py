@@ -1,0 +1,10 @@
+"""What tests share: the environment they run in, and one small experiment's parts."""
+
+import os
+
+# Before torch is imported: tests run beside each other and beside DVC's stages.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+for name in ("MLFLOW_TRACKING_URI", "SFDDM_DEVICE", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE"):
+    os.environ.pop(name, None)

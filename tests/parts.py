@@ -1,0 +1,60 @@
+"""Small parts of an experiment for tests that need a teacher but no pipeline."""
+
+from pathlib import Path
+
+import torch
+from attrs import evolve
+
+from sfddm.data.prepare import prepare
+from sfddm.methods.job import Job
+from sfddm.networks import storage
+from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
+from sfddm.spec.experiment import Spec, Student
+from sfddm.spec.methods import SFDDM
+from sfddm.spec.read import parse_spec
+
+TINY = (Path(__file__).parents[1] / "specs" / "tiny.yaml").read_text()
+
+
+def tiny() -> Spec:
+    return parse_spec(TINY, "tiny.yaml")
+
+
+def untrained_teacher(prediction: str = "v", seed: int = 0) -> Denoiser:
+    """tiny's network with random weights in every layer, those included that diffusers starts at zero."""
+    spec = tiny()
+    contract = Contract(timesteps=64, noise_schedule="cosine", prediction=prediction, index_levels=())
+    teacher = build(unet_config(spec.teacher.source.network, spec.data.shape), contract, seed)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in teacher.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return teacher.eval().requires_grad_(False)
+
+
+def job(folder: Path, student: str = "ours-t4", seed: int = 0, **method: object) -> Job:
+    """The job of one of tiny's students with changed fields of its method; teacher and data are made in `folder`."""
+    spec = tiny()
+    described = spec.students[student]
+    if method:
+        described = evolve(described, method=evolve(described.method, **method))
+    for name, make in (("teacher", lambda path: storage.write(path, untrained_teacher())),
+                       ("data", lambda path: prepare(spec.data, path))):  # fmt: skip
+        if not (folder / name).exists():
+            (folder / name).mkdir()
+            make(folder / name)
+    return Job(
+        name="test",
+        module=described.method.kind.replace("-", "_"),
+        student=described,
+        levels=spec.levels(student),
+        seed=seed,
+        teacher=folder / "teacher",
+        data=folder / "data",
+        cache=folder / "cache",
+        curve=folder / "curve.jsonl",
+    )
+
+
+def sfddm_of(student: Student) -> SFDDM:
+    assert isinstance(student.method, SFDDM)
+    return student.method

@@ -1,0 +1,85 @@
+"""A clone of this repository in a folder of its own, with tiny as its only spec, and the commands that a user types."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+LEAVES = ("track@tiny", "report@tiny")
+
+
+class Project:
+    """A clone and what can be done in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+            cwd=ROOT, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).is_file() and name != "dvc.lock":
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        for spec in (folder / "specs").glob("*.yaml"):
+            if spec.stem != "tiny":
+                spec.unlink()
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        self.run("sfddm", "spec", "sync")
+
+    def start(self, *command: str, **environment: str) -> "subprocess.Popen[str]":
+        """Start a command in the clone, in a session of its own."""
+        own = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env={**os.environ, **own, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *command: str, code: int = 0, **environment: str) -> str:
+        """Run a command and return what it printed; it has to end with `code`."""
+        process = self.start(*command, **environment)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == code, f"{' '.join(command)} ended with {process.returncode}:\n{output}"
+        return output
+
+    def changed(self) -> set[str]:
+        """The stages that DVC would run again, by their own inputs."""
+        status: dict[str, Any] = json.loads(self.run("dvc", "status", "--json"))
+        return set(status)
+
+    def edit(self, name: str, old: str, new: str) -> "Edit":
+        """Replace text in a file as long as a `with` block lasts."""
+        return Edit(self.folder / name, old, new)
+
+    def hashes(self) -> dict[str, str]:
+        """DVC's hash of every output but the measured ones."""
+        from ruamel.yaml import YAML
+
+        stages = YAML(typ="safe").load((self.folder / "dvc.lock").read_text())["stages"]
+        outs = [out for stage in stages.values() for out in stage.get("outs", [])]
+        return {out["path"]: out["md5"] for out in outs if "timing" not in out["path"] and "reports" not in out["path"]}
+
+
+class Edit:
+    """Text of a file that is replaced for a while."""
+
+    def __init__(self, path: Path, old: str, new: str) -> None:
+        self.path, self.before = path, path.read_text()
+        assert old in self.before
+        self.after = self.before.replace(old, new, 1)
+
+    def __enter__(self) -> None:
+        self.path.write_text(self.after)
+
+    def __exit__(self, *_: object) -> None:
+        self.path.write_text(self.before)

@@ -1,0 +1,168 @@
+"""Figures against known answers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sfddm.data import store
+from sfddm.data.prepare import prepare
+from sfddm.diffusion.sampler import Sampler
+from sfddm.errors import UserError
+from sfddm.evaluation.classifier import load_scorer
+from sfddm.evaluation.evaluate import figures
+from sfddm.evaluation.frechet import Moments, MomentSums, frechet_distance
+from sfddm.evaluation.reference import Reference
+from sfddm.generation import draw, generate
+from sfddm.images import from_bytes, grid, png, to_bytes
+from sfddm.networks import storage
+from sfddm.networks.weights import write_tensors
+from sfddm.training.curve import Curve
+from sfddm.training.scorer import train_scorer
+from tests.parts import tiny, untrained_teacher
+
+CPU = torch.device("cpu")
+
+
+def moments(mean: float, variance: float, dimensions: int = 3) -> Moments:
+    covariance = variance * torch.eye(dimensions, dtype=torch.float64)
+    return Moments(100, torch.full((dimensions,), mean, dtype=torch.float64), covariance)
+
+
+def test_frechet_distance_of_known_gaussians() -> None:
+    assert frechet_distance(moments(1, 2), moments(1, 2)) == pytest.approx(0, abs=1e-12)
+    assert frechet_distance(moments(0, 1), moments(2, 1)) == pytest.approx(3 * 4)
+    assert frechet_distance(moments(0, 1), moments(0, 9)) == pytest.approx(3 * (3 - 1) ** 2)
+
+
+def test_frechet_distance_of_covariances_that_do_not_commute() -> None:
+    a = Moments(9, torch.zeros(2).double(), torch.tensor([[2.0, 1.0], [1.0, 3.0]]).double())
+    b = Moments(9, torch.zeros(2).double(), torch.tensor([[1.0, -0.5], [-0.5, 4.0]]).double())
+    overlap = np.sqrt(np.linalg.eigvals((a.covariance @ b.covariance).numpy())).sum()
+    assert frechet_distance(a, b) == pytest.approx(2 + 3 + 1 + 4 - 2 * overlap)
+
+
+def test_moments_gathered_in_batches_are_those_of_the_whole() -> None:
+    features = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)).double() + 5
+    sums = MomentSums(4)
+    for batch in features.split(7):
+        sums.add(batch)
+    found = sums.moments()
+    assert torch.allclose(found.mean, features.mean(0)) and torch.allclose(found.covariance, features.T.cov())
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """tiny's data, and its scorer."""
+    spec, root = tiny(), tmp_path_factory.mktemp("scored")
+    (root / "data").mkdir()
+    prepare(spec.data, root / "data")
+    (root / "scorer").mkdir()
+    training = spec.evaluation.scorer.training
+    with Curve(root / "curve", "scorer", training.iterations, training.batch_size) as curve:
+        splits = [store.read(root / "data", split) for split in store.SPLITS]
+        train_scorer(spec.evaluation.scorer, splits[0], splits[1], CPU, curve, root / "scorer")
+    return root / "data", root / "scorer"
+
+
+def test_figures_of_the_references_own_images(scored: tuple[Path, Path]) -> None:
+    images = np.array(store.read(scored[0], "train").images)
+    scorer = load_scorer(scored[1], CPU)
+    sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
+    reference = Reference(images=images, sampler=sampler, weights="w", digest="d")
+    found = figures(images, reference, scorer)
+    assert found["frechet_distance"] == pytest.approx(0, abs=1e-6), (
+        "the very images that the scorer's statistics are of"
+    )
+    assert (found["mse_to_teacher"], found["agreement"], found["samples"]) == (0, 1, 1500)
+    darker = figures(images // 2, reference, scorer)
+    assert darker["frechet_distance"] > 0.1 and darker["agreement"] < 1
+    expected = ((images.astype(float) - images // 2) / 127.5) ** 2
+    assert darker["mse_to_teacher"] == pytest.approx(expected.mean(), rel=1e-4)
+
+
+def test_images_do_not_depend_on_the_batch_size() -> None:
+    teacher = untrained_teacher()
+    for solver in ("ddim", "ancestral"):
+        sampler = Sampler(solver=solver, levels=(16, 64), clip_sample=True)
+        whole, parts = (generate(teacher, sampler, 5, 12, size, "test") for size in (12, 5))
+        assert np.abs(whole.astype(int) - parts).max() <= 1, "but for the last bit of the network's arithmetic"
+
+
+def test_nan_images_are_refused() -> None:
+    teacher = untrained_teacher()
+    teacher.network.conv_out.bias.data[:] = float("nan")
+    with pytest.raises(UserError, match="NaN"):
+        draw(teacher, Sampler(solver="ddim", levels=(64,), clip_sample=False), 0, range(2))
+
+
+def test_bytes_and_images_convert_without_loss() -> None:
+    every = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    assert (to_bytes(from_bytes(every)) == every).all()
+    assert to_bytes(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
+
+
+def test_a_grid_shows_every_image_in_its_place() -> None:
+    images = np.zeros((3, 1, 64, 64), dtype=np.uint8)
+    images[1] = 200
+    pixels = np.asarray(grid(images, 2))
+    assert pixels.shape == (2 * 66 + 2, 2 * 66 + 2) and pixels[10, 80] == 200 and pixels[10, 10] == 0
+    assert png(grid(images, 2)) == png(grid(images, 2))
+
+
+def test_data_keeps_every_image_once(scored: tuple[Path, Path]) -> None:
+    train, test = (store.read(scored[0], split) for split in store.SPLITS)
+    assert train.images.shape == (1500, 1, 8, 8) and test.images.shape == (297, 1, 8, 8)
+    assert train.images.max() == 255 and train.images.min() == 0
+    assert set(np.unique(train.labels)) == set(range(10))
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "pickle"])
+def test_missing_damaged_and_pickled_data_are_refused(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "train.npy"
+    np.save(tmp_path / "train_labels.npy", np.zeros(3))
+    if damage == "truncated":
+        np.save(path, np.zeros((100, 100)))
+        path.write_bytes(path.read_bytes()[:500])
+    elif damage == "pickle":
+        np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(UserError, match=r"train\.npy is (missing|damaged)"):
+        store.read(tmp_path, "train")
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    storage.write(tmp_path, untrained_teacher())
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace("    8,\n    16\n", "    8,\n    32\n"))
+    with pytest.raises(UserError, match="don't fit the network"):
+        storage.load(tmp_path, CPU)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "pickle", "nan"])
+def test_damaged_weights_are_refused(tmp_path: Path, damage: str) -> None:
+    storage.write(tmp_path, untrained_teacher())
+    path = tmp_path / "diffusion_pytorch_model.safetensors"
+    match damage:
+        case "missing":
+            path.unlink()
+        case "truncated":
+            path.write_bytes(path.read_bytes()[:1000])
+        case "pickle":
+            torch.save({"conv_in.weight": torch.zeros(1)}, path)
+        case "nan":
+            teacher = untrained_teacher()
+            teacher.network.conv_in.bias.data[0] = float("nan")
+            write_tensors(path, teacher.network.state_dict())
+    with pytest.raises(UserError, match=path.name):
+        storage.load(tmp_path, CPU)
+
+
+def test_diffusers_itself_loads_a_stored_network(tmp_path: Path) -> None:
+    from diffusers import UNet2DModel
+
+    teacher = untrained_teacher()
+    storage.write(tmp_path, teacher)
+    theirs = UNet2DModel.from_pretrained(tmp_path, local_files_only=True, low_cpu_mem_usage=False)
+    x, level = torch.randn(2, 1, 8, 8), torch.tensor([3, 60])
+    assert torch.equal(theirs(x, level - 1).sample, teacher(x, level).output), "level t is timestep t - 1 of diffusers"

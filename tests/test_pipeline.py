@@ -1,0 +1,195 @@
+"""The real DVC on the real pipeline of specs/tiny.yaml."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.imports import closure
+from tests.project import LEAVES, ROOT, Project
+
+DECIDES_NO_NUMBER = (
+    "sfddm/spec/",
+    "sfddm/environment.py",
+    "sfddm/errors.py",
+    "sfddm/files.py",
+    "sfddm/paths.py",
+    "sfddm/progress.py",
+    "sfddm/results.py",
+    "sfddm/tracking/live.py",
+    "sfddm/tracking/start.py",
+    "sfddm/training/curve.py",
+    "stages/harness.py",
+)
+"""What stages import that is no dependency of theirs: a change in it changes no output."""
+OURS = "tiny-ours-t4-s0"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone in which the whole pipeline has run."""
+    made = Project(tmp_path_factory.mktemp("clone"))
+    made.run("dvc", "repro", *LEAVES)
+    return made
+
+
+def modules(name: str) -> set[str]:
+    return {path for path in closure(name, DECIDES_NO_NUMBER) if not path.endswith("__init__.py")}
+
+
+@pytest.mark.parametrize("stage", ["data", "scorer", "teacher", "reference", "distill", "evaluate", "track", "report"])
+def test_a_stage_depends_on_the_modules_that_it_imports(stage: str) -> None:
+    described = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"][stage]["do"]["deps"]
+    listed = {dep for dep in described if dep.endswith(".py")}
+    imported = modules(f"stages.{stage}")
+    if stage == "data":
+        imported |= {"sfddm/data/${item.data}.py"}
+    if stage == "distill":
+        methods = {path.stem for path in (ROOT / "sfddm/methods").glob("*.py")} - {"__init__", "job"}
+        for method in methods:
+            imported |= modules(f"sfddm.methods.{method}") - {f"sfddm/methods/{method}.py"}
+        imported |= {"sfddm/methods/${item.module}.py"}
+    assert listed == imported
+
+
+def test_package_files_hold_no_code_that_a_stage_could_depend_on() -> None:
+    for package in ("data", "diffusion", "evaluation", "methods", "networks", "report", "spec", "tracking", "training"):
+        lines = (ROOT / "sfddm" / package / "__init__.py").read_text().strip()
+        assert lines.startswith('"""') and lines.endswith('"""') and "import " not in lines
+
+
+@pytest.mark.pipeline
+def test_a_second_repro_runs_nothing(project: Project) -> None:
+    assert project.changed() == set()
+    assert "Running stage" not in project.run("dvc", "repro", *LEAVES)
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("weight: 0.3, state", "weight: 0.4, state", {f"distill@{OURS}"}),
+        ("weight: 0.3, state", "weight: 0.30, state", set()),
+        ("version: 1", "# a comment\nversion: 1", set()),
+        ("  model: sfddm-tiny", "  model: sfddm-small", {"track@tiny"}),
+        ("noise_seed: 3", "noise_seed: 4", {"reference@tiny"} | {f"evaluate@tiny-{name}-t4-s0" for name in
+                                                                 ("ddim", "published", "ours")}),
+        ("prediction: v", "prediction: epsilon", {"teacher@tiny"}),
+    ],
+)  # fmt: skip
+def test_a_change_in_the_spec_re_runs_what_rests_on_it(project: Project, old: str, new: str, changed: set[str]) -> None:
+    with project.edit("specs/tiny.yaml", old, new):
+        assert project.changed() == changed
+
+
+@pytest.mark.pipeline
+def test_a_new_student_re_runs_nothing_of_the_others(project: Project) -> None:
+    student = (
+        "  new-t2:\n    index_set: {kind: uniform, steps: 2}\n    clip_sample: true\n"
+        "    method: {kind: ancestral}\n    seeds: [0]\n"
+    )
+    with project.edit("specs/tiny.yaml", "  ours-t4:\n", student + "  ours-t4:\n"):
+        project.run("sfddm", "spec", "sync")
+        changed = project.changed()
+    project.run("sfddm", "spec", "sync")
+    assert changed == {"distill@tiny-new-t2-s0", "evaluate@tiny-new-t2-s0", "track@tiny", "report@tiny"}
+
+
+@pytest.mark.pipeline
+def test_a_removed_student_leaves_the_report(project: Project) -> None:
+    text = (project.folder / "specs/tiny.yaml").read_text()
+    start, end = text.index("  published-t4:"), text.index("  ours-t4:")
+    with project.edit("specs/tiny.yaml", text[start:end], ""):
+        project.run("sfddm", "spec", "sync")
+        assert project.changed() == {"track@tiny", "report@tiny"}
+        project.run("dvc", "repro", "report@tiny")
+        assert "published" not in (project.folder / "reports/tiny.md").read_text()
+    project.run("sfddm", "spec", "sync")
+    project.run("dvc", "repro", "report@tiny")
+    assert "published" in (project.folder / "reports/tiny.md").read_text()
+
+
+@pytest.mark.pipeline
+def test_one_specs_report_needs_nothing_of_another(project: Project) -> None:
+    dag = project.run("dvc", "dag", "report@tiny", "--dot")
+    assert f"evaluate@{OURS}" in dag and "track@" not in dag
+    assert all("tiny" in line for line in dag.splitlines() if "@" in line)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Another clone, whose pipeline is killed with -9 while it trains and while it distils, and then run again."""
+    made = Project(tmp_path_factory.mktemp("killed"))
+    for stage in ("teacher", "distill tiny ours-t4"):
+        process = made.start("dvc", "repro", *LEAVES)
+        pid = _wait_for(f"stages.{stage}", made.folder)
+        time.sleep(3)
+        os.kill(process.pid, signal.SIGKILL)
+        _wait_until_gone(pid)
+    made.run("dvc", "repro", *LEAVES)
+    yield made
+
+
+def _stages_in(folder: Path) -> Iterator[tuple[int, str]]:
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if "python" in command and (path / "cwd").resolve() == folder.resolve():
+                yield int(path.name), command
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+
+
+def _wait_for(words: str, folder: Path) -> int:
+    for _ in range(600):
+        for pid, command in _stages_in(folder):
+            if words in command:
+                return pid
+        time.sleep(0.1)
+    raise AssertionError(f"no process with {words}")
+
+
+def _wait_until_gone(pid: int) -> None:
+    for _ in range(100):
+        if not Path(f"/proc/{pid}").exists():
+            return
+        time.sleep(0.1)
+    raise AssertionError("the stage outlived the DVC that started it")
+
+
+@pytest.mark.pipeline
+def test_two_runs_from_scratch_agree_byte_for_byte_even_if_one_is_killed(project: Project, killed: Project) -> None:
+    assert project.hashes() == killed.hashes()
+    assert len(project.hashes()) > 10
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("python", "-m", "stages.data", "tyni"), "did you mean 'tiny'?"),
+        (("python", "-m", "stages.distill", "tiny", "ours-t4", "7"), "no student 'ours-t4' with seed 7"),
+        (("python", "-m", "stages.distill", "tiny"), "usage: python -m stages.distill SPEC STUDENT SEED"),
+    ],
+)
+def test_bad_arguments_of_a_stage_end_with_2(project: Project, command: tuple[str, ...], words: str) -> None:
+    output = project.run(*command, code=2)
+    assert words in output and "Traceback" not in output
+
+
+@pytest.mark.pipeline
+def test_a_damaged_teacher_stops_the_student_and_leaves_nothing(project: Project) -> None:
+    weights = project.folder / "runs/tiny/teacher/diffusion_pytorch_model.safetensors"
+    kept, out = weights.read_bytes(), project.folder / "runs/tiny/students/ours-t4-s0"
+    before = sorted(path.stat().st_mtime_ns for path in out.iterdir())
+    weights.unlink()
+    weights.write_bytes(kept[:1000])
+    output = project.run("python", "-m", "stages.distill", "tiny", "ours-t4", "0", code=2)
+    weights.write_bytes(kept)
+    assert "can't be read as safetensors" in output and "Traceback" not in output
+    assert sorted(path.stat().st_mtime_ns for path in out.iterdir()) == before
+    assert not list(out.parent.glob(".*partial"))

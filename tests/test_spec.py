@@ -1,0 +1,155 @@
+"""Specs: valid ones are understood, and every fault is named with file, line, path and remedy."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sfddm.errors import SpecError
+from sfddm.spec.experiment import Spec
+from sfddm.spec.read import load_spec, parse_spec
+from sfddm.spec.structure import structure, unstructure
+from sfddm.spec.sync import expand
+
+ROOT = Path(__file__).parents[1]
+TINY = (ROOT / "specs" / "tiny.yaml").read_text()
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def fault(old: str, new: str, count: int = 1) -> str:
+    """The message that a changed tiny.yaml is refused with."""
+    assert old in TINY
+    with pytest.raises(SpecError) as caught:
+        parse_spec(TINY.replace(old, new, count), "tiny.yaml")
+    return str(caught.value)
+
+
+def line_of(text: str) -> int:
+    return TINY[: TINY.index(text)].count("\n") + 1
+
+
+def test_every_spec_of_the_repository_is_valid() -> None:
+    names = [path.stem for path in sorted((ROOT / "specs").glob("*.yaml"))]
+    assert {"digits", "tiny"} <= set(names)
+    for name in names:
+        assert load_spec(name).name == name
+
+
+def test_a_spec_survives_the_way_to_plain_data_and_back() -> None:
+    spec = load_spec("digits")
+    assert structure(unstructure(spec), Spec) == spec
+
+
+def test_runs_are_students_times_seeds() -> None:
+    text = TINY.replace("seeds: [0]\n\nevaluation", "seeds: [0, 5]\n\nevaluation")
+    assert [run.name for run in parse_spec(text, "x").runs()] == [
+        "tiny-ddim-t4-s0",
+        "tiny-published-t4-s0",
+        "tiny-ours-t4-s0",
+        "tiny-ours-t4-s5",
+    ]
+
+
+def test_params_yaml_lists_the_runs_of_the_specs() -> None:
+    assert (ROOT / "params.yaml").read_text() == expand(), "run `sfddm spec sync`"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "words"),
+    [
+        ("kind: digits", "kind: digit", "$.data.kind", "did you mean 'digits'?"),
+        ("timesteps: 64", "timesteps: '64'", "$.teacher.timesteps", "expected a whole number, found '64'"),
+        ("timesteps: 64", "timesteps: 64.5", "$.teacher.timesteps", "expected a whole number, found 64.5"),
+        ("timesteps: 64", "timesteps: true", "$.teacher.timesteps", "expected a whole number, found True"),
+        ("timesteps: 64", "timesteps:", "$.teacher.timesteps", "found nothing"),
+        ("batch_size: 64", "batch_size: 0", "$.teacher.source.training.batch_size", "at least 1"),
+        ("learning_rate: 2.0e-3", "learning_rate: .nan", "$.teacher.source.training.learning_rate", "nan"),
+        ("learning_rate: 2.0e-3", "learning_rate: 0", "$.teacher.source.training.learning_rate", "above 0"),
+        (
+            "middle_attention: false",
+            "middle_attention: 0",
+            "$.teacher.source.network.middle_attention",
+            "true or false",
+        ),
+        ("channels: [8, 16]", "channels: 8", "$.teacher.source.network.channels", "expected a list, found 8"),
+        ("channels: [8, 16]", "channels: [8, 15]", "$.teacher.source.network.channels[1]", "multiple of norm_groups"),
+        ("prediction: v", "prediction: w", "$.teacher.prediction", "expected 'epsilon' or 'v' or 'sample'"),
+        ("prediction: v", "predction: v", "$.teacher.predction", "unknown key 'predction', did you mean 'prediction'?"),
+        ("prediction: v", "predction: v", "$.teacher", "missing key 'prediction'"),
+        ("method: {kind: ddim}", "method: {kind: ddpm}", "$.students.ddim-t4.method.kind", "did you mean 'ddim'?"),
+        ("method: {kind: ddim}", "method: ddim", "$.students.ddim-t4.method", "expected a mapping"),
+        ("{kind: uniform, steps: 4}", "{kind: uniform, steps: 65}", "$.students.ddim-t4.index_set.steps", "has 64"),
+        (
+            "{kind: uniform, steps: 4}",
+            "{kind: explicit, levels: [3, 2]}",
+            "$.students.ddim-t4.index_set.levels",
+            "incre",
+        ),
+        ("  ddim-t4:", "  DDIM t4:", "$.students.DDIM t4", "a name of a-z, 0-9"),
+        ("seeds: [0]", "seeds: []", "$.students.ddim-t4.seeds", "expected one seed"),
+        ("seeds: [0]", "seeds: [0, 1]", "$.students.ddim-t4.seeds", "trains nothing"),
+        ("students: [ours-t4]", "students: [our-t4]", "$.registry.students[0]", "did you mean 'ours-t4'?"),
+        ("noises: 128", "noises: 12", "$.students.ours-t4.method.source.noises", "at least one batch"),
+        ("train: 1500", "train: 1797", "$.data.train", "fewer than the 1797"),
+        ("version: 1", "version: 2", "$.version", "expected '1'"),
+    ],
+)
+def test_a_fault_names_its_line_its_path_and_what_was_expected(old: str, new: str, path: str, words: str) -> None:
+    message = fault(old, new)
+    named = [line for line in message.splitlines() if line.endswith(f"@ {path}")]
+    assert named and words in named[0]
+    line = int(re.match(r"tiny\.yaml:(\d+): ", named[0])[1])
+    assert abs(line - line_of(old)) <= (0 if "missing key" not in words else 3)
+
+
+def test_all_weights_zero_is_refused() -> None:
+    message = fault(
+        "hidden: {weight: 1.0}\n      feature: {weight: 0.3", "hidden: {weight: 0.0}\n      feature: {weight: 0.0"
+    )
+    assert "all 0" in message and "$.students.ours-t4.method" in message
+
+
+def test_all_faults_are_reported_at_once() -> None:
+    text = TINY.replace("timesteps: 64", "timesteps: none").replace("solver: ddim", "solver: dim").replace("v", "w", 0)
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text.replace("num", "n").replace("samples: 256", "samples: -1"), "x")
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_a_fault_in_a_merged_section_points_into_the_anchor() -> None:
+    message = fault("      warmup: 5", "      warmup: five")
+    lines = {line.split(":")[1] for line in message.splitlines()}
+    assert lines == {str(line_of("      warmup: 5"))}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "expected a mapping, found nothing"),
+        ("3", "expected a mapping, found 3"),
+        ("a: [1", "expected ',' or ']'"),
+        ("name: x\nname: y", "duplicate key"),
+        ("name: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+            f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)
+        ), "aliases are expanded"),
+    ],
+)  # fmt: skip
+def test_what_is_no_spec_at_all_is_refused(text: str, words: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(words)):
+        parse_spec(text, "x.yaml")
+
+
+def test_a_missing_spec_names_the_nearest() -> None:
+    with pytest.raises(SpecError, match="did you mean 'digits'"):
+        load_spec("digit")
+
+
+def test_a_spec_has_the_name_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text(TINY)
+    with pytest.raises(SpecError, match="expected `name: other`"):
+        load_spec(str(tmp_path / "other.yaml"))

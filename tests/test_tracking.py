@@ -1,0 +1,127 @@
+"""The real MLflow: what a pipeline's runs look like there, and what happens when it can't be reached."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.project import LEAVES, Project
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+pytestmark = pytest.mark.pipeline
+UNREACHABLE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+OURS = "tiny-ours-t4-s0"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = Project(tmp_path_factory.mktemp("tracked"))
+    made.run("dvc", "repro", *LEAVES)
+    return made
+
+
+@pytest.fixture(scope="module")
+def client(project: Project) -> "MlflowClient":
+    import mlflow
+
+    uri = f"sqlite:///{project.folder / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient(uri, uri)
+
+
+def runs(client: "MlflowClient") -> dict[str, Any]:
+    experiment = client.get_experiment_by_name("tiny")
+    found = client.search_runs([experiment.experiment_id])
+    by_name = {run.data.tags["sfddm.run"]: run for run in found}
+    assert len(by_name) == len(found), "one run each, the live ones adopted"
+    return by_name
+
+
+def test_every_run_is_there_with_figures_params_tags_and_files(project: Project, client: "MlflowClient") -> None:
+    found = runs(client)
+    assert set(found) == {"tiny-ddim-t4-s0", "tiny-published-t4-s0", OURS}
+    run = found[OURS]
+    metrics = json.loads((project.folder / "runs/tiny/results/ours-t4-s0/metrics.json").read_text())
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["frechet_distance"] == pytest.approx(metrics["frechet_distance"])
+    assert run.data.params["student.method.feature.weight"] == "0.3" and run.data.params["steps"] == "4"
+    assert run.data.tags["sfddm.content_key"] and run.data.tags["sfddm.method"] == "sfddm"
+    names = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"grid.png", "metrics.json", "spec.yaml", "lineage.yaml"} <= names
+    curve = client.get_metric_history(run.info.run_id, "train/loss")
+    assert sorted(point.step for point in curve) == list(range(1, 41)), "every point once, live or sent afterwards"
+
+
+def test_the_marked_student_is_registered_without_a_pickle(project: Project, client: "MlflowClient") -> None:
+    versions = client.search_model_versions("name='sfddm-tiny'")
+    assert [version.tags["sfddm.run"] for version in versions] == [OURS]
+    files = {path.name for path in (project.folder / "mlartifacts").rglob("*") if path.is_file()}
+    assert {"MLmodel", "diffusion_pytorch_model.safetensors", "spec.yaml", "lineage.yaml"} <= files
+    assert not {name for name in files if name.endswith((".pkl", ".pickle", ".pt", ".bin"))}
+
+
+def test_tracking_again_adds_nothing(project: Project, client: "MlflowClient") -> None:
+    before = {name: run.info.run_id for name, run in runs(client).items()}
+    project.run("python", "-m", "stages.track", "tiny")
+    assert {name: run.info.run_id for name, run in runs(client).items()} == before
+    assert len(client.search_model_versions("name='sfddm-tiny'")) == 1
+
+
+def test_promoting_and_sampling_the_champion(project: Project, client: "MlflowClient") -> None:
+    assert "version 1" in project.run("sfddm", "promote", OURS)
+    assert client.get_model_version_by_alias("sfddm-tiny", "champion").version in ("1", 1)
+    drawn = []
+    for source in (OURS, "models:/sfddm-tiny@champion", "runs/tiny/students/ours-t4-s0"):
+        project.run("sfddm", "sample", source, "--out", "a.npz", "--num", "5", "--seed", "3")
+        drawn.append(np.load(project.folder / "a.npz")["images"])
+    assert drawn[0].shape == (5, 1, 8, 8) and drawn[0].dtype == np.uint8
+    assert (drawn[0] == drawn[1]).all() and (drawn[0] == drawn[2]).all()
+    project.run("sfddm", "sample", OURS, "--out", "grid.png", "--steps", "8")
+    assert (project.folder / "grid.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_served_model_draws_the_same_images(project: Project, client: "MlflowClient") -> None:
+    script = (
+        "import mlflow, numpy as np\n"
+        "model = mlflow.pyfunc.load_model('models:/sfddm-tiny/1')\n"
+        "empty = np.zeros((0, 1, 8, 8), dtype=np.float32)\n"
+        "np.save('served.npy', model.predict(empty, params={'seed': 3, 'num': 5}))\n"
+        "print(model.predict(np.ones((2, 1, 8, 8), dtype=np.float32)).shape)\n"
+    )
+    uri = f"sqlite:///{project.folder / 'mlflow.db'}"
+    environment = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    assert "(2, 1, 8, 8)" in project.run("python", "-c", script, **environment)
+    project.run("sfddm", "sample", OURS, "--out", "b.npz", "--num", "5", "--seed", "3")
+    assert (np.load(project.folder / "served.npy") == np.load(project.folder / "b.npz")["images"]).all()
+
+
+def test_an_unreachable_mlflow_fails_no_training_but_tracking(project: Project, tmp_path: Path) -> None:
+    project.run(
+        "python", "-m", "stages.distill", "tiny", "published-t4", "0", SFDDM_SCRATCH=str(tmp_path), **UNREACHABLE
+    )
+    output = project.run("python", "-m", "stages.track", "tiny", code=2, **UNREACHABLE)
+    assert "does not answer" in output and "run the command again" in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("promote", "tiny-our-t4-s0"), "did you mean 'tiny-ours-t4-s0'?"),
+        (("promote", "tiny-ddim-t4-s0"), "add 'ddim-t4' to registry.students"),
+        (("sample", "models:/sfddm-tinny@champion"), "did you mean 'sfddm-tiny'?"),
+        (("sample", "models:/sfddm-tiny@staging"), "staging"),
+        (("sample", OURS, "--steps", "65"), "the teacher has 64"),
+        (("sample", OURS, "--out", "x.gif"), "ends in .png or .npz"),
+        (("spec", "check", "tinny"), "did you mean 'tiny'?"),
+        (("report", "digits"), "no such spec"),
+    ],
+)
+def test_what_does_not_exist_ends_with_2_and_the_nearest_name(
+    project: Project, command: tuple[str, ...], words: str
+) -> None:
+    output = project.run("sfddm", *command, code=2)
+    assert words in output and "Traceback" not in output
