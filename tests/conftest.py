@@ -2,9 +2,21 @@
 
 import os
 
+import pytest
+
+from tests.project import LEAVES, Project
+
 # Before torch is imported: tests run beside each other and beside DVC's stages.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 for name in ("MLFLOW_TRACKING_URI", "SFDDM_DEVICE", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE"):
     os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone in which the whole pipeline of tiny has run; tests leave it as they found it."""
+    made = Project(tmp_path_factory.mktemp("clone"))
+    made.run("dvc", "repro", *LEAVES)
+    return made

@@ -1,7 +1,5 @@
 """The real DVC on the real pipeline of specs/tiny.yaml."""
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,14 +25,6 @@ DECIDES_NO_NUMBER = (
 )
 """What stages import that is no dependency of theirs: a change in it changes no output."""
 OURS = "tiny-ours-t4-s0"
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A clone in which the whole pipeline has run."""
-    made = Project(tmp_path_factory.mktemp("clone"))
-    made.run("dvc", "repro", *LEAVES)
-    return made
 
 
 def modules(name: str) -> set[str]:
@@ -128,7 +118,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         process = made.start("dvc", "repro", *LEAVES)
         pid = _wait_for(f"stages.{stage}", made.folder)
         time.sleep(3)
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
         _wait_until_gone(pid)
     made.run("dvc", "repro", *LEAVES)
     yield made
@@ -171,7 +162,7 @@ def test_two_runs_from_scratch_agree_byte_for_byte_even_if_one_is_killed(project
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (("python", "-m", "stages.data", "tyni"), "did you mean 'tiny'?"),
+        (("python", "-m", "stages.data", "tinny"), "did you mean 'tiny'?"),
         (("python", "-m", "stages.distill", "tiny", "ours-t4", "7"), "no student 'ours-t4' with seed 7"),
         (("python", "-m", "stages.distill", "tiny"), "usage: python -m stages.distill SPEC STUDENT SEED"),
     ],

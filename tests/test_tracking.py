@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.project import LEAVES, Project
+from tests.project import Project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -15,13 +15,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.pipeline
 UNREACHABLE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 OURS = "tiny-ours-t4-s0"
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = Project(tmp_path_factory.mktemp("tracked"))
-    made.run("dvc", "repro", *LEAVES)
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from sfddm.results import Row, load_row, resolved
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.structure import nearest
 from sfddm.tracking.record import lineage
+from sfddm.tracking.server import connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,12 +88,13 @@ def download(uri: str) -> Path:
     """
     import mlflow
     from mlflow.exceptions import MlflowException
-
-    from sfddm.tracking.server import connect
+    from mlflow.models import Model
 
     client = connect()
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri)) / "artifacts" / "student"
+        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        flavor = Model.load(folder).flavors["python_function"]
+        return folder / str(flavor["artifacts"]["student"]["path"])
     except MlflowException as error:
         name = uri.removeprefix("models:/").split("@")[0].split("/")[0]
         known = [model.name for model in client.search_registered_models()]
