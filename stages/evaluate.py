@@ -22,6 +22,7 @@ def evaluate(spec_name: str, student: str, seed: str) -> None:
             wanted.batch_size,
             device(),
             folder,
+            f"{spec.name}-{student}-s{seed}",
         )
 
 

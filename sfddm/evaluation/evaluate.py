@@ -29,6 +29,7 @@ def evaluate(
     batch_size: int,
     device: torch.device,
     out: Path,
+    label: str,
 ) -> None:
     """Judge the student in one folder and store its figures, times and pictures in another, existing one."""
     own = storage.load(student, device)
@@ -38,7 +39,7 @@ def evaluate(
     if (weights_digest(student), sampler) == (wanted.weights, wanted.sampler):
         images = wanted.images  # the reference is this very sampler: nothing to draw again
     else:
-        images = generate(own, sampler, seed, len(wanted.images), batch_size, out.name.strip("."))
+        images = generate(own, sampler, seed, len(wanted.images), batch_size, label)
     metrics = {
         **figures(images, wanted, judged_by),
         "nfe": sampler.nfe,
@@ -48,7 +49,7 @@ def evaluate(
         "cost": read_json(student / "cost.json"),
     }
     write_json(out / "metrics.json", metrics)
-    write_json(out / "timing.json", time_sampling(own, sampler, storage.load(teacher, device), batch_size))
+    write_json(out / "timing.json", time_sampling(own, sampler, storage.load(teacher, device)))
     np.save(out / "shown.npy", images[:SHOWN])
     (out / "grid.png").write_bytes(png(grid(images[:SHOWN], 16)))
 

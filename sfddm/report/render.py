@@ -3,6 +3,7 @@
 import numpy as np
 from PIL.Image import Image
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from sfddm.data.store import read_array
@@ -30,12 +31,12 @@ def to_markdown(spec: Spec, table: Table) -> str:
 
 def to_terminal(spec: Spec, table: Table, console: Console) -> None:
     """The table, a rule between numbers of steps."""
-    rich = RichTable(title=spec.name, caption=table.caption, caption_justify="left")
+    rich = RichTable(title=spec.name, caption=escape(table.caption), caption_justify="left")
     for column in COLUMNS:
         rich.add_column(column, justify="left" if column == COLUMNS[0] else "right")
     for group in table.groups:
         for row in group:
-            rich.add_row(*row)
+            rich.add_row(*map(escape, row))
         rich.add_section()
     console.print(rich)
 

@@ -7,17 +7,7 @@ from attrs import frozen
 from sfddm.results import Row, load_rows
 from sfddm.spec.experiment import Spec
 
-COLUMNS = (
-    "student",
-    "T'",
-    "Frechet distance",
-    "to teacher's",
-    "agreement",
-    "MSE to teacher",
-    "s / 1000",
-    "speed-up",
-    "cost",
-)
+COLUMNS = ("student", "T'", "distance", "teacher's", "agrees", "MSE", "s/1000", "speed-up", "cost")
 
 
 @frozen(kw_only=True)
@@ -58,7 +48,7 @@ def _cells(name: str, rows: list[Row], teachers: float | None) -> list[str]:
     timing = {key: fmean(row.timing[key] for row in rows) for key in ("seconds_per_1000_images", "speed_up")}
     cost = rows[0].metrics["cost"]["total"]
     return [
-        f"{name} ({rows[0].run.method}" + (f", {len(rows)} seeds)" if len(rows) > 1 else ")"),
+        name + (f" ({len(rows)} seeds)" if len(rows) > 1 else ""),
         str(rows[0].metrics["nfe"]),
         _spread(distances, 3),
         _spread([distance / teachers for distance in distances], 2) + " x" if teachers else "",
@@ -78,12 +68,14 @@ def _spread(values: list[float], digits: int) -> str:
 
 def _caption(spec: Spec, students: dict[str, list[Row]]) -> str:
     metrics = next(iter(students.values()))[0].metrics
-    levels = len(spec.levels_of(spec.evaluation.reference.index_set))
+    timesteps, reference = spec.teacher.timesteps, spec.evaluation.reference
+    levels = len(spec.levels_of(reference.index_set))
     return (
-        f"Frechet distance to {metrics['real_images']} real images in the features of {metrics['scorer']} (not "
-        f"Inception), n = {metrics['samples']} images from the same noises (seed {metrics['noise_seed']}) a row; "
-        f"mean and [lowest, highest] over training seeds. The teacher has {spec.teacher.timesteps} levels, and its "
-        f"{spec.evaluation.reference.solver} on {levels} of them stands for all. Time on this machine; the speed-up is "
-        f"against all {spec.teacher.timesteps} levels. Cost in forward-equivalents: a forward pass of one image is 1, "
-        "forward and backward 3."
+        f"distance: Frechet distance to {metrics['real_images']} real images in the features of {metrics['scorer']} "
+        f"(not Inception), n = {metrics['samples']} images from the same noises (seed {metrics['noise_seed']}) a row; "
+        "mean [lowest, highest] over training seeds. teacher's: its ratio to the teacher's own distance. agrees, MSE: "
+        "share of images in the class of the teacher's image from the same noise, mean squared error to it. s/1000: "
+        "seconds a thousand images on this machine; speed-up is against all of the teacher's levels. cost in "
+        "forward-equivalents: a forward pass of one image is 1, forward and backward 3. The teacher has "
+        f"{timesteps} levels, and its {reference.solver} on {levels} of them stands for all."
     )
