@@ -6,13 +6,14 @@ from pathlib import Path
 import torch
 from attrs import frozen
 from filelock import FileLock
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import trajectory
+from sfddm.errors import UserError
 from sfddm.files import atomic_file, digest
 from sfddm.networks.denoiser import Denoiser
+from sfddm.networks.weights import read_tensors, write_tensors
 from sfddm.randomness import Purpose, normals
 from sfddm.spec.methods import TrajectorySource
 
@@ -75,11 +76,20 @@ def load_or_compute(
     path = cache / f"{key}.safetensors"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{key}.lock"):
-        if not path.exists():
-            computed = _compute(teacher, levels, sampler, source, shape)
+        kept = _read(path)
+        if kept is None:
+            kept = _compute(teacher, levels, sampler, source, shape)
             with atomic_file(path) as partial:
-                save_file({"states": computed.states, "features": computed.features}, partial)
-        tensors = load_file(path, device=str(device))
+                write_tensors(partial, {"states": kept.states, "features": kept.features})
+    return Trajectories(kept.states.to(device), kept.features.to(device))
+
+
+def _read(path: Path) -> Trajectories | None:
+    """What the cache holds; nothing where it holds nothing that can be used."""
+    try:
+        tensors = read_tensors(path)
+    except UserError:
+        return None
     return Trajectories(tensors["states"], tensors["features"])
 
 

@@ -13,6 +13,7 @@ from sfddm.environment import scratch
 from sfddm.errors import UserError
 
 USAGE_ERROR = 2
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(stage: Callable[..., None], *parameters: str) -> None:
@@ -25,9 +26,12 @@ def main(stage: Callable[..., None], *parameters: str) -> None:
         name = "-".join([_module(stage), *arguments]).replace(os.sep, "_")
         with _only_one(scratch() / "locks" / f"{name}.lock"):
             stage(*arguments)
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted: nothing was left half-written", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 def _module(stage: Callable[..., None]) -> str:

@@ -113,3 +113,12 @@ def test_free_samplers_are_the_teacher_itself(tmp_path: Path, student: str) -> N
     made.write(tmp_path)
     assert weights_digest(tmp_path) == weights_digest(tmp_path / "teacher")
     assert made.cost.to_json() == {"cache": 0, "training": 0, "total": 0}
+
+
+def test_a_damaged_cache_is_computed_again(tmp_path: Path) -> None:
+    source = sfddm_of(tiny().students["ours-t4"]).source
+    first = load_or_compute(untrained_teacher(), "key", (32, 64), source, (1, 8, 8), tmp_path)
+    (path,) = tmp_path.glob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:1000])
+    again = load_or_compute(untrained_teacher(), "key", (32, 64), source, (1, 8, 8), tmp_path)
+    assert torch.equal(first.states, again.states) and torch.equal(first.features, again.features)

@@ -27,6 +27,6 @@ def main() -> None:
     calm_threads()
     try:
         app()
-    except UserError as error:
+    except (UserError, OSError) as error:
         Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
         sys.exit(USAGE_ERROR)

@@ -21,7 +21,7 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
         self.denoiser = storage.load(folder, device())
         self.sampler = read_sampler(folder)
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> np.ndarray:
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads type hints
         """Images, uint8 [N, C, H, W]."""
         from sfddm.generation import from_noise, generate
 
