@@ -37,5 +37,8 @@ def device() -> "torch.device":
 
 
 def scratch() -> Path:
-    """Where caches, locks and the curves of running trainings lie; git ignores it and DVC knows nothing of it."""
-    return Path(os.environ.get("SFDDM_SCRATCH", "scratch"))
+    """Where caches, locks and the curves of running trainings lie; git ignores it and DVC knows nothing of it.
+
+    In the real repository also where DVC runs a stage in a temporary copy of it.
+    """
+    return Path(os.environ.get("SFDDM_SCRATCH") or Path(os.environ.get("DVC_ROOT", "")) / "scratch")

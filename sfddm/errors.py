@@ -1,9 +1,19 @@
 """Errors that a user can cause and mend."""
 
+from pathlib import Path
+
+USAGE_ERROR = 2
+"""The exit code of every command and stage that ends in one of them."""
+
 
 class UserError(Exception):
-    """What is wrong, where, and what to do; shown as it stands, without a traceback, with exit code 2."""
+    """What is wrong, where, and what to do; shown as it stands, without a traceback."""
 
 
 class SpecError(UserError):
     """One or more faults in a spec file, each with its place."""
+
+
+def missing(path: Path) -> UserError:
+    """An output of the pipeline that is not there."""
+    return UserError(f"{path} is missing: `dvc repro` makes it, `dvc pull` fetches it from a remote.")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sfddm.errors import UserError
+from sfddm.errors import UserError, missing
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: `dvc repro` makes it, `dvc pull` fetches it from a remote.") from None
+        raise missing(path) from None
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): delete it and run `dvc checkout` or `dvc repro`.") from None
 
@@ -90,7 +90,7 @@ def digest_file(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: `dvc repro` makes it, `dvc pull` fetches it from a remote.") from None
+        raise missing(path) from None
 
 
 def digest(content: Mapping[str, Any]) -> str:

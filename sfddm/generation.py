@@ -15,13 +15,6 @@ from sfddm.progress import Status
 from sfddm.randomness import Purpose, generator, normals
 
 
-def image_shape(denoiser: Denoiser) -> tuple[int, int, int]:
-    """Channels, height and width of the images that a denoiser makes."""
-    config = denoiser.network.config
-    height, width = config["sample_size"]
-    return config["in_channels"], height, width
-
-
 def generate(denoiser: Denoiser, sampler: Sampler, seed: int, count: int, batch_size: int, label: str) -> np.ndarray:
     """`count` images, uint8 [count, C, H, W], from the noises 0..count-1 of `seed`.
 
@@ -43,7 +36,7 @@ def draw(denoiser: Denoiser, sampler: Sampler, seed: int, indices: range) -> Ten
     Raises:
         UserError: the network put out NaN.
     """
-    noise = normals(seed, Purpose.EVALUATION_NOISE, indices, image_shape(denoiser))
+    noise = normals(seed, Purpose.EVALUATION_NOISE, indices, denoiser.image_shape)
     return _draw(denoiser, sampler, noise, seed, indices)
 
 
@@ -58,7 +51,7 @@ def from_noise(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray) -> np.nd
 
 @torch.inference_mode()
 def _draw(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray, seed: int, indices: range) -> Tensor:
-    device = denoiser.time_input.device
+    device = denoiser.device
     step_noise = _step_noise(seed, indices, noise.shape[1:], device)
     images = sample(denoiser, torch.from_numpy(noise).to(device), sampler, step_noise)
     if not bool(images.isfinite().all()):

@@ -1,14 +1,8 @@
-"""Images as tensors, as bytes and as pictures."""
-
-import io
+"""Images as tensors in [-1, 1] and as bytes."""
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-
-GAP = 2
-"""Pixels between the images of a grid."""
 
 
 def to_bytes(images: Tensor) -> np.ndarray:
@@ -20,25 +14,3 @@ def to_bytes(images: Tensor) -> np.ndarray:
 def from_bytes(images: np.ndarray) -> Tensor:
     """Images in [-1, 1], float32, of uint8 images of the same shape."""
     return torch.from_numpy(images.astype(np.float32)) / 127.5 - 1
-
-
-def grid(images: np.ndarray, columns: int) -> Image.Image:
-    """A picture of uint8 images [N, C, H, W] in rows of `columns`, small ones enlarged so that people can see them."""
-    count, channels, height, width = images.shape
-    scale = max(64 // height, 1)
-    images = images.repeat(scale, axis=2).repeat(scale, axis=3)
-    height, width = height * scale, width * scale
-    rows = -(-count // columns)
-    canvas = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), 255, dtype=np.uint8)
-    for position, image in enumerate(images):
-        row, column = divmod(position, columns)
-        top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
-        canvas[top : top + height, left : left + width] = image.transpose(1, 2, 0)
-    return Image.fromarray(canvas.squeeze(2) if channels == 1 else canvas)
-
-
-def png(picture: Image.Image) -> bytes:
-    """The picture as a PNG file's bytes: no time stamp, so equal pictures give equal bytes."""
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()

@@ -8,8 +8,9 @@ from sfddm.errors import UserError
 from sfddm.files import digest, read_json
 from sfddm.paths import Paths
 from sfddm.spec.experiment import Run, Spec
-from sfddm.spec.read import SPECS, load_spec
+from sfddm.spec.read import load_spec, spec_names
 from sfddm.spec.structure import nearest, unstructure
+from sfddm.spec.sync import require_current
 
 
 @frozen(kw_only=True)
@@ -19,7 +20,7 @@ class Row:
     run: Run
     metrics: dict[str, Any]
     """The same at every repetition."""
-    timing: dict[str, float]
+    timing: dict[str, Any]
     """Measured, so never the same twice."""
     content_key: str
     """Hash of the spec's sections and of the repeatable figures: equal keys, equal models."""
@@ -42,6 +43,7 @@ def load_row(spec: Spec, run: Run) -> Row:
     """
     folder = Paths(spec.name).result(run.student, run.seed)
     if not (folder / "metrics.json").exists():
+        require_current()
         raise UserError(f"{run.name} has not been evaluated: run `dvc repro report@{spec.name}`.")
     metrics = read_json(folder / "metrics.json")
     key = digest({"spec": resolved(spec, run), "metrics": metrics})[:16]
@@ -63,8 +65,11 @@ def find_run(name: str) -> tuple[Spec, Run]:
         UserError: no spec has such a run.
     """
     known: list[str] = []
-    for path in sorted(SPECS.glob("*.yaml")):
-        spec = load_spec(path.stem)
+    for stem in spec_names():
+        if not name.startswith(f"{stem}-"):
+            known.append(f"{stem}-STUDENT-sSEED")
+            continue
+        spec = load_spec(stem)
         for run in spec.runs():
             if run.name == name:
                 return spec, run

@@ -1,22 +1,29 @@
 """The teacher's own trajectories from noise, computed once and shared by every student that asks for the same ones."""
 
+import sys
 from itertools import pairwise
 from pathlib import Path
 
+import diffusers
 import torch
 from attrs import frozen
 from filelock import FileLock
 from torch import Tensor
 
+from sfddm import randomness
+from sfddm.diffusion import prediction, sampling, schedule, solvers
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import trajectory
 from sfddm.errors import UserError
-from sfddm.files import atomic_file, digest
+from sfddm.files import atomic_file, digest, digest_file
+from sfddm.networks import denoiser
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.weights import read_tensors, write_tensors
 from sfddm.randomness import Purpose, normals
 from sfddm.spec.methods import TrajectorySource
 
+CODE = (denoiser, prediction, randomness, sampling, schedule, solvers, sys.modules[__name__])
+"""The modules that decide what a trajectory is: a change in one of them makes a new one."""
 BATCH = 250
 """Trajectories computed at a time."""
 
@@ -54,10 +61,9 @@ def load_or_compute(
     teacher_digest: str,
     levels: tuple[int, ...],
     source: TrajectorySource,
-    shape: tuple[int, ...],
     cache: Path,
 ) -> Trajectories:
-    """Trajectories through `levels` (phi_1 < ... < phi_T') for images of `shape` (C, H, W).
+    """Trajectories through `levels` (phi_1 < ... < phi_T').
 
     They are kept in `cache` under the hash of all that they depend on, so a second student with the same index set and
     source reads them. Deleting the cache loses nothing but time.
@@ -65,23 +71,27 @@ def load_or_compute(
     sampler = Sampler(
         solver=source.solver, levels=solver_levels(levels, source.substeps), clip_sample=source.clip_sample
     )
-    content = {
-        "teacher": teacher_digest,
-        "sampler": sampler.to_json(),
-        "levels": list(levels),
-        "torch": torch.__version__,
-    }
-    device = next(teacher.parameters()).device
-    key = digest({**content, "noises": source.noises, "seed": source.seed, "device": device.type})[:16]
+    key = digest(
+        {
+            "teacher": teacher_digest,
+            "sampler": sampler.to_json(),
+            "levels": list(levels),
+            "noises": source.noises,
+            "seed": source.seed,
+            "device": teacher.device.type,
+            "versions": [torch.__version__, diffusers.__version__],
+            "code": [digest_file(Path(str(module.__file__))) for module in CODE],
+        }
+    )[:16]
     path = cache / f"{key}.safetensors"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{key}.lock"):
         kept = _read(path)
         if kept is None:
-            kept = _compute(teacher, levels, sampler, source, shape)
+            kept = _compute(teacher, levels, sampler, source)
             with atomic_file(path) as partial:
                 write_tensors(partial, {"states": kept.states, "features": kept.features})
-    return Trajectories(kept.states.to(device), kept.features.to(device))
+    return Trajectories(kept.states.to(teacher.device), kept.features.to(teacher.device))
 
 
 def _read(path: Path) -> Trajectories | None:
@@ -94,17 +104,16 @@ def _read(path: Path) -> Trajectories | None:
 
 
 @torch.inference_mode()
-def _compute(
-    teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, source: TrajectorySource, shape: tuple[int, ...]
-) -> Trajectories:
-    device = next(teacher.parameters()).device
+def _compute(teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, source: TrajectorySource) -> Trajectories:
     # Jumps land on phi_1 < ... < phi_(T'-1), the last one near level 0.
     landings = (sampler.levels[0], *levels[:-1])
     states: list[list[Tensor]] = []
     features: list[list[Tensor]] = []
     for start in range(0, source.noises, BATCH):
         indices = range(start, min(start + BATCH, source.noises))
-        noise = torch.from_numpy(normals(source.seed, Purpose.TRAJECTORY_NOISE, indices, shape)).to(device)
+        noise = torch.from_numpy(normals(source.seed, Purpose.TRAJECTORY_NOISE, indices, teacher.image_shape)).to(
+            teacher.device
+        )
         passed = {state.level: state for state in trajectory(teacher, noise, sampler, iter(()))}
         states.append([passed[level].x.cpu() for level in (0, *levels)])
         features.append([_features(passed[level].features) for level in landings])

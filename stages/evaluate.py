@@ -11,18 +11,18 @@ from stages.harness import main
 def evaluate(spec_name: str, student: str, seed: str) -> None:
     """Write `runs/SPEC/results/STUDENT-sSEED`."""
     spec = load_spec(spec_name)
-    paths, wanted = Paths(spec.name), spec.evaluation
-    with atomic_folder(paths.result(student, int(seed))) as folder:
+    run, paths = spec.run(student, seed), Paths(spec.name)
+    with atomic_folder(paths.result(student, run.seed)) as folder:
         judge(
-            paths.student(student, int(seed)),
-            paths.teacher,
-            paths.reference,
-            paths.scorer,
-            wanted.noise_seed,
-            wanted.batch_size,
-            device(),
-            folder,
-            f"{spec.name}-{student}-s{seed}",
+            student=paths.student(student, run.seed),
+            teacher=paths.teacher,
+            reference=paths.reference,
+            scorer=paths.scorer,
+            seed=spec.evaluation.noise_seed,
+            batch_size=spec.evaluation.batch_size,
+            device=device(),
+            out=folder,
+            label=run.name,
         )
 
 

@@ -1,18 +1,17 @@
-"""What every stage does around its work: locks, errors, and dying with the process that started it."""
+"""What every stage does around its work: locks and errors."""
 
-import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from sfddm.environment import scratch
-from sfddm.errors import UserError
+from sfddm.errors import USAGE_ERROR, UserError
 
-USAGE_ERROR = 2
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -22,7 +21,6 @@ def main(stage: Callable[..., None], *parameters: str) -> None:
     try:
         if len(arguments) != len(parameters):
             raise UserError(f"usage: python -m {_module(stage)} {' '.join(name.upper() for name in parameters)}")
-        _die_with_parent()
         name = "-".join([_module(stage), *arguments]).replace(os.sep, "_")
         with _only_one(scratch() / "locks" / f"{name}.lock"):
             stage(*arguments)
@@ -38,7 +36,8 @@ def _module(stage: Callable[..., None]) -> str:
     return f"stages.{Path(stage.__code__.co_filename).stem}"
 
 
-def _only_one(path: Path) -> FileLock:
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
     """The lock of one stage with its arguments: after a crash of DVC an older process may still be at it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -47,15 +46,7 @@ def _only_one(path: Path) -> FileLock:
     except Timeout:
         print(f"another process is making this; waiting for it to end ({path} is locked)", file=sys.stderr, flush=True)
         lock.acquire()
-    return lock
-
-
-def _die_with_parent() -> None:
-    """Under DVC, end when DVC is killed: nobody would wait for the result, and the next repro starts a new process."""
-    if "DVC_STAGE" not in os.environ or sys.platform != "linux":
-        return
-    parent = os.getppid()
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(f"{Path(sys.argv[0]).stem}: the process that started this stage is gone")
+    try:
+        yield
+    finally:
+        lock.release()

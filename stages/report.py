@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sfddm.files import atomic_file, write_text
-from sfddm.images import png
+from sfddm.pictures import png
 from sfddm.report.render import picture, to_markdown
 from sfddm.report.table import make_table
 from sfddm.spec.read import load_spec

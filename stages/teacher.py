@@ -1,7 +1,5 @@
 """Teacher: train the diffusion model that students are distilled from."""
 
-import shutil
-
 from sfddm.data import store
 from sfddm.environment import device, scratch
 from sfddm.files import atomic_folder
@@ -23,7 +21,6 @@ def teacher(spec_name: str) -> None:
         trained = train_teacher(spec.teacher, images, device(), curve)
     with atomic_folder(paths.teacher) as folder:
         storage.write(folder, trained)
-        shutil.copyfile(path, folder / "curve.jsonl")
 
 
 if __name__ == "__main__":

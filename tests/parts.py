@@ -44,7 +44,6 @@ def job(folder: Path, student: str = "ours-t4", seed: int = 0, **method: object)
             make(folder / name)
     return Job(
         name="test",
-        module=described.method.kind.replace("-", "_"),
         student=described,
         levels=spec.levels(student),
         seed=seed,
@@ -52,6 +51,7 @@ def job(folder: Path, student: str = "ours-t4", seed: int = 0, **method: object)
         data=folder / "data",
         cache=folder / "cache",
         curve=folder / "curve.jsonl",
+        training_starts=lambda _: None,
     )
 
 

@@ -67,7 +67,7 @@ class Project:
 
         stages = YAML(typ="safe").load((self.folder / "dvc.lock").read_text())["stages"]
         outs = [out for stage in stages.values() for out in stage.get("outs", [])]
-        return {out["path"]: out["md5"] for out in outs if "timing" not in out["path"] and "reports" not in out["path"]}
+        return {out["path"]: out["md5"] for out in outs if not out["path"].endswith(("timing.json", ".md"))}
 
 
 class Edit:

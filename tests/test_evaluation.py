@@ -15,9 +15,10 @@ from sfddm.evaluation.evaluate import figures
 from sfddm.evaluation.frechet import Moments, MomentSums, frechet_distance
 from sfddm.evaluation.reference import Reference
 from sfddm.generation import draw, generate
-from sfddm.images import from_bytes, grid, png, to_bytes
+from sfddm.images import from_bytes, to_bytes
 from sfddm.networks import storage
 from sfddm.networks.weights import write_tensors
+from sfddm.pictures import grid, png
 from sfddm.training.curve import Curve
 from sfddm.training.scorer import train_scorer
 from tests.parts import tiny, untrained_teacher

@@ -96,6 +96,15 @@ def test_params_yaml_lists_the_runs_of_the_specs() -> None:
         ("noises: 128", "noises: 12", "$.students.ours-t4.method.source.noises", "at least one batch"),
         ("train: 1500", "train: 1797", "$.data.train", "fewer than the 1797"),
         ("version: 1", "version: 2", "$.version", "expected '1'"),
+        ("samples: 256", "samples: 1", "$.evaluation.samples", "at least 2"),
+        ("timesteps: 64", "timesteps: " + "9" * 30, "$.teacher.timesteps", "at most 100000"),
+        (
+            "learning_rate: 2.0e-3",
+            "learning_rate: 1" + "0" * 400,
+            "$.teacher.source.training.learning_rate",
+            "sensible",
+        ),
+        ("warmup: 5", "warmup: 25", "$.teacher.source.training.warmup", "longer than the training"),
     ],
 )
 def test_a_fault_names_its_line_its_path_and_what_was_expected(old: str, new: str, path: str, words: str) -> None:
@@ -134,6 +143,7 @@ def test_a_fault_in_a_merged_section_points_into_the_anchor() -> None:
         ("a: [1", "expected ',' or ']'"),
         ("name: x\nname: y", "duplicate key"),
         ("name: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("name: !!bool abc", "not valid YAML"),
         ("a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
             f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)
         ), "aliases are expanded"),

@@ -22,7 +22,6 @@ def client(project: Project) -> "MlflowClient":
     import mlflow
 
     uri = f"sqlite:///{project.folder / 'mlflow.db'}"
-    mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient(uri, uri)
 
 

@@ -8,9 +8,7 @@ from rich.text import Text
 
 from sfddm.cli import models, specs
 from sfddm.environment import calm_threads
-from sfddm.errors import UserError
-
-USAGE_ERROR = 2
+from sfddm.errors import USAGE_ERROR, UserError
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -46,7 +46,7 @@ def sample(
     source: Annotated[str, typer.Argument(help="A run's name, a student's folder, or models:/NAME@ALIAS.")],
     out: Annotated[Path, typer.Option(help="Where to write: .png for a grid, .npz for arrays.")] = Path("samples.png"),
     num: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noises.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the noises.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Uniform steps, instead of the student's own set.")] = None,
 ) -> None:
     """Draw images from a student."""
@@ -56,9 +56,9 @@ def sample(
     from sfddm.errors import UserError
     from sfddm.files import atomic_file
     from sfddm.generation import generate
-    from sfddm.images import grid, png
     from sfddm.networks import storage
     from sfddm.networks.layout import read_sampler
+    from sfddm.pictures import grid, png
 
     if out.suffix not in (".png", ".npz"):
         raise UserError(f"--out {out}: expected a name that ends in .png or .npz.")

@@ -12,10 +12,10 @@ Names = Annotated[list[str] | None, typer.Argument(help="Names in specs/, or pat
 def check(names: Names = None) -> None:
     """Say what is wrong with specs, all of it at once, with file, line and path."""
     from sfddm.errors import SpecError
-    from sfddm.spec.read import SPECS, load_spec
+    from sfddm.spec.read import load_spec, spec_names
 
     faults = []
-    for name in names or sorted(path.stem for path in SPECS.glob("*.yaml")):
+    for name in names or spec_names():
         try:
             spec = load_spec(name)
         except SpecError as error:

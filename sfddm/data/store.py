@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from attrs import frozen
 
-from sfddm.errors import UserError
+from sfddm.errors import UserError, missing
 
 SPLITS = ("train", "test")
 
@@ -36,7 +36,7 @@ def read_array(path: Path) -> np.ndarray:
     try:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: `dvc repro` makes it, `dvc pull` fetches it from a remote.") from None
+        raise missing(path) from None
     except (ValueError, OSError, EOFError) as error:
         raise UserError(f"{path} is damaged ({error}): delete it and run `dvc checkout` or `dvc repro`.") from None
     return array

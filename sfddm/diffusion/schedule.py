@@ -46,7 +46,6 @@ class NoiseSchedule(nn.Module):
 
     def __init__(self, kind: Schedule, timesteps: int) -> None:
         super().__init__()
-        self.timesteps = timesteps
         remaining = alpha_bar(kind, timesteps)
         alpha, sigma = remaining.sqrt(), (1 - remaining).sqrt()
         # Rounded to float32 only after the differences of angles that the targets need have lost nothing.

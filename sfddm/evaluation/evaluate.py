@@ -12,10 +12,13 @@ from sfddm.evaluation.reference import Reference, read_reference
 from sfddm.evaluation.timing import time_sampling
 from sfddm.files import read_json, write_json
 from sfddm.generation import generate
-from sfddm.images import from_bytes, grid, png
+from sfddm.images import from_bytes
 from sfddm.networks import storage
 from sfddm.networks.layout import read_sampler, weights_digest
+from sfddm.pictures import grid, png
 
+BATCH = 1000
+"""Images compared at a time."""
 SHOWN = 64
 """Images in the sample grid."""
 
@@ -68,13 +71,13 @@ def figures(images: np.ndarray, reference: Reference, scorer: Scorer) -> dict[st
     """
     moments, classes = scorer.score(images)
     _, wanted = scorer.score(reference.images)
-    errors = [
-        float((from_bytes(np.array(a)) - from_bytes(np.array(b))).double().square().mean())
-        for a, b in zip(np.array_split(images, 10), np.array_split(reference.images, 10), strict=True)
-    ]
+    squares = sum(
+        float((from_bytes(images[i : i + BATCH]) - from_bytes(reference.images[i : i + BATCH])).double().square().sum())
+        for i in range(0, len(images), BATCH)
+    )
     return {
         "frechet_distance": frechet_distance(moments, scorer.real),
-        "mse_to_teacher": sum(errors) / len(errors),
+        "mse_to_teacher": squares / images.size,
         "agreement": float((classes == wanted).mean()),
         "samples": len(images),
         "real_images": scorer.real.count,

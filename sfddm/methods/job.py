@@ -8,6 +8,7 @@ from attrs import asdict, frozen
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.spec.experiment import Student
+from sfddm.spec.methods import module_name
 
 
 @frozen(kw_only=True)
@@ -15,8 +16,6 @@ class Job:
     """One run: a student, a seed, and where its teacher and its data lie."""
 
     name: str
-    module: str
-    """The method's file, without its ending."""
     student: Student
     levels: tuple[int, ...]
     seed: int
@@ -26,6 +25,8 @@ class Job:
     """Where trajectories are kept between runs."""
     curve: Path
     """Where the training writes its points."""
+    training_starts: Callable[[int], None]
+    """To be called with the number of iterations when the training begins."""
 
 
 @frozen(kw_only=True)
@@ -43,7 +44,7 @@ class Cost:
         return {**asdict(self), "total": self.cache + self.training}
 
 
-FREE = Cost(cache=0, training=0)
+NO_COST = Cost(cache=0, training=0)
 
 
 @frozen(kw_only=True)
@@ -60,5 +61,5 @@ class Distilled:
 
 def distill(job: Job) -> Distilled:
     """Make the student with the method that its spec names; only that method's file is imported."""
-    made: Distilled = import_module(f"sfddm.methods.{job.module}").distill(job)
+    made: Distilled = import_module(f"sfddm.methods.{module_name(job.student.method)}").distill(job)
     return made

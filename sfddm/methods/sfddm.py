@@ -30,7 +30,7 @@ from sfddm.images import from_bytes
 from sfddm.methods.job import Cost, Distilled, Job
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, Evaluated, build
-from sfddm.networks.layout import weights_digest
+from sfddm.networks.layout import denoiser_digest
 from sfddm.randomness import Purpose, epoch_indices, generator
 from sfddm.spec.methods import SFDDM, DataSource
 from sfddm.training.curve import Curve
@@ -71,6 +71,7 @@ def distill(job: Job) -> Distilled:
         else _trajectory_batches(job, method, teacher)
     )
     training = method.training
+    job.training_starts(training.iterations)
     with Curve(job.curve, job.name, training.iterations, training.batch_size) as curve:
         trained = train(student, lambda step: losses(method, student, teacher, draw(step)), training, curve)
     sampler = Sampler(solver="ddim", levels=job.levels, clip_sample=job.student.clip_sample)
@@ -115,8 +116,7 @@ def _first_student(job: Job, method: SFDDM, teacher: Denoiser) -> Denoiser:
         prediction=own.prediction,
         index_levels=job.levels if method.time_input == "index" else (),
     )
-    config = {key: value for key, value in teacher.network.config.items() if not key.startswith("_")}
-    student = build(config, contract, job.seed)
+    student = build(teacher.config, contract, job.seed)
     if method.start == "teacher":
         student.network.load_state_dict(teacher.network.state_dict())
     return student
@@ -131,8 +131,7 @@ def _trajectory_batches(job: Job, method: SFDDM, teacher: Denoiser) -> tuple[Dra
     """Segments of the teacher's trajectories: the noises in turn, the segment at random."""
     source, size = method.source, method.training.batch_size
     assert not isinstance(source, DataSource)
-    shape = tuple(np.load(job.data / "train.npy", mmap_mode="r").shape[1:])
-    cached = load_or_compute(teacher, weights_digest(job.teacher), job.levels, source, shape, job.cache)
+    cached = load_or_compute(teacher, denoiser_digest(job.teacher), job.levels, source, job.cache)
     levels = torch.tensor((0, *job.levels), device=cached.states.device)
     ahead = method.feature.weight > 0 and method.feature.state == "landing"
 
@@ -156,16 +155,16 @@ def _data_batches(job: Job, method: SFDDM, teacher: Denoiser) -> tuple[Draw, Cos
     """Noised real images; the teacher's DDIM sub-steps give the landing state."""
     source, size = method.source, method.training.batch_size
     assert isinstance(source, DataSource)
-    device_ = teacher.time_input.device
-    clean = from_bytes(np.array(store.read(job.data, "train").images)).to(device_)
-    path = _paths(job.levels, source.substeps).to(device_)
+    target = teacher.device
+    clean = from_bytes(np.array(store.read(job.data, "train").images)).to(target)
+    path = _paths(job.levels, source.substeps).to(target)
     ahead = method.feature.weight > 0 and method.feature.state == "landing"
 
     def draw(step: int) -> Batch:
         random = generator(job.seed, Purpose.TRAINING_BATCH, step)
-        x0 = clean[torch.from_numpy(epoch_indices(job.seed, step, size, len(clean))).to(device_)]
-        segment = path[torch.from_numpy(random.integers(0, len(path), size)).to(device_)]
-        noise = torch.from_numpy(random.standard_normal(x0.shape, dtype=np.float32)).to(device_)
+        x0 = clean[torch.from_numpy(epoch_indices(job.seed, step, size, len(clean))).to(target)]
+        segment = path[torch.from_numpy(random.integers(0, len(path), size)).to(target)]
+        noise = torch.from_numpy(random.standard_normal(x0.shape, dtype=np.float32)).to(target)
         x = diffuse(x0, noise, *teacher.schedule.at(segment[:, 0], x0))
         landing, features = _walk(teacher, x, segment, bool(method.hidden.weight), ahead)
         return Batch(

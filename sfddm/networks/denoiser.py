@@ -59,6 +59,22 @@ class Denoiser(nn.Module):
 
     time_input: Tensor
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """diffusers' configuration of the network."""
+        return {key: value for key, value in self.network.config.items() if not key.startswith("_")}
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images."""
+        height, width = self.network.config["sample_size"]
+        return self.network.config["in_channels"], height, width
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.time_input.device
+
     def forward(self, x: Tensor, level: Tensor) -> Evaluated:
         """Evaluate at states x [B, C, H, W] and levels (int [B], 1..T)."""
         output = self.network(x, self.time_input[level], return_dict=False)[0]

@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.errors import UserError
-from sfddm.files import digest_file, read_json, write_json
+from sfddm.errors import UserError, missing
+from sfddm.files import digest, digest_file, read_json, write_json
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONFIG = "config.json"
@@ -24,8 +24,7 @@ def copy_denoiser(source: Path, folder: Path) -> None:
         try:
             shutil.copyfile(source / name, folder / name)
         except FileNotFoundError:
-            message = f"{source / name} is missing: `dvc repro` makes it, `dvc pull` fetches it from a remote."
-            raise UserError(message) from None
+            raise missing(source / name) from None
 
 
 def write_sampler(folder: Path, sampler: Sampler) -> None:
@@ -35,7 +34,15 @@ def write_sampler(folder: Path, sampler: Sampler) -> None:
 
 def read_sampler(folder: Path) -> Sampler:
     """How the student in `folder` is sampled."""
-    return Sampler.from_json(read_json(folder / SAMPLER))
+    try:
+        return Sampler.from_json(read_json(folder / SAMPLER))
+    except (TypeError, KeyError) as error:
+        raise UserError(f"{folder / SAMPLER} does not describe a sampler: {error}") from None
+
+
+def denoiser_digest(folder: Path) -> str:
+    """Hash of all that decides what the network in `folder` puts out."""
+    return digest({name: digest_file(folder / name) for name in (CONFIG, CONTRACT, WEIGHTS)})
 
 
 def weights_digest(folder: Path) -> str:

@@ -8,12 +8,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sfddm.errors import UserError
+from sfddm.errors import UserError, missing
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write named tensors into a folder that is being made."""
-    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
+    stored = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+    try:
+        save_file(stored, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error  # a full disk is the same error whoever writes
 
 
 def write_weights(path: Path, network: torch.nn.Module) -> None:
@@ -30,7 +34,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: `dvc repro` makes it, `dvc pull` fetches it from a remote.") from None
+        raise missing(path) from None
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(
             f"{path} can't be read as safetensors ({error}).\n"

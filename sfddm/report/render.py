@@ -7,8 +7,8 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from sfddm.data.store import read_array
-from sfddm.images import grid
 from sfddm.paths import Paths
+from sfddm.pictures import grid
 from sfddm.report.table import COLUMNS, Table
 from sfddm.spec.experiment import Spec
 
@@ -21,7 +21,7 @@ def to_markdown(spec: Spec, table: Table) -> str:
     rows = [row for group in table.groups for row in group]
     header = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
     body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    names = "\n".join(f"1. {name}" for name in shown_students(spec))
+    names = "\n".join(f"1. {name}" for name in _order(spec))
     return (
         f"# {spec.name}\n\n{header}\n{body}\n\n{table.caption}\n\n![samples]({spec.name}.png)\n\n"
         f"Images from the same {IMAGES} noises, from top to bottom:\n\n{names}\n\n"
@@ -41,14 +41,13 @@ def to_terminal(spec: Spec, table: Table, console: Console) -> None:
     console.print(rich)
 
 
-def shown_students(spec: Spec) -> dict[str, np.ndarray]:
-    """First images of every student's first seed, uint8 [IMAGES, C, H, W], in the table's order."""
-    paths = Paths(spec.name)
-    names = sorted(spec.students, key=lambda name: -len(spec.levels(name)))
-    folders = {name: paths.result(name, spec.students[name].seeds[0]) for name in names}
-    return {name: read_array(folder / "shown.npy")[:IMAGES] for name, folder in folders.items()}
-
-
 def picture(spec: Spec) -> Image:
-    """One row of images a student, the same noise in every column."""
-    return grid(np.concatenate(list(shown_students(spec).values())), IMAGES)
+    """One row of images a student, of its first seed, the same noise in every column."""
+    paths = Paths(spec.name)
+    folders = [paths.result(name, spec.students[name].seeds[0]) for name in _order(spec)]
+    return grid(np.concatenate([read_array(folder / "shown.npy")[:IMAGES] for folder in folders]), IMAGES)
+
+
+def _order(spec: Spec) -> list[str]:
+    """The students as the table has them: many steps first."""
+    return sorted(spec.students, key=lambda name: -len(spec.levels(name)))

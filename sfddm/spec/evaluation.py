@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.spec.fields import Count, Name, Seed
+from sfddm.spec.fields import Count, Name, Seed, Several
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.training import Training
 
@@ -35,7 +35,7 @@ class Reference:
 class Evaluation:
     """The same noises, the same scorer and the same real images for every row of the comparison."""
 
-    samples: Count
+    samples: Several
     """n, the number of images a row."""
     noise_seed: Seed
     batch_size: Count

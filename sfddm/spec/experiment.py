@@ -6,6 +6,7 @@ from typing import Literal
 from attrs import frozen
 
 from sfddm.diffusion.index_set import IndexSetError, resolve
+from sfddm.errors import SpecError
 from sfddm.spec.data import Data
 from sfddm.spec.evaluation import Evaluation, Registry
 from sfddm.spec.fields import Name, Seed
@@ -13,6 +14,7 @@ from sfddm.spec.index_set import IndexSet
 from sfddm.spec.methods import FREE, SFDDM, DataSource, Method, TrajectorySource
 from sfddm.spec.structure import Fault, nearest
 from sfddm.spec.teacher import Teacher, UNet2D
+from sfddm.spec.training import Training
 
 
 @frozen(kw_only=True)
@@ -35,16 +37,6 @@ class Run:
     student: str
     seed: int
     method: str
-
-    @property
-    def module(self) -> str:
-        """The method's file in `sfddm/methods`, without its ending."""
-        return self.method.replace("-", "_")
-
-    @property
-    def row(self) -> str:
-        """The name of the run within its spec, and of its folders."""
-        return f"{self.student}-s{self.seed}"
 
 
 @frozen(kw_only=True)
@@ -69,6 +61,18 @@ class Spec:
             for seed in student.seeds
         ]
 
+    def run(self, student: str, seed: str) -> Run:
+        """The run of a student and a seed, as a command line names them.
+
+        Raises:
+            SpecError: there is no such run.
+        """
+        runs = {(run.student, str(run.seed)): run for run in self.runs()}
+        if (student, seed) not in runs:
+            known = ", ".join(" ".join(key) for key in runs)
+            raise SpecError(f"{self.name} has no student {student!r} with seed {seed}; it has: {known}.")
+        return runs[student, seed]
+
     def levels(self, student: str) -> tuple[int, ...]:
         """The student's index set phi_1 < ... < phi_T'."""
         return self.levels_of(self.students[student].index_set)
@@ -81,6 +85,8 @@ class Spec:
 def cross_check(spec: Spec) -> Iterator[Fault]:
     """Yield every disagreement between sections that are each valid alone."""
     yield from _check_data(spec)
+    yield from _check_training(spec.teacher.source.training, ("teacher", "source", "training"))
+    yield from _check_training(spec.evaluation.scorer.training, ("evaluation", "scorer", "training"))
     yield from _check_network(spec.teacher.source.network, spec.data.shape)
     yield from _check_index_set(spec.evaluation.reference.index_set, spec, ("evaluation", "reference", "index_set"))
     if not spec.students:
@@ -94,6 +100,7 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
             yield Fault("a free sampler trains nothing: give it one seed", (*path, "seeds"))
         if isinstance(student.method, SFDDM):
             yield from _check_sfddm(student.method, (*path, "method"))
+            yield from _check_training(student.method.training, (*path, "method", "training"))
     for position, name in enumerate(spec.registry.students):
         if name not in spec.students:
             yield Fault(f"unknown student {name!r}{nearest(name, spec.students)}", ("registry", "students", position))
@@ -127,9 +134,13 @@ def _check_index_set(index_set: IndexSet, spec: Spec, path: tuple[str, ...]) -> 
 def _check_sfddm(method: SFDDM, path: tuple[str, ...]) -> Iterator[Fault]:
     if method.output.weight == method.hidden.weight == method.feature.weight == 0:
         yield Fault("the weights of output, hidden and feature are all 0: give one of them a positive weight", path)
-    if method.training.warmup + method.training.decay * method.training.iterations > method.training.iterations:
-        yield Fault("warm-up and decay together are longer than the training", (*path, "training", "warmup"))
     if isinstance(method.source, TrajectorySource) and method.source.noises < method.training.batch_size:
         yield Fault("expected at least one batch of noises", (*path, "source", "noises"))
-    if isinstance(method.source, DataSource) and method.source.substeps > 1 and method.hidden.weight == 0:
-        yield Fault("sub-steps serve the hidden term, whose weight is 0: set substeps to 1", (*path, "source"))
+    walks = method.hidden.weight > 0 or (method.feature.weight > 0 and method.feature.state == "landing")
+    if isinstance(method.source, DataSource) and method.source.substeps > 1 and not walks:
+        yield Fault("no term needs the landing state that sub-steps lead to: set substeps to 1", (*path, "source"))
+
+
+def _check_training(training: Training, path: tuple[str, ...]) -> Iterator[Fault]:
+    if training.warmup + training.decay * training.iterations > training.iterations:
+        yield Fault("warm-up and decay together are longer than the training", (*path, "warmup"))

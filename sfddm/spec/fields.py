@@ -40,9 +40,15 @@ class Pattern:
         return None if re.fullmatch(self.regex, value) else f"expected {self.words}, found {value!r}"
 
 
-Count = Annotated[int, Bound(1)]
+MOST = 10**9
+"""Of anything: what is larger is a slip of the keyboard."""
+Count = Annotated[int, Bound(1, MOST)]
 """A whole number of things, at least one."""
-Natural = Annotated[int, Bound(0)]
+Several = Annotated[int, Bound(2, MOST)]
+"""A whole number of things, at least two."""
+Levels = Annotated[int, Bound(1, 100_000)]
+"""A number of noise levels."""
+Natural = Annotated[int, Bound(0, MOST)]
 """A whole number, zero included."""
 Seed = Annotated[int, Bound(0, 2**31 - 1)]
 """A seed of random numbers."""

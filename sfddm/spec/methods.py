@@ -95,3 +95,8 @@ class SFDDM:
 Method = DDIM | DPMSolver | Ancestral | SFDDM
 FREE = (DDIM, DPMSolver, Ancestral)
 """Methods that train nothing: the teacher under another sampler."""
+
+
+def module_name(method: Method) -> str:
+    """The method's file in `sfddm/methods`, without its ending."""
+    return method.kind.replace("-", "_")

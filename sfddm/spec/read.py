@@ -45,8 +45,9 @@ def parse_spec(text: str, origin: str) -> Spec:
     except MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise SpecError(f"{origin}{line}: {error.problem or error.context}") from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise SpecError(f"{origin}: not valid YAML: {str(error).splitlines()[0]}") from None
+    except (YAMLError, ValueError, KeyError, RecursionError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise SpecError(f"{origin}: not valid YAML: {reason}") from None
     try:
         spec = structure(content, Spec)
         faults = list(cross_check(spec))
@@ -55,6 +56,18 @@ def parse_spec(text: str, origin: str) -> Spec:
     if faults:
         raise SpecError(_report(faults, root, origin))
     return spec
+
+
+def spec_names() -> list[str]:
+    """The names of all specs of the repository.
+
+    Raises:
+        SpecError: there are none here.
+    """
+    names = sorted(path.stem for path in SPECS.glob("*.yaml"))
+    if not names:
+        raise SpecError(f"no specs in {SPECS.resolve()}: run this in the root of the repository.")
+    return names
 
 
 def _read(path: Path) -> str:

@@ -12,14 +12,14 @@ from cattrs.gen import make_dict_structure_fn
 
 from sfddm.spec.fields import Bound, Pattern
 
-Path = tuple[str | int, ...]
+SpecPath = tuple[str | int, ...]
 T = TypeVar("T")
 
 
 class Fault(ValueError):
     """One thing that is wrong in a spec, and its path inside it."""
 
-    def __init__(self, message: str, path: Path = ()) -> None:
+    def __init__(self, message: str, path: SpecPath = ()) -> None:
         super().__init__(message)
         self.message = message
         self.path = path
@@ -59,7 +59,7 @@ def nearest(word: object, words: Iterable[str]) -> str:
     return f": expected {' or '.join(repr(choice) for choice in choices)}" if choices else ""
 
 
-def _faults(error: BaseException, path: Path) -> Iterator[Fault]:
+def _faults(error: BaseException, path: SpecPath) -> Iterator[Fault]:
     match error:
         case ClassValidationError():
             noted, plain = error.group_exceptions()
@@ -96,7 +96,10 @@ def _scalar(kind: type, words: str, accept: tuple[type, ...]) -> Callable[[Any, 
     def hook(value: Any, _: Any) -> Any:
         if type(value) not in accept:
             raise Fault(f"expected {words}, found {_describe(value)}")
-        return kind(value)
+        try:
+            return kind(value)
+        except OverflowError:
+            raise Fault(f"expected {words} of a sensible size") from None
 
     return hook
 

@@ -8,7 +8,8 @@ from ruamel.yaml import YAML
 
 from sfddm.errors import SpecError
 from sfddm.files import write_text
-from sfddm.spec.read import SPECS, load_spec
+from sfddm.spec.methods import module_name
+from sfddm.spec.read import load_spec, spec_names
 
 PARAMS = Path("params.yaml")
 HEADER = "# Written by `sfddm spec sync` from specs/*.yaml: change those, then run it again.\n"
@@ -18,11 +19,21 @@ def expand() -> str:
     """The text of params.yaml that the specs ask for."""
     specs: dict[str, Any] = {}
     runs: dict[str, Any] = {}
-    for path in sorted(SPECS.glob("*.yaml")):
-        spec = load_spec(path.stem)
+    for name in spec_names():
+        spec = load_spec(name)
         specs[spec.name] = {"data": spec.data.kind, "runs": [run.name for run in spec.runs()]}
         for run in spec.runs():
-            runs[run.name] = {"spec": spec.name, "student": run.student, "seed": run.seed, "module": run.module}
+            if run.name in runs:
+                other = runs[run.name]["spec"]
+                raise SpecError(
+                    f"specs {other} and {spec.name} both have a run {run.name}: rename one of the students."
+                )
+            runs[run.name] = {
+                "spec": spec.name,
+                "student": run.student,
+                "seed": run.seed,
+                "module": module_name(spec.students[run.student].method),
+            }
     buffer = io.StringIO()
     yaml = YAML()
     yaml.default_flow_style = None

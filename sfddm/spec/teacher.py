@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.spec.fields import Count, Seed
+from sfddm.spec.fields import Count, Levels, Seed
 from sfddm.spec.training import Training
 
 Schedule = Literal["linear", "cosine", "sigmoid"]
@@ -40,7 +40,7 @@ class Trained:
 class Teacher:
     """T noise levels, how they are spaced, what the network predicts, and where its weights come from."""
 
-    timesteps: Count
+    timesteps: Levels
     """T, the number of noise levels above clean data."""
     noise_schedule: Schedule
     prediction: Prediction

@@ -45,6 +45,7 @@ def start_follower(run: LiveRun) -> None:
     description = _folder() / f"{run.name}.json"
     write_json(description, asdict(run))
     Path(run.curve).unlink(missing_ok=True)
+    _word(run.name).unlink(missing_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (_folder() / f"{run.name}.log").open("w", encoding="utf-8") as log:
         subprocess.Popen(
@@ -64,12 +65,12 @@ def read_live_run(description: Path) -> LiveRun:
 
 def write_followed(name: str, followed: Followed) -> None:
     """Leave word for `track`."""
-    write_json(_folder() / f"{name}.followed.json", asdict(followed))
+    write_json(_word(name), asdict(followed))
 
 
 def read_followed(name: str, key: str, tracking_uri: str) -> str | None:
     """The id of the MLflow run that followed the training with this key on this server, if there is one."""
-    path = _folder() / f"{name}.followed.json"
+    path = _word(name)
     if not path.exists():
         return None
     followed = Followed(**read_json(path))
@@ -79,6 +80,10 @@ def read_followed(name: str, key: str, tracking_uri: str) -> str | None:
 def follower_lock(name: str) -> Path:
     """Held by a follower as long as it writes to its run."""
     return _folder() / f"{name}.lock"
+
+
+def _word(name: str) -> Path:
+    return _folder() / f"{name}.followed.json"
 
 
 def _folder() -> Path:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
@@ -31,7 +31,7 @@ def track_run(client: "MlflowClient", spec: Spec, row: Row) -> str:
     found = client.search_runs([experiment], f"tags.`sfddm.content_key` = '{row.content_key}'", max_results=1)
     if found:
         return str(found[0].info.run_id)
-    run_id = _adopt(client, spec, row.run) or _create(client, experiment, spec, row.run)
+    run_id = _adopt(client, spec, row.run) or _create(client, experiment, spec, row)
     _log_params(client, run_id, spec, row.run)
     _log_figures(client, run_id, row)
     _log_curve(client, run_id, spec, row.run)
@@ -39,6 +39,7 @@ def track_run(client: "MlflowClient", spec: Spec, row: Row) -> str:
     client.set_terminated(run_id, "FINISHED")
     # Last: a run without the key is one that tracking did not finish.
     client.set_tag(run_id, "sfddm.content_key", row.content_key)
+    _delete_unfinished(client, experiment, row.run)
     return run_id
 
 
@@ -71,13 +72,25 @@ def _adopt(client: "MlflowClient", spec: Spec, run: Run) -> str | None:
             live = client.get_run(run_id)
         except MlflowException:
             return None  # deleted since
-    usable = live.info.lifecycle_stage == "active" and "sfddm.content_key" not in live.data.tags
+    # A run with params is one that tracking has begun to fill: params can't be changed, so another is made.
+    usable = live.info.lifecycle_stage == "active" and not live.data.params
     return run_id if usable else None
 
 
-def _create(client: "MlflowClient", experiment: str, spec: Spec, run: Run) -> str:
-    created = client.create_run(experiment, run_name=run.name, tags=tags(spec, run))
+def _create(client: "MlflowClient", experiment: str, spec: Spec, row: Row) -> str:
+    created = client.create_run(experiment, run_name=row.run.name, tags=tags(spec, row.run, str(row.timing["device"])))
     return str(created.info.run_id)
+
+
+def _delete_unfinished(client: "MlflowClient", experiment: str, run: Run) -> None:
+    """Delete what killed or repeated trainings of a run left, unless one of them is being followed right now."""
+    try:
+        with FileLock(follower_lock(run.name), timeout=0):
+            for left in client.search_runs([experiment], f"tags.`sfddm.run` = '{run.name}'"):
+                if "sfddm.content_key" not in left.data.tags:
+                    client.delete_run(left.info.run_id)
+    except Timeout:
+        pass
 
 
 def _log_params(client: "MlflowClient", run_id: str, spec: Spec, run: Run) -> None:
@@ -95,7 +108,7 @@ def _log_figures(client: "MlflowClient", run_id: str, row: Row) -> None:
         client.log_metric(run_id, name, float(row.metrics[name]))
     client.log_metric(run_id, "cost_forward_equivalents", float(row.metrics["cost"]["total"]))
     for name in ("seconds_per_1000_images", "speed_up", "peak_memory_mb"):
-        client.log_metric(run_id, name, row.timing[name])
+        client.log_metric(run_id, name, float(row.timing[name]))
 
 
 def _log_curve(client: "MlflowClient", run_id: str, spec: Spec, run: Run) -> None:

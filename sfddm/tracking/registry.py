@@ -15,7 +15,7 @@ from sfddm.results import Row, load_row, resolved
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.structure import nearest
 from sfddm.tracking.record import lineage
-from sfddm.tracking.server import connect
+from sfddm.tracking.server import connect, users_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,7 +69,8 @@ def promote(client: "MlflowClient", spec: Spec, run: Run, alias: str) -> str:
     versions = client.search_model_versions(f"name='{name}'")
     for version in versions:
         if version.tags.get("sfddm.content_key") == row.content_key:
-            client.set_registered_model_alias(name, alias, version.version)
+            with users_errors():
+                client.set_registered_model_alias(name, alias, version.version)
             return str(version.version)
     known = sorted({version.tags.get("sfddm.run", "") for version in versions} - {""})
     if run.student not in spec.registry.students:
@@ -77,7 +78,9 @@ def promote(client: "MlflowClient", spec: Spec, run: Run, alias: str) -> str:
             f"{run.name} isn't registered: add {run.student!r} to registry.students in specs/{spec.name}.yaml and run "
             f"`dvc repro track@{spec.name}`. Registered: {', '.join(known) or 'none'}."
         )
-    raise UserError(f"{run.name} has no version with its present content: run `dvc repro track@{spec.name}`.")
+    raise UserError(
+        f"{run.name} has no version with its present content: run `dvc repro --force --single-item track@{spec.name}`."
+    )
 
 
 def download(uri: str) -> Path:

@@ -1,6 +1,8 @@
 """Reaching MLflow: the server that MLFLOW_TRACKING_URI names, or a database in the repository's root."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,17 +49,27 @@ def connect() -> "MlflowClient":
     client = mlflow.MlflowClient()
     locks = scratch() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
+    # The first processes to open a new database would all migrate its schema.
+    with users_errors(), FileLock(locks / "mlflow.lock"):
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def users_errors() -> Iterator[None]:
+    """Turn what MLflow and its database raise within a `with` block into errors that a user can act on."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
-        # The first processes to open a new database would all migrate its schema.
-        with FileLock(locks / "mlflow.lock"):
-            client.search_experiments(max_results=1)
-    except Exception as error:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError) as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(
-            f"MLflow at {without_password(uri)} does not answer: {reason}\n"
-            "Start it, or correct MLFLOW_TRACKING_URI, then run the command again: nothing was lost."
+            f"MLflow at {without_password(tracking_uri())} refused, or does not answer: {reason}\n"
+            "Mend that, or correct MLFLOW_TRACKING_URI, then run the command again: nothing was lost."
         ) from None
-    return client
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
@@ -65,8 +77,10 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(name)
-    if experiment is not None:
+    if experiment is not None and experiment.lifecycle_stage == "active":
         return str(experiment.experiment_id)
+    if experiment is not None:
+        raise UserError(f"the experiment {name!r} was deleted in MLflow: restore it there, or delete it for good.")
     location = (repository() / "mlartifacts" / name).as_uri() if tracking_uri() == _own_database() else None
     try:
         return str(client.create_experiment(name, artifact_location=location))

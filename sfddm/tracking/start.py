@@ -6,24 +6,20 @@ from sfddm.files import digest
 from sfddm.networks.layout import weights_digest
 from sfddm.paths import Paths
 from sfddm.spec.experiment import Run, Spec
-from sfddm.spec.methods import SFDDM
 from sfddm.spec.structure import unstructure
 from sfddm.tracking.live import LiveRun, start_follower
 
 
-def follow_training(spec: Spec, run: Run, curve: Path) -> None:
-    """Follow the curve of a run's training; a free sampler has none."""
-    method = spec.students[run.student].method
-    if not isinstance(method, SFDDM):
-        return
+def follow_training(spec: Spec, run: Run, curve: Path, iterations: int, device: str) -> None:
+    """Follow the curve of a run's training, which is about to begin on `device`."""
     start_follower(
         LiveRun(
             experiment=spec.name,
             name=run.name,
             curve=str(curve),
-            iterations=method.training.iterations,
+            iterations=iterations,
             key=training_key(spec, run),
-            tags=tags(spec, run),
+            tags=tags(spec, run, device),
         )
     )
 
@@ -37,7 +33,7 @@ def training_key(spec: Spec, run: Run) -> str:
     )
 
 
-def tags(spec: Spec, run: Run) -> dict[str, str]:
+def tags(spec: Spec, run: Run, device: str) -> dict[str, str]:
     """What a run is found by, while it trains and after."""
     return {
         "sfddm.spec": spec.name,
@@ -45,4 +41,5 @@ def tags(spec: Spec, run: Run) -> dict[str, str]:
         "sfddm.student": run.student,
         "sfddm.method": run.method,
         "sfddm.seed": str(run.seed),
+        "sfddm.device": device,
     }

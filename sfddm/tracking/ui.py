@@ -9,8 +9,9 @@ from urllib.parse import quote
 import typer
 
 from sfddm.errors import UserError
+from sfddm.results import load_rows
 from sfddm.spec.experiment import Spec
-from sfddm.tracking.server import connect, tracking_uri
+from sfddm.tracking.server import connect, tracking_uri, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,9 +27,11 @@ def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
     """
     experiment = client.get_experiment_by_name(spec.name)
     if experiment is None:
-        raise UserError(f"MLflow has no runs of {spec.name}: run `dvc repro track@{spec.name}`.")
+        raise UserError(f"MLflow has no runs of {spec.name}: run `dvc repro --force --single-item track@{spec.name}`.")
     number = experiment.experiment_id
-    runs = [run.info.run_id for run in client.search_runs([number], "tags.`sfddm.content_key` != ''")]
+    current = {row.content_key for row in load_rows(spec)}
+    tracked = client.search_runs([number], "tags.`sfddm.content_key` != ''")
+    runs = [run.info.run_id for run in tracked if run.data.tags["sfddm.content_key"] in current]
     query = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([number]))}"
     return {
         "charts": f"{base}/#/experiments/{number}/runs?workflowType=machine_learning&compareRunsMode=CHART",
@@ -41,10 +44,14 @@ def serve(spec: Spec, port: int) -> None:
     """Print the links and serve MLflow until interrupted; a server that is already there is only linked to."""
     uri = tracking_uri()
     remote = uri.startswith(("http://", "https://"))
-    base = uri.rstrip("/") if remote else f"http://{HOST}:{port}"
+    base = without_password(uri.rstrip("/")) if remote else f"http://{HOST}:{port}"
     for name, link in links(connect(), spec, base).items():
         typer.echo(f"{name}: {link}")
     if remote:
         return
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", HOST]
-    subprocess.run([*command, "--port", str(port), "--workers", "1"], check=False)
+    ended = subprocess.run([*command, "--port", str(port), "--workers", "1"], check=False)
+    if ended.returncode > 0:
+        raise UserError(
+            f"the MLflow server ended with exit code {ended.returncode}: is port {port} in use? Try --port."
+        )

@@ -1,0 +1,19 @@
+"""Ending with the process that started a stage."""
+
+import ctypes
+import os
+import signal
+import sys
+
+SET_PARENT_DEATH_SIGNAL = 1
+"""Linux's PR_SET_PDEATHSIG."""
+
+
+def die_with_parent() -> None:
+    """Under DVC, end when DVC is killed: nobody would wait for the result, and the next repro starts a new process."""
+    if "DVC_STAGE" not in os.environ or sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent or parent == 1:
+        sys.exit("the process that started this stage is gone")
