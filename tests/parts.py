@@ -10,10 +10,19 @@ from sfddm.methods.job import Job
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.spec.experiment import Spec, Student
-from sfddm.spec.methods import SFDDM
+from sfddm.spec.methods import SFDDM, DataSource, FeatureTerm, HiddenTerm, OutputTerm
 from sfddm.spec.read import parse_spec
 
 TINY = (Path(__file__).parents[1] / "specs" / "tiny.yaml").read_text()
+
+
+PUBLISHED = {
+    "source": DataSource(kind="data", substeps=1),
+    "output": OutputTerm(weight=1.0, distance="l1"),
+    "hidden": HiddenTerm(weight=0.0),
+    "feature": FeatureTerm(weight=0.1, state="same"),
+}
+"""What the published method changes in the method of tiny's ours-t4."""
 
 
 def tiny() -> Spec:

@@ -1,6 +1,7 @@
 """What each method's training does to a student, on tiny's network."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from sfddm.networks import storage
 from sfddm.networks.layout import weights_digest
 from sfddm.spec.methods import DataSource, FeatureTerm, HiddenTerm, OutputTerm
 from sfddm.trajectories import load_or_compute, solver_levels
-from tests.parts import job, sfddm_of, tiny, untrained_teacher
+from tests.parts import PUBLISHED, job, sfddm_of, tiny, untrained_teacher
 
 DATA = DataSource(kind="data", substeps=3)
 TERMS = {
@@ -39,7 +40,7 @@ def test_training_lowers_every_term_from_both_sources(tmp_path: Path, source: st
 
 
 def test_the_published_loss_of_a_teacher_copy_is_exactly_zero(tmp_path: Path) -> None:
-    made = distill(job(tmp_path, "published-t4"))
+    made = distill(job(tmp_path, **PUBLISHED))
     assert all('"loss": 0.0,' in line for line in made.curve.read_text().splitlines())
     made.write(tmp_path)
     assert weights_digest(tmp_path) == weights_digest(tmp_path / "teacher"), "training must not move the optimum"
@@ -77,21 +78,20 @@ def test_segments_narrower_than_the_substeps_are_walked_without_a_clean_evaluati
     assert bool((paths[:, :-1] > 0).all()) and paths[:, -1].tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("student", ["ours-t4", "published-t4"])
-def test_the_same_job_gives_the_same_bytes_and_another_seed_does_not(tmp_path: Path, student: str) -> None:
-    start = {"start": "scratch"}
+@pytest.mark.parametrize("changes", [{}, PUBLISHED], ids=["trajectory", "data"])
+def test_the_same_job_gives_the_same_bytes_and_another_seed_does_not(tmp_path: Path, changes: dict[str, Any]) -> None:
     digests = []
     for attempt, seed in enumerate((0, 0, 1)):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        made = distill(job(folder, student, seed=seed, **start))
+        made = distill(job(folder, seed=seed, start="scratch", **changes))
         made.write(folder)
         digests.append(weights_digest(folder))
     assert digests[0] == digests[1] != digests[2]
 
 
 def test_a_student_told_its_own_index_is_evaluated_with_it(tmp_path: Path) -> None:
-    made = distill(job(tmp_path, "published-t4", start="scratch", time_input="index"))
+    made = distill(job(tmp_path, start="scratch", time_input="index", **PUBLISHED))
     made.write(tmp_path)
     student = storage.load(tmp_path, torch.device("cpu"))
     assert student.time_input[[16, 32, 48, 64]].tolist() == [0, 1, 2, 3]
@@ -101,8 +101,8 @@ def test_a_student_told_its_own_index_is_evaluated_with_it(tmp_path: Path) -> No
 def test_cost_counts_caches_and_teachers(tmp_path: Path) -> None:
     ours = distill(job(tmp_path)).cost
     assert (ours.cache, ours.training) == (128 * 8, 40 * 64 * 3)
-    published = distill(job(tmp_path, "published-t4")).cost
-    assert (published.cache, published.training) == (0, 10 * 64 * 4)
+    published = distill(job(tmp_path, **PUBLISHED)).cost
+    assert (published.cache, published.training) == (0, 40 * 64 * 4)
     walked = distill(job(tmp_path, source=DATA)).cost
     assert walked.training == 40 * 64 * (3 + 3 + 1), "three sub-steps, and one look ahead"
 

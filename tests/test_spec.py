@@ -48,7 +48,6 @@ def test_runs_are_students_times_seeds() -> None:
     text = TINY.replace("seeds: [0]\n\nevaluation", "seeds: [0, 5]\n\nevaluation")
     assert [run.name for run in parse_spec(text, "x").runs()] == [
         "tiny-ddim-t4-s0",
-        "tiny-published-t4-s0",
         "tiny-ours-t4-s0",
         "tiny-ours-t4-s5",
     ]

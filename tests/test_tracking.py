@@ -35,7 +35,7 @@ def runs(client: "MlflowClient") -> dict[str, Any]:
 
 def test_every_run_is_there_with_figures_params_tags_and_files(project: Project, client: "MlflowClient") -> None:
     found = runs(client)
-    assert set(found) == {"tiny-ddim-t4-s0", "tiny-published-t4-s0", OURS}
+    assert set(found) == {"tiny-ddim-t4-s0", OURS}
     run = found[OURS]
     metrics = json.loads((project.folder / "runs/tiny/results/ours-t4-s0/metrics.json").read_text())
     assert run.info.status == "FINISHED"
@@ -92,9 +92,7 @@ def test_the_served_model_draws_the_same_images(project: Project, client: "Mlflo
 
 
 def test_an_unreachable_mlflow_fails_no_training_but_tracking(project: Project, tmp_path: Path) -> None:
-    project.run(
-        "python", "-m", "stages.distill", "tiny", "published-t4", "0", SFDDM_SCRATCH=str(tmp_path), **UNREACHABLE
-    )
+    project.run("python", "-m", "stages.distill", "tiny", "ours-t4", "0", SFDDM_SCRATCH=str(tmp_path), **UNREACHABLE)
     output = project.run("python", "-m", "stages.track", "tiny", code=2, **UNREACHABLE)
     assert "does not answer" in output and "run the command again" in output and "Traceback" not in output
 
