@@ -75,7 +75,8 @@ def _caption(spec: Spec, students: dict[str, list[Row]]) -> str:
         f"(not Inception), n = {metrics['samples']} images from the same noises (seed {metrics['noise_seed']}) a row; "
         "mean [lowest, highest] over training seeds. teacher's: its ratio to the teacher's own distance. agrees, MSE: "
         "share of images in the class of the teacher's image from the same noise, mean squared error to it. s/1000: "
-        "seconds a thousand images on this machine; speed-up: against DDIM on all of the teacher's levels, timed "
-        "on a few of them. cost in forward-equivalents: a forward pass of one image is 1, forward and backward 3. The teacher has "
+        "seconds a thousand images on this machine. speed-up: against DDIM on all of the teacher's levels, timed on a "
+        "few of them. cost in forward-equivalents: a forward pass of one image is 1, forward and backward 3. The "
+        "teacher has "
         f"{timesteps} levels, and its {reference.solver} on {levels} of them stands for all."
     )
