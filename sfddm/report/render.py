@@ -2,6 +2,7 @@
 
 import numpy as np
 from PIL.Image import Image
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -31,9 +32,11 @@ def to_markdown(spec: Spec, table: Table) -> str:
 
 def to_terminal(spec: Spec, table: Table, console: Console) -> None:
     """The table, a rule between numbers of steps."""
-    rich = RichTable(title=spec.name, caption=escape(table.caption), caption_justify="left")
+    rich = RichTable(
+        title=spec.name, caption=escape(table.caption), caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     for column in COLUMNS:
-        rich.add_column(column, justify="left" if column == COLUMNS[0] else "right")
+        rich.add_column(column, justify="left" if column == COLUMNS[0] else "right", no_wrap=True)
     for group in table.groups:
         for row in group:
             rich.add_row(*map(escape, row))

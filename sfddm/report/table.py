@@ -7,7 +7,7 @@ from attrs import frozen
 from sfddm.results import Row, load_rows
 from sfddm.spec.experiment import Spec
 
-COLUMNS = ("student", "T'", "distance", "teacher's", "agrees", "MSE", "s/1000", "speed-up", "cost")
+COLUMNS = ("student", "T'", "distance", "ratio", "agrees", "MSE", "s/1000", "speed-up", "cost")
 
 
 @frozen(kw_only=True)
@@ -73,7 +73,7 @@ def _caption(spec: Spec, students: dict[str, list[Row]]) -> str:
     return (
         f"distance: Frechet distance to {metrics['real_images']} real images in the features of {metrics['scorer']} "
         f"(not Inception), n = {metrics['samples']} images from the same noises (seed {metrics['noise_seed']}) a row; "
-        "mean [lowest, highest] over training seeds. teacher's: its ratio to the teacher's own distance. agrees, MSE: "
+        "mean [lowest, highest] over training seeds. ratio: to the teacher's own distance. agrees, MSE: "
         "share of images in the class of the teacher's image from the same noise, mean squared error to it. s/1000: "
         "seconds a thousand images on this machine. speed-up: against DDIM on all of the teacher's levels, timed on a "
         "few of them. cost in forward-equivalents: a forward pass of one image is 1, forward and backward 3. The "
