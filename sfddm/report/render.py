@@ -32,9 +32,7 @@ def to_markdown(spec: Spec, table: Table) -> str:
 
 def to_terminal(spec: Spec, table: Table, console: Console) -> None:
     """The table, a rule between numbers of steps."""
-    rich = RichTable(
-        title=spec.name, caption=escape(table.caption), caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    rich = RichTable(title=spec.name, caption=escape(table.caption), caption_justify="left", box=SIMPLE_HEAD, padding=0)
     for column in COLUMNS:
         rich.add_column(column, justify="left" if column == COLUMNS[0] else "right", no_wrap=True)
     for group in table.groups:
