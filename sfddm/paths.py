@@ -40,6 +40,14 @@ class Paths:
         """One run's network, sampler and cost."""
         return self.root / "students" / f"{student}-s{seed}"
 
+    def parent(self, student: str | None) -> Path:
+        """What a run's student is made from: another run's student (`STUDENT-sSEED`), or the teacher."""
+        return self.teacher if student is None else self.root / "students" / student
+
+    def timing(self, student: str, seed: int) -> Path:
+        """What making one run's student took."""
+        return self.root / "timings" / f"{student}-s{seed}" / "timing.json"
+
     def result(self, student: str, seed: int) -> Path:
         """One run's figures and pictures."""
         return self.root / "results" / f"{student}-s{seed}"

@@ -8,6 +8,7 @@ from sfddm.errors import UserError
 from sfddm.files import digest, read_json
 from sfddm.paths import Paths
 from sfddm.spec.experiment import Run, Spec
+from sfddm.spec.methods import Resampled
 from sfddm.spec.read import load_spec, spec_names
 from sfddm.spec.structure import nearest, unstructure
 from sfddm.spec.sync import require_current
@@ -21,7 +22,9 @@ class Row:
     metrics: dict[str, Any]
     """The same at every repetition."""
     timing: dict[str, Any]
-    """Measured, so never the same twice."""
+    """Of sampling. Measured, so never the same twice."""
+    training: dict[str, Any]
+    """Seconds, peak memory and device of making its weights; a resampled student has those of the one it samples."""
     content_key: str
     """Hash of the spec's sections and of the repeatable figures: equal keys, equal models."""
 
@@ -47,15 +50,24 @@ def load_row(spec: Spec, run: Run) -> Row:
         raise UserError(f"{run.name} has not been evaluated: run `dvc repro report@{spec.name}`.")
     metrics = read_json(folder / "metrics.json")
     key = digest({"spec": resolved(spec, run), "metrics": metrics})[:16]
-    return Row(run=run, metrics=metrics, timing=read_json(folder / "timing.json"), content_key=key)
+    method = spec.students[run.student].method
+    trained = method.student if isinstance(method, Resampled) else run.student
+    return Row(
+        run=run,
+        metrics=metrics,
+        timing=read_json(folder / "timing.json"),
+        training=read_json(Paths(spec.name).timing(trained, run.seed)),
+        content_key=key,
+    )
 
 
 def resolved(spec: Spec, run: Run) -> dict[str, Any]:
     """What one run depends on, in plain data: the spec with this student and this seed alone."""
     content: dict[str, Any] = unstructure(spec)
-    student = content["students"][run.student]
     kept = {section: content[section] for section in ("version", "name", "data", "teacher", "evaluation")}
-    return {**kept, "students": {run.student: {**student, "seeds": [run.seed]}}}
+    parent = spec.students[run.student].method
+    names = [run.student, parent.student] if isinstance(parent, Resampled) else [run.student]
+    return {**kept, "students": {name: {**content["students"][name], "seeds": [run.seed]} for name in names}}
 
 
 def find_run(name: str) -> tuple[Spec, Run]:

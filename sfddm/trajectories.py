@@ -1,7 +1,6 @@
 """The teacher's own trajectories from noise, computed once and shared by every student that asks for the same ones."""
 
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import diffusers
@@ -11,7 +10,8 @@ from filelock import FileLock
 from torch import Tensor
 
 from sfddm import randomness
-from sfddm.diffusion import prediction, sampling, schedule, solvers
+from sfddm.diffusion import alpha_bar, index_set, prediction, sampling, schedule, solvers
+from sfddm.diffusion.index_set import finer
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import trajectory
 from sfddm.errors import UserError
@@ -20,9 +20,9 @@ from sfddm.networks import denoiser
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.weights import read_tensors, write_tensors
 from sfddm.randomness import Purpose, normals
-from sfddm.spec.methods import TrajectorySource
+from sfddm.spec.sources import Cache
 
-CODE = (denoiser, prediction, randomness, sampling, schedule, solvers, sys.modules[__name__])
+CODE = (alpha_bar, denoiser, index_set, prediction, randomness, sampling, schedule, solvers, sys.modules[__name__])
 """The modules that decide what a trajectory is: a change in one of them makes a new one."""
 BATCH = 250
 """Trajectories computed at a time."""
@@ -41,26 +41,11 @@ class Trajectories:
     """
 
 
-def solver_levels(levels: tuple[int, ...], substeps: int) -> tuple[int, ...]:
-    """The index set with `substeps` - 1 more levels inside each segment, evenly spaced, where there is room."""
-    inner = {
-        lower + round((higher - lower) * part / substeps)
-        for lower, higher in pairwise((0, *levels))
-        for part in range(1, substeps + 1)
-    }
-    return tuple(sorted(inner - {0} | set(levels)))
-
-
-def evaluations(levels: tuple[int, ...], source: TrajectorySource) -> int:
-    """Network evaluations that the trajectories cost."""
-    return source.noises * len(solver_levels(levels, source.substeps))
-
-
 def load_or_compute(
     teacher: Denoiser,
     teacher_digest: str,
     levels: tuple[int, ...],
-    source: TrajectorySource,
+    source: Cache,
     cache: Path,
 ) -> Trajectories:
     """Trajectories through `levels` (phi_1 < ... < phi_T').
@@ -68,9 +53,9 @@ def load_or_compute(
     They are kept in `cache` under the hash of all that they depend on, so a second student with the same index set and
     source reads them. Deleting the cache loses nothing but time.
     """
-    sampler = Sampler(
-        solver=source.solver, levels=solver_levels(levels, source.substeps), clip_sample=source.clip_sample
-    )
+    contract = teacher.contract
+    solver_levels = finer(levels, source.substeps, contract.noise_schedule, contract.timesteps)
+    sampler = Sampler(solver=source.solver, levels=solver_levels, clip_sample=source.clip_sample)
     key = digest(
         {
             "teacher": teacher_digest,
@@ -104,7 +89,7 @@ def _read(path: Path) -> Trajectories | None:
 
 
 @torch.inference_mode()
-def _compute(teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, source: TrajectorySource) -> Trajectories:
+def _compute(teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, source: Cache) -> Trajectories:
     # Jumps land on phi_1 < ... < phi_(T'-1), the last one near level 0.
     landings = (sampler.levels[0], *levels[:-1])
     states: list[list[Tensor]] = []

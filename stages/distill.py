@@ -1,42 +1,52 @@
 """Distill: make one student with the method that its spec names."""
 
 import shutil
+import time
+from importlib import import_module
 
 from sfddm.diffusion.index_set import resolve
 from sfddm.environment import device, scratch
 from sfddm.files import atomic_folder, write_json
+from sfddm.memory import peak_memory_mb
 from sfddm.methods.job import Job
 from sfddm.methods.job import distill as make
 from sfddm.networks.layout import write_sampler
 from sfddm.paths import Paths
+from sfddm.spec.methods import module_name
 from sfddm.spec.read import load_spec
 from sfddm.tracking.start import follow_training
 from stages.harness import main
 
 
 def distill(spec_name: str, student: str, seed: str) -> None:
-    """Write `runs/SPEC/students/STUDENT-sSEED`."""
+    """Write `runs/SPEC/students/STUDENT-sSEED`, and what that took apart from it, because it is never the same twice."""
     spec = load_spec(spec_name)
     run, paths = spec.run(student, seed), Paths(spec.name)
     curve = scratch() / "curves" / f"{run.name}.jsonl"
     job = Job(
         name=run.name,
         student=spec.students[student],
-        levels=resolve(spec.students[student].index_set, spec.teacher.timesteps),
+        levels=resolve(spec.students[student].index_set, spec.teacher.noise_schedule, spec.teacher.timesteps),
         seed=run.seed,
-        teacher=paths.teacher,
+        parent=paths.parent(spec.parent(run)),
         data=paths.data,
         cache=scratch() / "trajectories",
         curve=curve,
         training_starts=lambda iterations: follow_training(spec, run, curve, iterations, device().type),
     )
+    import_module(f"sfddm.methods.{module_name(job.student.method)}")  # torch takes seconds to import: not counted
+    started = time.perf_counter()
     made = make(job)
     with atomic_folder(paths.student(student, run.seed)) as folder:
         made.write(folder)
         write_sampler(folder, made.sampler)
-        write_json(folder / "cost.json", made.cost.to_json())
+        write_json(folder / "cost.json", made.cost)
         if made.curve is not None:
             shutil.copyfile(made.curve, folder / "curve.jsonl")
+    seconds = time.perf_counter() - started
+    used = device().type if made.curve is not None else "cpu"
+    usage = {"seconds": seconds, "peak_memory_mb": peak_memory_mb(used), "device": used}
+    write_json(paths.timing(student, run.seed), usage)
 
 
 if __name__ == "__main__":

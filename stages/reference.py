@@ -16,7 +16,7 @@ def reference(spec_name: str) -> None:
     paths, wanted = Paths(spec.name), spec.evaluation
     sampler = Sampler(
         solver=wanted.reference.solver,
-        levels=resolve(wanted.reference.index_set, spec.teacher.timesteps),
+        levels=resolve(wanted.reference.index_set, spec.teacher.noise_schedule, spec.teacher.timesteps),
         clip_sample=wanted.reference.clip_sample,
     )
     with atomic_folder(paths.reference) as folder:

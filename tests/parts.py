@@ -10,16 +10,18 @@ from sfddm.methods.job import Job
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.spec.experiment import Spec, Student
-from sfddm.spec.methods import SFDDM, DataSource, FeatureTerm, HiddenTerm, OutputTerm
+from sfddm.spec.methods import SFDDM
 from sfddm.spec.read import parse_spec
+from sfddm.spec.sources import DataSource
+from sfddm.spec.terms import FeatureTerm, HiddenTerm, OutputTerm
 
 TINY = (Path(__file__).parents[1] / "specs" / "tiny.yaml").read_text()
 
 
 PUBLISHED = {
-    "source": DataSource(kind="data", substeps=1),
+    "sources": (DataSource(kind="data", share=1.0, substeps=1),),
     "output": OutputTerm(weight=1.0, distance="l1"),
-    "hidden": HiddenTerm(weight=0.0),
+    "hidden": HiddenTerm(weight=0.0, distance="mse", weighting="snr+1"),
     "feature": FeatureTerm(weight=0.1, state="same"),
 }
 """What the published method changes in the method of tiny's ours-t4."""
@@ -32,7 +34,7 @@ def tiny() -> Spec:
 def untrained_teacher(prediction: str = "v", seed: int = 0) -> Denoiser:
     """tiny's network with random weights in every layer, those included that diffusers starts at zero."""
     spec = tiny()
-    contract = Contract(timesteps=64, noise_schedule="cosine", prediction=prediction, index_levels=())
+    contract = Contract(timesteps=64, noise_schedule="cosine", prediction=prediction)
     teacher = build(unet_config(spec.teacher.source.network, spec.data.shape), contract, seed)
     generator = torch.Generator().manual_seed(seed)
     for parameter in teacher.parameters():
@@ -56,7 +58,7 @@ def job(folder: Path, student: str = "ours-t4", seed: int = 0, **method: object)
         student=described,
         levels=spec.levels(student),
         seed=seed,
-        teacher=folder / "teacher",
+        parent=folder / "teacher",
         data=folder / "data",
         cache=folder / "cache",
         curve=folder / "curve.jsonl",

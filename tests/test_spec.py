@@ -92,7 +92,7 @@ def test_params_yaml_lists_the_runs_of_the_specs() -> None:
         ("seeds: [0]", "seeds: []", "$.students.ddim-t4.seeds", "expected one seed"),
         ("seeds: [0]", "seeds: [0, 1]", "$.students.ddim-t4.seeds", "trains nothing"),
         ("students: [ours-t4]", "students: [our-t4]", "$.registry.students[0]", "did you mean 'ours-t4'?"),
-        ("noises: 128", "noises: 12", "$.students.ours-t4.method.source.noises", "at least one batch"),
+        ("noises: 128", "noises: 12", "$.students.ours-t4.method.sources[0].cache.noises", "at least one batch"),
         ("train: 1500", "train: 1797", "$.data.train", "fewer than the 1797"),
         ("version: 1", "version: 2", "$.version", "expected '1'"),
         ("samples: 256", "samples: 1", "$.evaluation.samples", "at least 2"),
@@ -116,9 +116,79 @@ def test_a_fault_names_its_line_its_path_and_what_was_expected(old: str, new: st
 
 def test_all_weights_zero_is_refused() -> None:
     message = fault(
-        "hidden: {weight: 1.0}\n      feature: {weight: 0.3", "hidden: {weight: 0.0}\n      feature: {weight: 0.0"
+        "hidden: {weight: 1.0, distance: mse, weighting: snr+1}\n      feature: {weight: 0.3",
+        "hidden: {weight: 0.0, distance: mse, weighting: snr+1}\n      feature: {weight: 0.0",
     )
     assert "all 0" in message and "$.students.ours-t4.method" in message
+
+
+COPY = "{kind: teacher, prediction: same}"
+TOO_DEEP = (
+    "{kind: scratch, prediction: v, network: {kind: unet2d, channels: [4, 4, 4, 4, 4], attention: [false], "
+    "middle_attention: false, layers_per_block: 1, norm_groups: 4}}"
+)
+COMMON = f"start: {COPY}, distance: mse, weighting: snr+1, training: *training"
+HIDDEN = "{weight: 1.0, distance: mse, weighting: snr+1}"
+CACHE = "{noises: 128, seed: 2, solver: ddim, substeps: 1, clip_sample: true}"
+
+
+def with_student(method: str, index_set: str = "{kind: uniform, steps: 4}", seeds: str = "[0]") -> str:
+    """tiny.yaml with one more student."""
+    student = f"  new:\n    index_set: {index_set}\n    clip_sample: true\n    method: {method}\n    seeds: {seeds}\n"
+    return TINY.replace("\nevaluation:", f"{student}\nevaluation:")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        f"{{kind: progressive, start_steps: 16, {COMMON}}}",
+        f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {COMMON}}}",
+        f"{{kind: tract, substeps: 4, {COMMON}}}",
+        f"{{kind: any-step, start: {COPY}, cache: {CACHE}, unaligned: 0.2, hidden: {HIDDEN}, "
+        "feature: {weight: 0.3, state: landing}, training: *training}",
+        "{kind: resampled, student: ours-t4}",
+    ],
+)
+def test_every_method_can_be_written_in_a_spec_and_survives_plain_data(method: str) -> None:
+    spec = parse_spec(with_student(method), "tiny.yaml")
+    assert structure(unstructure(spec), Spec) == spec
+
+
+@pytest.mark.parametrize(
+    ("method", "index_set", "path", "words"),
+    [
+        (f"{{kind: progressive, start_steps: 12, {COMMON}}}", None, "method.start_steps", "power of two: 8, 16, 32"),
+        (f"{{kind: progressive, start_steps: 4, {COMMON}}}", None, "method.start_steps", "power of two"),
+        (f"{{kind: progressive, start_steps: 128, {COMMON}}}", None, "method.start_steps", "use fewer"),
+        (f"{{kind: progressive, start_steps: 64, {COMMON.replace('*training', '{<<: *training, warmup: 12}')}}}", None,
+         "method.training.iterations", "4 folds leave 10 iterations each"),
+        (f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {COMMON}}}", "{kind: uniform, steps: 3}",
+         "index_set", "21, 43 are not among them: use 20, 44"),
+        (f"{{kind: consistency, grid: {{kind: uniform, steps: 65}}, {COMMON}}}", None, "method.grid.steps", "has 64"),
+        (f"{{kind: tract, substeps: 32, {COMMON}}}", None, "method.substeps", "there is room for"),
+        ("{kind: resampled, student: our-t4}", None, "method.student", "did you mean 'ours-t4'?"),
+        ("{kind: resampled, student: ddim-t4}", None, "method.student", "use `kind: ddim`"),
+        (f"{{kind: tract, substeps: 4, {COMMON.replace('same', 'epsilon-sample')}}}", None, "method.start.prediction",
+         "the teacher predicts v"),
+        (f"{{kind: tract, substeps: 4, {COMMON.replace(COPY, TOO_DEEP)}}}", None, "method.start.network.channels",
+         "can't be halved that often"),
+        ("{kind: ddim}", "{kind: uniform-log-snr, steps: 60}", "index_set.steps", "use fewer"),
+        (f"{{kind: any-step, start: {COPY}, cache: {CACHE}, unaligned: 0.2, hidden: {HIDDEN.replace('1.0', '0.0')}, "
+         "feature: {weight: 0.3, state: landing}, training: *training}", None, "method.hidden", "positive weight"),
+    ],
+)  # fmt: skip
+def test_methods_and_index_sets_that_do_not_fit_are_refused_with_a_remedy(
+    method: str, index_set: str | None, path: str, words: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(with_student(method, index_set or "{kind: uniform, steps: 4}"), "tiny.yaml")
+    named = [line for line in str(caught.value).splitlines() if f"@ $.students.new.{path}" in line]
+    assert named and words in named[0]
+
+
+def test_a_resampled_student_needs_its_parents_seed() -> None:
+    with pytest.raises(SpecError, match="ours-t4 has no seed 3"):
+        parse_spec(with_student("{kind: resampled, student: ours-t4}", seeds="[0, 3]"), "tiny.yaml")
 
 
 def test_all_faults_are_reported_at_once() -> None:

@@ -82,13 +82,17 @@ def test_the_served_model_draws_the_same_images(project: Project, client: "Mlflo
         "model = mlflow.pyfunc.load_model('models:/sfddm-tiny/1')\n"
         "empty = np.zeros((0, 1, 8, 8), dtype=np.float32)\n"
         "np.save('served.npy', model.predict(empty, params={'seed': 3, 'num': 5}))\n"
+        "asked = {'seed': 3, 'num': 5, 'index_set': [20, 64]}\n"
+        "np.save('two.npy', model.predict(empty, params=asked))\n"
+        "np.save('steps.npy', model.predict(empty, params={'seed': 3, 'num': 5, 'steps': 3}))\n"
         "print(model.predict(np.ones((2, 1, 8, 8), dtype=np.float32)).shape)\n"
     )
     uri = f"sqlite:///{project.folder / 'mlflow.db'}"
     environment = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     assert "(2, 1, 8, 8)" in project.run("python", "-c", script, **environment)
-    project.run("sfddm", "sample", OURS, "--out", "b.npz", "--num", "5", "--seed", "3")
-    assert (np.load(project.folder / "served.npy") == np.load(project.folder / "b.npz")["images"]).all()
+    for name, options in (("served", ()), ("two", ("--levels", "20,64")), ("steps", ("--steps", "3"))):
+        project.run("sfddm", "sample", OURS, "--out", "b.npz", "--num", "5", "--seed", "3", *options)
+        assert (np.load(project.folder / f"{name}.npy") == np.load(project.folder / "b.npz")["images"]).all()
 
 
 def test_an_unreachable_mlflow_fails_no_training_but_tracking(project: Project, tmp_path: Path) -> None:
@@ -105,6 +109,8 @@ def test_an_unreachable_mlflow_fails_no_training_but_tracking(project: Project, 
         (("sample", "models:/sfddm-tinny@champion"), "did you mean 'sfddm-tiny'?"),
         (("sample", "models:/sfddm-tiny@staging"), "staging"),
         (("sample", OURS, "--steps", "65"), "the teacher has 64"),
+        (("sample", OURS, "--levels", "20,65"), "above the teacher's noisiest, 64"),
+        (("sample", OURS, "--levels", "64,x"), "expected noise levels as in"),
         (("sample", OURS, "--out", "x.gif"), "ends in .png or .npz"),
         (("spec", "check", "tinny"), "did you mean 'tiny'?"),
         (("report", "digits"), "no such spec"),

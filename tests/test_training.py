@@ -23,7 +23,7 @@ def fit(path: Path, settings: Training, target: float = 3.0) -> nn.Linear:
     network = nn.Linear(1, 1, bias=False)
     network.weight.data[:] = 0
     with Curve(path, "test", settings.iterations, settings.batch_size) as curve:
-        return train(network, lambda _: _distance(network, target), settings, curve)
+        return train(network, lambda *_: _distance(network, target), settings, curve)
 
 
 def _distance(network: nn.Linear, target: float) -> Losses:
@@ -61,7 +61,7 @@ def test_bf16_runs_the_forward_pass_in_bfloat16(tmp_path: Path) -> None:
     seen: set[torch.dtype] = set()
     network = nn.Linear(2, 2)
 
-    def loss(_: int) -> Losses:
+    def loss(*_: object) -> Losses:
         output = network(torch.ones(1, 2))
         seen.add(output.dtype)
         return {"loss": output.float().square().mean()}

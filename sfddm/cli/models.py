@@ -1,17 +1,27 @@
 """Commands on finished students: report, sample, promote, ui."""
 
+import re
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from sfddm.diffusion.sampler import Sampler
-    from sfddm.networks.denoiser import Denoiser
+    from sfddm.spec.index_set import IndexSet
 
 RunName = Annotated[str, typer.Argument(help="A run, as `sfddm report` and MLflow name it: SPEC-STUDENT-sSEED.")]
 DEFAULT_PORT = 5000
 BATCH = 250
+
+
+class Spacing(StrEnum):
+    """How a number of steps is spread over the noise levels."""
+
+    ANGLE = "uniform-angle"
+    UNIFORM = "uniform"
+    QUADRATIC = "quadratic"
+    LOG_SNR = "uniform-log-snr"
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +57,9 @@ def sample(
     out: Annotated[Path, typer.Option(help="Where to write: .png for a grid, .npz for arrays.")] = Path("samples.png"),
     num: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the noises.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Uniform steps, instead of the student's own set.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of the student's own set.")] = None,
+    spacing: Annotated[Spacing, typer.Option(help="How --steps are spaced.")] = Spacing.ANGLE,
+    levels: Annotated[str | None, typer.Option(help="Any index set: noise levels as in 256,512,768,1024.")] = None,
 ) -> None:
     """Draw images from a student."""
     import numpy as np
@@ -59,13 +71,14 @@ def sample(
     from sfddm.networks import storage
     from sfddm.networks.layout import read_sampler
     from sfddm.pictures import grid, png
+    from sfddm.resampling import on_index_set
 
     if out.suffix not in (".png", ".npz"):
         raise UserError(f"--out {out}: expected a name that ends in .png or .npz.")
     folder = _student_folder(source)
     denoiser, sampler = storage.load(folder, device()), read_sampler(folder)
-    if steps is not None:
-        sampler = _with_steps(sampler, denoiser, steps)
+    if asked := _asked(levels, steps, spacing):
+        sampler = on_index_set(sampler, denoiser.contract, asked)
     images = generate(denoiser, sampler, seed, num, BATCH, "sampling")
     with atomic_file(out) as partial:
         if out.suffix == ".png":
@@ -112,20 +125,25 @@ def _student_folder(source: str) -> Path:
     return Paths(spec.name).student(run.student, run.seed)
 
 
-def _with_steps(sampler: "Sampler", denoiser: "Denoiser", steps: int) -> "Sampler":
-    from attrs import evolve
-
-    from sfddm.diffusion.index_set import IndexSetError, resolve
+def _asked(levels: str | None, steps: int | None, spacing: Spacing) -> "IndexSet | None":
+    """The index set that the options ask for; None for the student's own."""
     from sfddm.errors import UserError
-    from sfddm.spec.index_set import Uniform
+    from sfddm.spec.index_set import Explicit, Quadratic, Uniform, UniformAngle, UniformLogSNR
 
-    try:
-        levels = resolve(Uniform(kind="uniform", steps=steps), denoiser.contract.timesteps)
-    except IndexSetError as error:
-        raise UserError(f"--steps {steps}: {error}") from None
-    if denoiser.contract.index_levels:
-        raise UserError(
-            f"--steps {steps}: this student is told its own index, so it knows its {sampler.nfe} levels alone. "
-            "Students with `time_input: level` take any number of steps."
-        )
-    return evolve(sampler, levels=levels)
+    if levels is not None and steps is not None:
+        raise UserError("--levels and --steps exclude each other: give one of them.")
+    if levels is not None:
+        if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", levels):
+            raise UserError(f"--levels {levels}: expected noise levels as in 256,512,768,1024.")
+        return Explicit(kind="explicit", levels=tuple(map(int, levels.split(","))))
+    if steps is None:
+        return None
+    match spacing:
+        case Spacing.UNIFORM:
+            return Uniform(kind="uniform", steps=steps)
+        case Spacing.QUADRATIC:
+            return Quadratic(kind="quadratic", steps=steps)
+        case Spacing.LOG_SNR:
+            return UniformLogSNR(kind="uniform-log-snr", steps=steps)
+        case Spacing.ANGLE:
+            return UniformAngle(kind="uniform-angle", steps=steps)

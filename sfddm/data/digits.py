@@ -2,11 +2,18 @@
 
 import numpy as np
 
+from sfddm.data.store import Split
+from sfddm.randomness import Purpose, generator
+from sfddm.spec.data import Digits
 
-def load() -> tuple[np.ndarray, np.ndarray]:
-    """All images, uint8 [1797, 1, 8, 8] in 0..255, and their classes, int64 [1797]."""
+
+def load(data: Digits) -> tuple[Split, Split]:
+    """The training and the test split, images uint8 [N, 1, 8, 8] in 0..255."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
-    return images[:, None], bunch.target.astype(np.int64)
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+    labels = bunch.target.astype(np.int64)
+    order = generator(data.split_seed, Purpose.SPLIT).permutation(len(images))
+    train, test = order[: data.train], order[data.train :]
+    return Split(images[train], labels[train]), Split(images[test], labels[test])

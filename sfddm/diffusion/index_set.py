@@ -1,8 +1,13 @@
 """From a described index set to its noise levels."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
-from sfddm.spec.index_set import Explicit, IndexSet, Leading, Uniform
+import numpy as np
+
+from sfddm.diffusion.alpha_bar import angles, log_snr
+from sfddm.spec.index_set import Explicit, IndexSet, Leading, Quadratic, Uniform, UniformAngle, UniformLogSNR
+from sfddm.spec.teacher import Schedule
 
 
 class IndexSetError(ValueError):
@@ -13,26 +18,71 @@ class IndexSetError(ValueError):
         self.field = field
 
 
-def resolve(index_set: IndexSet, timesteps: int) -> tuple[int, ...]:
+def resolve(index_set: IndexSet, schedule: Schedule, timesteps: int) -> tuple[int, ...]:
     """Noise levels phi_1 < ... < phi_T' of an index set, each within 1..T.
 
     Args:
         index_set: its description.
+        schedule: the teacher's noise schedule.
         timesteps: T, the teacher's number of noise levels.
 
     Raises:
-        IndexSetError: T' above T, a level outside 1..T, or levels that do not increase.
+        IndexSetError: T' above T, a level outside 1..T, levels that do not increase, or more steps than the spacing
+            has room for.
     """
     match index_set:
+        case Explicit(levels=levels):
+            _check_levels(levels, timesteps)
+            return levels
         case Uniform(steps=steps):
             _check_steps(steps, timesteps)
             return tuple((2 * k * timesteps + steps) // (2 * steps) for k in range(1, steps + 1))
         case Leading(steps=steps):
             _check_steps(steps, timesteps)
             return tuple(1 + k * (timesteps // steps) for k in range(steps))
-        case Explicit(levels=levels):
-            _check_levels(levels, timesteps)
-            return levels
+        case UniformAngle(steps=steps):
+            _check_steps(steps, timesteps)
+            return _increasing(evenly_in_angle((0, timesteps), steps, schedule, timesteps), index_set)
+        case Quadratic(steps=steps):
+            _check_steps(steps, timesteps)
+            return _increasing([max(1, round(timesteps * (k / steps) ** 2)) for k in range(1, steps + 1)], index_set)
+        case UniformLogSNR(steps=steps):
+            _check_steps(steps, timesteps)
+            falling = log_snr(schedule, timesteps)
+            wanted = np.linspace(falling[0], falling[-1], steps + 1)[1:]
+            return _increasing([1 + _nearest(falling, value) for value in wanted], index_set)
+
+
+def evenly_in_angle(ends: tuple[int, int], steps: int, schedule: Schedule, timesteps: int) -> list[int]:
+    """`steps` levels above ends[0], up to ends[1], evenly spaced in angle; where levels are few, some repeat."""
+    theta = angles(schedule, timesteps)
+    wanted = np.linspace(theta[ends[0]], theta[ends[1]], steps + 1)[1:]
+    return [max(_nearest(theta, value), ends[0] + 1) for value in wanted[:-1]] + [ends[1]]
+
+
+def finer(levels: Sequence[int], substeps: int, schedule: Schedule, timesteps: int) -> tuple[int, ...]:
+    """The index set with `substeps` - 1 more levels inside each segment, evenly in angle, where there is room."""
+    inner = {
+        level
+        for ends in pairwise((0, *levels))
+        for level in evenly_in_angle(ends, substeps, schedule, timesteps)
+    }
+    return tuple(sorted(inner))
+
+
+def _nearest(values: np.ndarray, value: float) -> int:
+    return int(np.abs(values - value).argmin())
+
+
+def _increasing(levels: list[int], index_set: UniformAngle | Quadratic | UniformLogSNR) -> tuple[int, ...]:
+    for lower, higher in pairwise((0, *levels)):
+        if lower >= higher:
+            raise IndexSetError(
+                f"{index_set.steps} steps are too many for the spacing {index_set.kind}: two of them fall on level "
+                f"{higher}; use fewer, or another spacing",
+                "steps",
+            )
+    return tuple(levels)
 
 
 def _check_steps(steps: int, timesteps: int) -> None:

@@ -3,23 +3,28 @@
 With x = alpha x_0 + sigma noise and v = alpha noise - sigma x_0 (Salimans and Ho 2022, appendix D).
 """
 
+from typing import Literal
+
 from torch import Tensor
 
 from sfddm.spec.teacher import Prediction
 
+Output = Prediction | Literal["epsilon-sample"]
+"""epsilon-sample: noise and image side by side, [B, 2C, ...], merged as v = alpha * noise - sigma * image."""
 
-def to_sample(kind: Prediction, output: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+
+def to_sample(kind: Output, output: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     """The image x_0 that an output [B, ...] at state x [B, ...] stands for."""
     match kind:
         case "sample":
             return output
-        case "v":
-            return alpha * x - sigma * output
         case "epsilon":
             return (x - sigma * output) / alpha
+        case "v" | "epsilon-sample":
+            return alpha * x - sigma * to_v(kind, output, x, alpha, sigma)
 
 
-def to_v(kind: Prediction, output: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+def to_v(kind: Output, output: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     """The v that an output [B, ...] at state x [B, ...] stands for: well conditioned at every level."""
     match kind:
         case "sample":
@@ -28,6 +33,9 @@ def to_v(kind: Prediction, output: Tensor, x: Tensor, alpha: Tensor, sigma: Tens
             return output
         case "epsilon":
             return (output - sigma * x) / alpha
+        case "epsilon-sample":
+            noise, image = output.chunk(2, dim=1)
+            return alpha * noise - sigma * image
 
 
 def training_target(kind: Prediction, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from attrs import asdict, frozen
 
-Solver = Literal["ddim", "dpm-solver", "ancestral"]
+Solver = Literal["ddim", "dpm-solver", "ancestral", "consistency"]
+"""consistency: jump to the image and add fresh noise up to the next level (Song et al. 2023, algorithm 1)."""
 
 
 @frozen(kw_only=True)

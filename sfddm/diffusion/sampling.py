@@ -8,6 +8,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from sfddm.diffusion.process import diffuse
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.solvers import Level, ancestral_step, ddim_step, dpm_solver_step
@@ -27,8 +28,11 @@ class Denoises(Protocol):
 
     schedule: NoiseSchedule
 
-    def predict(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """The image predicted at state x [B, C, H, W] and level (int [B]), and the features on the way."""
+    def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, Tensor]:
+        """The image predicted at state x [B, C, H, W] and level (int [B]), and the features on the way.
+
+        `landing` (int [B]) is the level that the sampler goes to next, for networks that are told.
+        """
         ...
 
 
@@ -46,8 +50,9 @@ def trajectory(network: Denoises, noise: Tensor, sampler: Sampler, step_noise: I
     descending = (*reversed(sampler.levels), 0)
     for level, lower in pairwise(descending):
         levels = torch.full((x.shape[0],), level, device=x.device)
-        at_s, at_r = network.schedule.at(levels, x), network.schedule.at(torch.full_like(levels, lower), x)
-        x0, features = network.predict(x, levels)
+        landing = torch.full_like(levels, lower)
+        at_s, at_r = network.schedule.at(levels, x), network.schedule.at(landing, x)
+        x0, features = network.predict(x, levels, landing)
         yield State(level, x, features)
         if sampler.clip_sample:
             x0 = x0.clamp(-1, 1)
@@ -55,6 +60,8 @@ def trajectory(network: Denoises, noise: Tensor, sampler: Sampler, step_noise: I
             x = x0
         elif sampler.solver == "ancestral":
             x = ancestral_step(x, x0, next(step_noise), at_s, at_r)
+        elif sampler.solver == "consistency":
+            x = diffuse(x0, next(step_noise), *at_r)
         elif sampler.solver == "dpm-solver":
             x = dpm_solver_step(x, x0, last, at_s, at_r)
         else:

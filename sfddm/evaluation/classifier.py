@@ -18,8 +18,8 @@ from sfddm.networks.weights import load_weights, read_tensors
 WEIGHTS = "classifier.safetensors"
 STATISTICS = "statistics.safetensors"
 DESCRIPTION = "scorer.json"
-VERSION = 1
-"""Of the network and of how its features are normalised: figures of different versions don't compare."""
+VERSION = 2
+"""Of the network, of how its features are normalised and of the stored moments: different versions don't compare."""
 BATCH = 1000
 
 
@@ -47,11 +47,14 @@ class Network(nn.Module):
 
 @frozen
 class Scorer:
-    """A trained classifier, and the moments of the real images' features, in units of their standard deviations."""
+    """A trained classifier, and the moments of the real images."""
 
     network: Network
     scale: Tensor
+    """Standard deviations of the real images' features: their units."""
     real: Moments
+    """Of the real images' features, in those units."""
+    real_pixels: Moments
     digest: str
     """Of weights and statistics: figures of different scorers don't compare."""
 
@@ -61,13 +64,13 @@ class Scorer:
         return f"classifier-{VERSION}:{self.digest[:8]}"
 
     @torch.inference_mode()
-    def score(self, images: np.ndarray) -> tuple[Moments, np.ndarray]:
-        """Feature moments and classes (int64 [N]) of uint8 images [N, C, H, W]."""
+    def score(self, images: np.ndarray) -> tuple[MomentSums, np.ndarray]:
+        """Sums of the features and classes (int64 [N]) of uint8 images [N, C, H, W]."""
         sums, classes = MomentSums(len(self.scale)), []
         for features, scores in feature_batches(self.network, images):
             sums.add(features / self.scale)
             classes.append(scores.argmax(1).cpu().numpy())
-        return sums.moments(), np.concatenate(classes)
+        return sums, np.concatenate(classes)
 
 
 def load_scorer(folder: Path, device: torch.device) -> Scorer:
@@ -83,9 +86,11 @@ def load_scorer(folder: Path, device: torch.device) -> Scorer:
     network = Network((shape[0], shape[1], shape[2]), content["channels"], content["features"], content["classes"])
     load_weights(network, folder / WEIGHTS)
     statistics = read_tensors(folder / STATISTICS)
-    real = Moments(int(statistics["count"]), statistics["mean"], statistics["covariance"])
+    count = int(statistics["count"])
+    real = Moments(count, statistics["mean"], statistics["covariance"])
+    real_pixels = Moments(count, statistics["pixel_mean"], statistics["pixel_covariance"])
     digest = digest_file(folder / WEIGHTS)[:16] + digest_file(folder / STATISTICS)[:16]
-    return Scorer(network.to(device).eval(), statistics["scale"].to(device), real, digest)
+    return Scorer(network.to(device).eval(), statistics["scale"].to(device), real, real_pixels, digest)
 
 
 def feature_batches(network: Network, images: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:

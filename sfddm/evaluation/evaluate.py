@@ -1,13 +1,17 @@
 """One row of the comparison: a student's figures, times and pictures."""
 
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from sfddm.errors import UserError
 from sfddm.evaluation.classifier import Scorer, load_scorer
 from sfddm.evaluation.frechet import frechet_distance
+from sfddm.evaluation.pixels import pixel_moments
 from sfddm.evaluation.reference import Reference, read_reference
 from sfddm.evaluation.timing import time_sampling
 from sfddm.files import read_json, write_json
@@ -21,6 +25,8 @@ BATCH = 1000
 """Images compared at a time."""
 SHOWN = 64
 """Images in the sample grid."""
+BLOCKS = 5
+"""Of consecutive noises, for the differences between rows."""
 
 
 def evaluate(
@@ -58,25 +64,39 @@ def evaluate(
 
 
 def figures(images: np.ndarray, reference: Reference, scorer: Scorer) -> dict[str, Any]:
-    """Distance to the real images, and agreement with the teacher's images from the same noises.
+    """Distances to the real images, and agreement with the teacher's images from the same noises.
 
     Args:
         images: uint8 [n, C, H, W], from the noises that the reference was drawn from.
         reference: the teacher's images.
-        scorer: features and classes.
+        scorer: features, classes, and the moments of the real images.
 
     Returns:
-        `frechet_distance` in the scorer's features; `mse_to_teacher`, of pixels in [-1, 1]; `agreement`, the share of
-        images in the same class as the teacher's; and what each of them rests on.
+        `frechet_distance` in the scorer's features; `frechet_blocks`, the same of each fifth of the images;
+        `teacher_frechet_distance`, the same of the teacher's images; `pixel_distance`, the Frechet distance of the
+        pixels; `mse_to_teacher`, of pixels in [-1, 1]; `agreement`, the share of images in the same class as the
+        teacher's; and what each of them rests on.
+
+    Raises:
+        UserError: too few images for every block to have a covariance.
     """
-    moments, classes = scorer.score(images)
-    _, wanted = scorer.score(reference.images)
+    if len(images) < 2 * BLOCKS:
+        raise UserError(
+            f"evaluation.samples is {len(images)}: comparisons need at least {2 * BLOCKS}, better thousands."
+        )
+    scored = [scorer.score(block) for block in np.array_split(images, BLOCKS)]
+    blocks, classes = [sums for sums, _ in scored], np.concatenate([found for _, found in scored])
+    whole = reduce(add, blocks)
+    teachers, wanted = scorer.score(reference.images)
     squares = sum(
         float((from_bytes(images[i : i + BATCH]) - from_bytes(reference.images[i : i + BATCH])).double().square().sum())
         for i in range(0, len(images), BATCH)
     )
     return {
-        "frechet_distance": frechet_distance(moments, scorer.real),
+        "frechet_distance": frechet_distance(whole.moments(), scorer.real),
+        "frechet_blocks": [frechet_distance(block.moments(), scorer.real) for block in blocks],
+        "teacher_frechet_distance": frechet_distance(teachers.moments(), scorer.real),
+        "pixel_distance": frechet_distance(pixel_moments(images), scorer.real_pixels),
         "mse_to_teacher": squares / images.size,
         "agreement": float((classes == wanted).mean()),
         "samples": len(images),

@@ -32,6 +32,14 @@ class MomentSums:
         self._outer += features.T @ features
         return self
 
+    def __add__(self, other: Self) -> Self:
+        """The sums of both sets of features together."""
+        total = type(self)(len(self._sum))
+        total._count = self._count + other._count
+        total._sum = self._sum + other._sum
+        total._outer = self._outer + other._outer
+        return total
+
     def moments(self) -> Moments:
         """The moments so far; the covariance is the unbiased one."""
         mean = self._sum / self._count

@@ -1,6 +1,5 @@
 """How long images take. Measured, so never the same twice: kept apart from the figures that are."""
 
-import resource
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from attrs import evolve
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import sample
+from sfddm.memory import peak_memory_mb
 from sfddm.networks.denoiser import Denoiser
 from sfddm.randomness import Purpose, normals
 
@@ -36,7 +36,7 @@ def time_sampling(student: Denoiser, sampler: Sampler, teacher: Denoiser) -> dic
         "seconds_per_1000_images": own,
         "teacher_seconds_per_1000_images": teachers,
         "speed_up": teachers / own,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_mb": peak_memory_mb(student.device.type),
         "device": student.device.type,
     }
 

@@ -1,10 +1,10 @@
-"""What every method is given, and what it gives back."""
+"""What every method is given, and what it gives back. Nothing here needs torch: free methods copy files."""
 
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.spec.experiment import Student
@@ -13,13 +13,14 @@ from sfddm.spec.methods import module_name
 
 @frozen(kw_only=True)
 class Job:
-    """One run: a student, a seed, and where its teacher and its data lie."""
+    """One run: a student, a seed, and where what it is made from lies."""
 
     name: str
     student: Student
     levels: tuple[int, ...]
     seed: int
-    teacher: Path
+    parent: Path
+    """The stored network that the student is made from: the teacher, or another student."""
     data: Path
     cache: Path
     """Where trajectories are kept between runs."""
@@ -30,31 +31,14 @@ class Job:
 
 
 @frozen(kw_only=True)
-class Cost:
-    """What a student cost, in forward-equivalents of its teacher's network.
-
-    A forward pass of one image is 1, a forward and backward pass 3.
-    """
-
-    cache: int
-    training: int
-
-    def to_json(self) -> dict[str, int]:
-        """Plain data, with the total."""
-        return {**asdict(self), "total": self.cache + self.training}
-
-
-NO_COST = Cost(cache=0, training=0)
-
-
-@frozen(kw_only=True)
 class Distilled:
     """A finished student."""
 
     write: Callable[[Path], None]
     """Writes the network's files into an existing folder."""
     sampler: Sampler
-    cost: Cost
+    cost: dict[str, int]
+    """In forward-equivalents, as `Cost.to_json` has it."""
     curve: Path | None = None
     """The course of the training, where there was one."""
 

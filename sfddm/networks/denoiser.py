@@ -7,9 +7,9 @@ from attrs import asdict, frozen
 from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
-from sfddm.diffusion.prediction import to_sample, to_v
+from sfddm.diffusion.prediction import Output, to_sample, to_v
 from sfddm.diffusion.schedule import NoiseSchedule
-from sfddm.spec.teacher import Prediction, Schedule, UNet2D
+from sfddm.spec.teacher import Schedule, UNet2D
 
 
 @frozen(kw_only=True)
@@ -17,13 +17,15 @@ class Contract:
     """What a network's numbers mean; stored beside its weights.
 
     `index_levels` is empty for a network that is told the teacher's noise level (level t is timestep t - 1 of
-    diffusers), and holds phi_1..phi_T' for one that is told its own index k - 1.
+    diffusers), and holds phi_1..phi_T' for one that is told its own index k - 1. A network of `two_times` is also told
+    the level where its jump should land (level s as s).
     """
 
     timesteps: int
     noise_schedule: Schedule
-    prediction: Prediction
-    index_levels: tuple[int, ...]
+    prediction: Output
+    index_levels: tuple[int, ...] = ()
+    two_times: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -40,7 +42,7 @@ class Evaluated:
     """One evaluation of a network at states x [B, C, H, W]."""
 
     output: Tensor
-    """As the network put it out, [B, C, H, W]."""
+    """As the network put it out, [B, C, H, W], or [B, 2C, H, W] where it predicts noise and image."""
     features: Tensor
     """Input of the last normalisation, [B, channels, H, W]."""
 
@@ -75,18 +77,26 @@ class Denoiser(nn.Module):
         """Where the network is."""
         return self.time_input.device
 
-    def forward(self, x: Tensor, level: Tensor) -> Evaluated:
-        """Evaluate at states x [B, C, H, W] and levels (int [B], 1..T)."""
-        output = self.network(x, self.time_input[level], return_dict=False)[0]
+    def forward(self, x: Tensor, level: Tensor, landing: Tensor | None = None) -> Evaluated:
+        """Evaluate at states x [B, C, H, W] and levels (int [B], 1..T).
+
+        `landing` (int [B], 0..T) is where the jump from there should end; only a network of two times asks for it.
+        """
+        told = landing if self.contract.two_times else None
+        output = self.network(x, self.time_input[level], class_labels=told, return_dict=False)[0]
         assert self._features is not None
         features, self._features = self._features, None
         return Evaluated(output, features)
 
-    def predict(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, Tensor]:
         """The predicted image [B, C, H, W], in fp32, and the features [B, channels, H, W]."""
-        evaluated = self(x, level)
+        evaluated = self(x, level, landing)
+        return self.sample(evaluated, x, level), evaluated.features
+
+    def sample(self, evaluated: Evaluated, x: Tensor, level: Tensor) -> Tensor:
+        """The image [B, C, H, W], in fp32, that an evaluation at x and level stands for."""
         alpha, sigma = self.schedule.at(level, x)
-        return to_sample(self.contract.prediction, evaluated.output.float(), x, alpha, sigma), evaluated.features
+        return to_sample(self.contract.prediction, evaluated.output.float(), x, alpha, sigma)
 
     def v(self, evaluated: Evaluated, x: Tensor, level: Tensor) -> Tensor:
         """The v [B, C, H, W], in fp32, that an evaluation at x and level stands for."""

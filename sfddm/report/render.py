@@ -10,34 +10,44 @@ from rich.table import Table as RichTable
 from sfddm.data.store import read_array
 from sfddm.paths import Paths
 from sfddm.pictures import grid
+from sfddm.report.cost import cost_lines
 from sfddm.report.table import COLUMNS, Table
 from sfddm.spec.experiment import Spec
 
 IMAGES = 16
 """Images a row of the picture."""
+PAGE_ONLY = ("pixel", "agrees", "s/1000", "speed-up")
+"""Columns that the page has and the terminal, of 80 columns, has not."""
+TERMINAL = tuple(column for column in COLUMNS if column not in PAGE_ONLY)
 
 
 def to_markdown(spec: Spec, table: Table) -> str:
     """The page `reports/SPEC.md`."""
     rows = [row for group in table.groups for row in group]
     header = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
-    body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    body = "\n".join(f"| {' | '.join(row[column] for column in COLUMNS)} |" for row in rows)
+    costs = cost_lines(spec)
+    cost = "\n".join(["## Cost", "", *costs, "", ""]) if costs else ""
     names = "\n".join(f"1. {name}" for name in _order(spec))
     return (
-        f"# {spec.name}\n\n{header}\n{body}\n\n{table.caption}\n\n![samples]({spec.name}.png)\n\n"
-        f"Images from the same {IMAGES} noises, from top to bottom:\n\n{names}\n\n"
+        f"# {spec.name}\n\n{header}\n{body}\n\n{table.caption(COLUMNS)}\n\n"
+        f"![distance against number of steps]({spec.name}-distance.svg)\n\n{cost}"
+        f"## Images\n\n![samples]({spec.name}.png)\n\n"
+        f"From the same {IMAGES} noises, from top to bottom:\n\n{names}\n\n"
         f"Made by `dvc repro report@{spec.name}`.\n"
     )
 
 
 def to_terminal(spec: Spec, table: Table, console: Console) -> None:
-    """The table, a rule between numbers of steps."""
-    rich = RichTable(title=spec.name, caption=escape(table.caption), caption_justify="left", box=SIMPLE_HEAD, padding=0)
-    for column in COLUMNS:
-        rich.add_column(column, justify="left" if column == COLUMNS[0] else "right", no_wrap=True)
+    """The table without `PAGE_ONLY`, a rule between numbers of steps; long names are broken, figures never."""
+    caption = escape(table.caption(TERMINAL))
+    rich = RichTable(title=spec.name, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=0)
+    for column in TERMINAL:
+        name = column == "student"
+        rich.add_column(column, justify="left" if name else "right", no_wrap=not name, overflow="fold")
     for group in table.groups:
         for row in group:
-            rich.add_row(*map(escape, row))
+            rich.add_row(*(escape(row[column]) for column in TERMINAL))
         rich.add_section()
     console.print(rich)
 

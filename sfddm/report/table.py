@@ -4,19 +4,34 @@ from statistics import fmean
 
 from attrs import frozen
 
+from sfddm.evaluation.paired import Difference, Distances, paired_difference
 from sfddm.results import Row, load_rows
 from sfddm.spec.experiment import Spec
 
-COLUMNS = ("student", "T'", "distance", "ratio", "agrees", "MSE", "s/1000", "speed-up", "cost")
+COLUMNS = (
+    "student", "T'", "distance", "vs best", "ratio", "pixel", "agrees", "MSE", "s/1000", "speed-up", "cost"
+)  # fmt: skip
+BEST, NO_DIFFERENCE = "best", "≈"
+
+Cells = dict[str, str]
+"""A row's text in each of the columns."""
 
 
 @frozen(kw_only=True)
 class Table:
     """Cells as text, and what the figures rest on."""
 
-    groups: list[list[list[str]]]
+    groups: list[list[Cells]]
     """One list of rows for each number of steps, falling."""
-    caption: str
+    notes: dict[str, str]
+    """What columns mean; a note that several share stands at the first of them."""
+    basis: str
+    """What all figures rest on."""
+
+    def caption(self, columns: tuple[str, ...]) -> str:
+        """The notes of these columns, and the basis."""
+        notes = [self.notes[column] for column in columns if column in self.notes]
+        return " ".join([*notes, self.basis])
 
 
 def make_table(spec: Spec) -> Table:
@@ -25,58 +40,97 @@ def make_table(spec: Spec) -> Table:
     Raises:
         UserError: a run has not been evaluated yet.
     """
-    students: dict[str, list[Row]] = {}
-    for row in load_rows(spec):
-        students.setdefault(row.run.student, []).append(row)
-    own = _teachers_distance(students)
-    groups: dict[int, list[list[str]]] = {}
+    students = by_student(load_rows(spec))
+    groups: dict[int, dict[str, list[Row]]] = {}
     for name, rows in students.items():
-        groups.setdefault(rows[0].metrics["nfe"], []).append(_cells(name, rows, own))
-    return Table(groups=[groups[nfe] for nfe in sorted(groups, reverse=True)], caption=_caption(spec, students))
+        groups.setdefault(rows[0].metrics["nfe"], {})[name] = rows
+    some = next(iter(students.values()))[0]
+    return Table(
+        groups=[_group(groups[nfe]) for nfe in sorted(groups, reverse=True)], notes=_notes(some), basis=_basis(spec)
+    )
 
 
-def _teachers_distance(students: dict[str, list[Row]]) -> float | None:
-    """Distance of the row that draws exactly the reference images, if the spec has one."""
-    for rows in students.values():
-        if rows[0].metrics["mse_to_teacher"] == 0:
-            return float(rows[0].metrics["frechet_distance"])
-    return None
+def by_student(rows: list[Row]) -> dict[str, list[Row]]:
+    """The rows of each student, one a seed, in the spec's order."""
+    students: dict[str, list[Row]] = {}
+    for row in rows:
+        students.setdefault(row.run.student, []).append(row)
+    return students
 
 
-def _cells(name: str, rows: list[Row], teachers: float | None) -> list[str]:
-    distances = [row.metrics["frechet_distance"] for row in rows]
-    timing = {key: fmean(row.timing[key] for row in rows) for key in ("seconds_per_1000_images", "speed_up")}
-    cost = rows[0].metrics["cost"]["total"]
+def mean_distance(rows: list[Row]) -> float:
+    """Of a student's seeds."""
+    return fmean(row.metrics["frechet_distance"] for row in rows)
+
+
+def _group(students: dict[str, list[Row]]) -> list[Cells]:
+    """The rows of equal number of steps, each against the best of them."""
+    best = min(students, key=lambda name: mean_distance(students[name]))
+    cells = []
+    for name, rows in students.items():
+        compared = BEST if name == best else _against(rows, students[best])
+        cells.append(_cells(name, rows, compared if len(students) > 1 else ""))
+    return cells
+
+
+def _against(rows: list[Row], best: list[Row]) -> str:
+    found: Difference = paired_difference(_distances(rows), _distances(best))
+    if not found.different:
+        return NO_DIFFERENCE
+    return f"{found.estimate:+.3f} ± {f'{found.half_width:.3f}'.removeprefix('0')}"
+
+
+def _distances(rows: list[Row]) -> list[Distances]:
     return [
-        name + (f" ({len(rows)} seeds)" if len(rows) > 1 else ""),
-        str(rows[0].metrics["nfe"]),
-        _spread(distances, 3),
-        _spread([distance / teachers for distance in distances], 2) + " x" if teachers else "",
-        f"{100 * fmean(row.metrics['agreement'] for row in rows):.1f} %",
-        f"{fmean(row.metrics['mse_to_teacher'] for row in rows):.4f}",
-        f"{timing['seconds_per_1000_images']:.2f}",
-        f"{timing['speed_up']:.0f} x",
-        f"{cost / 1000:.0f} k" if cost else "free",
+        Distances(whole=row.metrics["frechet_distance"], blocks=tuple(row.metrics["frechet_blocks"])) for row in rows
     ]
 
 
-def _spread(values: list[float], digits: int) -> str:
+def _cells(name: str, rows: list[Row], compared: str) -> Cells:
+    first = rows[0].metrics
+    total = first["cost"]["total"]
+    texts = (
+        name + (f" ({len(rows)} seeds)" if len(rows) > 1 else ""),
+        str(first["nfe"]),
+        _spread([row.metrics["frechet_distance"] for row in rows]),
+        compared,
+        f"{mean_distance(rows) / first['teacher_frechet_distance']:.2f} x",
+        f"{fmean(row.metrics['pixel_distance'] for row in rows):.3f}",
+        f"{100 * fmean(row.metrics['agreement'] for row in rows):.1f} %",
+        f"{fmean(row.metrics['mse_to_teacher'] for row in rows):.4f}",
+        f"{fmean(row.timing['seconds_per_1000_images'] for row in rows):.2f}",
+        f"{fmean(row.timing['speed_up'] for row in rows):.0f} x",
+        f"{total / 1000:.0f} k" if total else "free",
+    )
+    return dict(zip(COLUMNS, texts, strict=True))
+
+
+def _spread(values: list[float]) -> str:
     """The mean, and the lowest and highest of several seeds."""
-    mean = f"{fmean(values):.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
+    mean = f"{fmean(values):.3f}"
+    return mean if len(values) == 1 else f"{mean} [{min(values):.3f}, {max(values):.3f}]"
 
 
-def _caption(spec: Spec, students: dict[str, list[Row]]) -> str:
-    metrics = next(iter(students.values()))[0].metrics
+def _notes(row: Row) -> dict[str, str]:
+    metrics = row.metrics
+    return {
+        "distance": f"distance: Frechet distance to {metrics['real_images']} real images in the features of "
+        f"{metrics['scorer']} (not Inception), n = {metrics['samples']} images from the same noises (seed "
+        f"{metrics['noise_seed']}) a row; mean [lowest, highest] over training seeds.",
+        "vs best": f"vs best: distance above the best row of the same T', in {len(metrics['frechet_blocks'])} blocks of "
+        f"the same noises, ± its 95 % interval, training seeds included where there are several; {NO_DIFFERENCE}: none "
+        "beyond that.",
+        "ratio": "ratio: to the teacher's own distance.",
+        "pixel": "pixel: Frechet distance of the pixels themselves.",
+        "agrees": "agrees: share of images in the class of the teacher's image from the same noise.",
+        "MSE": "MSE: mean squared error to the teacher's images from the same noises.",
+        "s/1000": "s/1000: seconds a thousand images on this machine.",
+        "speed-up": "speed-up: against DDIM on all of the teacher's levels, timed on a few of them.",
+        "cost": "cost in forward-equivalents: a forward pass of one image is 1, forward and backward 3.",
+    }
+
+
+def _basis(spec: Spec) -> str:
     timesteps, reference = spec.teacher.timesteps, spec.evaluation.reference
     levels = len(spec.levels_of(reference.index_set))
-    return (
-        f"distance: Frechet distance to {metrics['real_images']} real images in the features of {metrics['scorer']} "
-        f"(not Inception), n = {metrics['samples']} images from the same noises (seed {metrics['noise_seed']}) a row; "
-        "mean [lowest, highest] over training seeds. ratio: to the teacher's own distance. agrees, MSE: "
-        "share of images in the class of the teacher's image from the same noise, mean squared error to it. s/1000: "
-        "seconds a thousand images on this machine. speed-up: against DDIM on all of the teacher's levels, timed on a "
-        "few of them. cost in forward-equivalents: a forward pass of one image is 1, forward and backward 3. The "
-        "teacher has "
-        f"{timesteps} levels, and its {reference.solver} on {levels} of them stands for all."
-    )
+    return f"The teacher has {timesteps} levels, and its {reference.solver} on {levels} of them stands for all."

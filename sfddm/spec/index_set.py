@@ -26,12 +26,42 @@ class Leading:
 
 
 @frozen(kw_only=True)
+class UniformAngle:
+    """Levels whose angles theta = atan2(sigma, alpha) are spaced evenly up to level T's.
+
+    On a cosine schedule that is nearly the uniform set; on a linear one it is worth a factor of 3 to 5 to DDIM.
+    """
+
+    kind: Literal["uniform-angle"]
+    steps: Count
+    """T'."""
+
+
+@frozen(kw_only=True)
+class Quadratic:
+    """phi_k = T (k / T')^2, rounded: dense near clean data (Song et al. 2021, appendix D.2)."""
+
+    kind: Literal["quadratic"]
+    steps: Count
+    """T'."""
+
+
+@frozen(kw_only=True)
+class UniformLogSNR:
+    """Levels whose log-SNR are spaced evenly between level 1's, left out, and level T's (Lu et al. 2022)."""
+
+    kind: Literal["uniform-log-snr"]
+    steps: Count
+    """T'."""
+
+
+@frozen(kw_only=True)
 class Explicit:
-    """Any increasing set."""
+    """Any increasing set; `sfddm index-set search` writes the one that it finds as such."""
 
     kind: Literal["explicit"]
     levels: tuple[Count, ...]
     """phi_1 < ... < phi_T', without the clean level 0."""
 
 
-IndexSet = Uniform | Leading | Explicit
+IndexSet = Uniform | Leading | UniformAngle | Quadratic | UniformLogSNR | Explicit

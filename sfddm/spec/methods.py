@@ -4,7 +4,11 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.spec.fields import Count, Seed, Weight
+from sfddm.spec.fields import Count, Name, Share
+from sfddm.spec.index_set import IndexSet
+from sfddm.spec.sources import Cache, Source
+from sfddm.spec.start import Start
+from sfddm.spec.terms import Distance, FeatureTerm, HiddenTerm, OutputTerm, Weighting
 from sfddm.spec.training import Training
 
 
@@ -30,50 +34,11 @@ class Ancestral:
 
 
 @frozen(kw_only=True)
-class TrajectorySource:
-    """States of the teacher's own trajectories from noise, computed once before training; needs no images."""
+class Resampled:
+    """Another student of the spec, of the same seed, sampled on this index set: free once that student is there."""
 
-    kind: Literal["trajectory"]
-    noises: Count
-    """How many trajectories."""
-    seed: Seed
-    solver: Literal["ddim", "dpm-solver"]
-    substeps: Count
-    """Solver steps inside each segment of the index set."""
-    clip_sample: bool
-    """Clip the solver's predicted images to [-1, 1]."""
-
-
-@frozen(kw_only=True)
-class DataSource:
-    """Real images, noised; the teacher's DDIM sub-steps then give the state where the jump should land."""
-
-    kind: Literal["data"]
-    substeps: Count
-
-
-@frozen(kw_only=True)
-class OutputTerm:
-    """The student's output against the teacher's at the same state."""
-
-    weight: Weight
-    distance: Literal["l1", "mse"]
-
-
-@frozen(kw_only=True)
-class HiddenTerm:
-    """The student's one jump against the hidden variable that the teacher reaches: mean squared error in v."""
-
-    weight: Weight
-
-
-@frozen(kw_only=True)
-class FeatureTerm:
-    """Mean absolute difference of the activations before the last normalisation."""
-
-    weight: Weight
-    state: Literal["same", "landing"]
-    """The teacher's features where the student stands (the published code), or where its jump lands (look-ahead)."""
+    kind: Literal["resampled"]
+    student: Name
 
 
 @frozen(kw_only=True)
@@ -81,18 +46,87 @@ class SFDDM:
     """Single-fold distillation: one training run for any index set."""
 
     kind: Literal["sfddm"]
-    start: Literal["teacher", "scratch"]
-    """The student's first weights: a copy of the teacher's, or drawn anew from the run's seed."""
+    start: Start
     time_input: Literal["level", "index"]
     """What the network is told of time: the teacher's noise level, or the student's own index k."""
-    source: TrajectorySource | DataSource
+    sources: tuple[Source, ...]
     output: OutputTerm
     hidden: HiddenTerm
     feature: FeatureTerm
     training: Training
 
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether a term compares with the teacher at the student's own state."""
+        return self.output.weight > 0 or (self.feature.weight > 0 and self.feature.state == "same")
 
-Method = DDIM | DPMSolver | Ancestral | SFDDM
+
+@frozen(kw_only=True)
+class AnyStep:
+    """One network that is told where it stands and where it should land: trained once, sampled on any index set.
+
+    Its own index set is the grid that its training jumps on.
+    """
+
+    kind: Literal["any-step"]
+    start: Start
+    cache: Cache
+    """Trajectories through the student's index set."""
+    unaligned: Share
+    """Share of jumps between any two levels of the grid; the others have lengths 1, 2, 4, ... at aligned places."""
+    hidden: HiddenTerm
+    feature: FeatureTerm
+    """Of jumps that land above clean data."""
+    training: Training
+
+
+@frozen(kw_only=True)
+class Progressive:
+    """Progressive distillation: each fold halves the number of steps (Salimans and Ho 2022)."""
+
+    kind: Literal["progressive"]
+    start: Start
+    """Of the first fold; every later one starts from the student of the fold before."""
+    start_steps: Count
+    """Steps of the sampler that the first fold halves: T' times a power of two."""
+    distance: Distance
+    weighting: Weighting
+    training: Training
+    """Of all folds together: each has an equal part of the iterations, and a learning rate that rises and falls."""
+
+
+@frozen(kw_only=True)
+class Consistency:
+    """Consistency distillation: any state of a trajectory to its end; several steps add noise again (Song et al. 2023).
+
+    The student's index set has to lie on the grid.
+    """
+
+    kind: Literal["consistency"]
+    start: Start
+    grid: IndexSet
+    distance: Distance
+    weighting: Weighting
+    training: Training
+    """`average` is also that of the network that gives the targets."""
+
+
+@frozen(kw_only=True)
+class TRACT:
+    """Transitive closure: any state of a segment to the segment's end, in one training (Berthelot et al. 2023)."""
+
+    kind: Literal["tract"]
+    start: Start
+    substeps: Count
+    """Teacher steps inside each segment, evenly in angle."""
+    distance: Distance
+    weighting: Weighting
+    training: Training
+    """`average` is also that of the network that gives the targets."""
+
+
+Method = DDIM | DPMSolver | Ancestral | Resampled | SFDDM | AnyStep | Progressive | Consistency | TRACT
+Trained = SFDDM | AnyStep | Progressive | Consistency | TRACT
 FREE = (DDIM, DPMSolver, Ancestral)
 """Methods that train nothing: the teacher under another sampler."""
 
@@ -100,3 +134,8 @@ FREE = (DDIM, DPMSolver, Ancestral)
 def module_name(method: Method) -> str:
     """The method's file in `sfddm/methods`, without its ending."""
     return method.kind.replace("-", "_")
+
+
+def any_steps(method: Method) -> bool:
+    """Whether its students can be sampled on index sets other than their own."""
+    return isinstance(method, AnyStep | Consistency) or (isinstance(method, SFDDM) and method.time_input == "level")

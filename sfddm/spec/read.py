@@ -9,7 +9,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from sfddm.errors import SpecError
-from sfddm.spec.experiment import Spec, cross_check
+from sfddm.spec.checks import cross_check
+from sfddm.spec.experiment import Spec
 from sfddm.spec.structure import Fault, StructureError, structure
 
 SPECS = Path("specs")

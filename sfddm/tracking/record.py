@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LOCK = Path("dvc.lock")
-FIGURES = ("frechet_distance", "agreement", "mse_to_teacher", "nfe", "samples")
+FIGURES = ("frechet_distance", "agreement", "mse_to_teacher", "pixel_distance", "nfe", "samples")
 """In this order: MLflow's compare page starts with the metric that was logged first."""
 FOLLOWER_SECONDS = 60.0
 """How long a follower may take to send its last points."""
@@ -50,7 +50,11 @@ def lineage(spec: Spec, run: Run) -> dict[str, Any]:
         UserError: dvc.lock has no entry for one of them.
     """
     shared = ["data", "scorer", "teacher", "reference"]
-    names = [f"{stage}@{spec.name}" for stage in shared] + [f"{stage}@{run.name}" for stage in ("distill", "evaluate")]
+    parent = spec.parent(run)
+    made_from = [f"distill@{spec.name}-{parent}"] if parent else []
+    names = [
+        *(f"{stage}@{spec.name}" for stage in shared), *made_from, f"distill@{run.name}", f"evaluate@{run.name}"
+    ]  # fmt: skip
     locked = YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8")) if LOCK.exists() else {}
     stages = locked.get("stages", {})
     missing = [name for name in names if name not in stages]
@@ -107,6 +111,7 @@ def _log_figures(client: "MlflowClient", run_id: str, row: Row) -> None:
     for name in FIGURES:
         client.log_metric(run_id, name, float(row.metrics[name]))
     client.log_metric(run_id, "cost_forward_equivalents", float(row.metrics["cost"]["total"]))
+    client.log_metric(run_id, "training_seconds", float(row.training["seconds"]))
     for name in ("seconds_per_1000_images", "speed_up", "peak_memory_mb"):
         client.log_metric(run_id, name, float(row.timing[name]))
 
@@ -126,7 +131,9 @@ def _log_artifacts(client: "MlflowClient", run_id: str, spec: Spec, row: Row) ->
 
 
 def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested plain data as one level, the keys joined by dots; lists become text."""
+    """Nested plain data as one level, the keys joined by dots; lists of plain values become text."""
+    if isinstance(content, list) and any(isinstance(item, dict) for item in content):
+        content = {str(position): item for position, item in enumerate(content)}
     if not isinstance(content, dict):
         text = " ".join(map(str, content)) if isinstance(content, list) else content
         return {prefix: text}

@@ -136,7 +136,8 @@ def _signature(folder: Path) -> Any:
 
     config = read_json(folder / CONFIG)
     shape = (-1, config["in_channels"], *config["sample_size"])
-    params = ParamSchema([ParamSpec("seed", DataType.long, 0), ParamSpec("num", DataType.long, 0)])
+    numbers = [ParamSpec(name, DataType.long, 0) for name in ("seed", "num", "steps")]
+    params = ParamSchema([*numbers, ParamSpec("index_set", DataType.long, [], shape=(-1,))])
     return ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.float32), shape, "noise")]),
         outputs=Schema([TensorSpec(np.dtype(np.uint8), shape)]),

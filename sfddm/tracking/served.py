@@ -1,15 +1,21 @@
 """The registered model as MLflow loads it: code and safetensors, no pickle."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
+if TYPE_CHECKING:
+    from sfddm.diffusion.sampler import Sampler
+
 
 class ServedStudent(PythonModel):  # type: ignore[misc]
-    """Noise [N, C, H, W] to images, uint8 [N, C, H, W]; with `num` above 0, images 0..num-1 of `seed` instead."""
+    """Noise [N, C, H, W] to images, uint8 [N, C, H, W]; with `num` above 0, images 0..num-1 of `seed` instead.
+
+    `index_set` (noise levels) or `steps` (that many, evenly in angle) ask for another index set than the student's own.
+    """
 
     def load_context(self, context: Any) -> None:
         """Read the student that lies beside the model."""
@@ -26,10 +32,22 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
         from sfddm.generation import from_noise, generate
 
         params = params or {}
+        sampler = self._asked(params.get("steps", 0), params.get("index_set"))
         if params.get("num", 0) > 0:
-            return generate(self.denoiser, self.sampler, params["seed"], params["num"], 250, "sampling")
+            return generate(self.denoiser, sampler, params["seed"], params["num"], 250, "sampling")
         noise = model_input["noise"] if isinstance(model_input, dict) else model_input
-        return from_noise(self.denoiser, self.sampler, np.asarray(noise, dtype=np.float32))
+        return from_noise(self.denoiser, sampler, np.asarray(noise, dtype=np.float32))
+
+    def _asked(self, steps: int, levels: Any) -> "Sampler":
+        from sfddm.resampling import on_index_set
+        from sfddm.spec.index_set import Explicit, UniformAngle
+
+        if levels is not None and len(levels):
+            asked = Explicit(kind="explicit", levels=tuple(int(level) for level in levels))
+            return on_index_set(self.sampler, self.denoiser.contract, asked)
+        if steps > 0:
+            return on_index_set(self.sampler, self.denoiser.contract, UniformAngle(kind="uniform-angle", steps=steps))
+        return self.sampler
 
 
 set_model(ServedStudent())

@@ -1,7 +1,7 @@
 """The one training loop: teachers, students and scorers all pass through it."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +16,19 @@ Losses = dict[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def train(network: Network, loss: Callable[[int], Losses], settings: Training, curve: Curve) -> Network:
+def train(
+    network: Network, loss: Callable[[int, Network], Losses], settings: Training, curve: Curve, before: int = 0
+) -> Network:
     """Minimise `loss` over the weights of `network`, and return their moving average.
 
     Args:
         network: changed in place.
-        loss: the loss of iteration 0, 1, ...; all randomness comes from that number (see `sfddm.randomness`), so that
-            an iteration is the same however it was reached.
+        loss: the loss of iteration `before`, `before` + 1, ..., given the average so far, which some methods take their
+            targets from; all randomness comes from that number (see `sfddm.randomness`), so that an iteration is the
+            same however it was reached.
         settings: iterations, learning rate and so on, as the spec has them.
         curve: where the course of the training is written and shown.
+        before: iterations of earlier folds, which share the curve.
 
     Raises:
         UserError: the loss became infinite or NaN.
@@ -38,16 +42,16 @@ def train(network: Network, loss: Callable[[int], Losses], settings: Training, c
         for group in optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-            losses = loss(step)
+            losses = loss(before + step, cast(Network, average.module))
         optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
         optimizer.step()
         average.update_parameters(network)
-        if curve.due(step):
+        if curve.due(before + step):
             values = {name: float(value.detach()) for name, value in losses.items()}
-            _stop_if_broken(values, step, rate)
-            curve.write(step, {**values, "learning_rate": rate})
+            _stop_if_broken(values, before + step, rate)
+            curve.write(before + step, {**values, "learning_rate": rate})
     network.load_state_dict(average.module.state_dict())
     return network.eval().requires_grad_(False)
 

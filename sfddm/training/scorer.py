@@ -9,6 +9,7 @@ from torch import nn
 from sfddm.data.store import Split
 from sfddm.evaluation.classifier import DESCRIPTION, STATISTICS, VERSION, WEIGHTS, Network, feature_batches
 from sfddm.evaluation.frechet import MomentSums
+from sfddm.evaluation.pixels import pixel_moments
 from sfddm.files import write_json
 from sfddm.images import from_bytes
 from sfddm.networks.weights import write_tensors, write_weights
@@ -31,7 +32,7 @@ def train_scorer(
         network = Network(shape, settings.channels, settings.features, classes).to(device)
     size = settings.training.batch_size
 
-    def loss(step: int) -> Losses:
+    def loss(step: int, _: Network) -> Losses:
         chosen = torch.from_numpy(epoch_indices(settings.seed, step, size, len(images))).to(device)
         return {"loss": nn.functional.cross_entropy(network(images[chosen])[1].float(), labels[chosen])}
 
@@ -46,12 +47,13 @@ def train_scorer(
 
 @torch.inference_mode()
 def _write_statistics(network: Network, images: np.ndarray, path: Path) -> None:
-    """Moments of the real images' features, each feature divided by its own standard deviation."""
+    """Moments of the real images' features, each divided by its own standard deviation, and of their pixels."""
     sums = MomentSums(network.head.in_features)
     for features, _ in feature_batches(network, images):
         sums.add(features)
     raw = sums.moments()
     scale = raw.covariance.diagonal().sqrt()
+    pixels = pixel_moments(images)
     write_tensors(
         path,
         {
@@ -59,6 +61,8 @@ def _write_statistics(network: Network, images: np.ndarray, path: Path) -> None:
             "count": torch.tensor(raw.count),
             "mean": raw.mean / scale,
             "covariance": raw.covariance / torch.outer(scale, scale),
+            "pixel_mean": pixels.mean,
+            "pixel_covariance": pixels.covariance,
         },
     )
 

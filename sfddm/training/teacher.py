@@ -5,10 +5,10 @@ import torch
 
 from sfddm.diffusion.prediction import training_target
 from sfddm.diffusion.process import diffuse
-from sfddm.images import from_bytes
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
-from sfddm.randomness import Purpose, epoch_indices, generator
+from sfddm.randomness import Purpose, generator
 from sfddm.spec.teacher import Teacher
+from sfddm.training.batches import integers, noise_like, on_device, take
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
 
@@ -17,20 +17,17 @@ def train_teacher(teacher: Teacher, images: np.ndarray, device: torch.device, cu
     """Train on uint8 images [N, C, H, W]: mean squared error of the output (Ho et al. 2020, equation 14)."""
     source = teacher.source
     contract = Contract(
-        timesteps=teacher.timesteps,
-        noise_schedule=teacher.noise_schedule,
-        prediction=teacher.prediction,
-        index_levels=(),
+        timesteps=teacher.timesteps, noise_schedule=teacher.noise_schedule, prediction=teacher.prediction
     )
     denoiser = build(unet_config(source.network, images.shape[1:]), contract, source.seed).to(device)
-    clean = from_bytes(np.ascontiguousarray(images)).to(device)
+    clean = on_device(images, device)
     size = source.training.batch_size
 
-    def loss(step: int) -> Losses:
+    def loss(step: int, _: Denoiser) -> Losses:
         random = generator(source.seed, Purpose.TRAINING_BATCH, step)
-        x0 = clean[torch.from_numpy(epoch_indices(source.seed, step, size, len(clean))).to(device)]
-        level = torch.from_numpy(random.integers(1, teacher.timesteps + 1, size)).to(device)
-        noise = torch.from_numpy(random.standard_normal(x0.shape, dtype=np.float32)).to(device)
+        x0 = take(clean, source.seed, step, size)
+        level = integers(random, 1, teacher.timesteps + 1, size, device)
+        noise = noise_like(random, x0)
         alpha, sigma = denoiser.schedule.at(level, x0)
         output = denoiser(diffuse(x0, noise, alpha, sigma), level).output.float()
         return {"loss": (output - training_target(teacher.prediction, x0, noise, alpha, sigma)).square().mean()}

@@ -1,0 +1,53 @@
+"""Noise schedules as plain numbers: how much of the image is left at each level. Nothing here needs torch."""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from sfddm.spec.teacher import Schedule
+
+LARGEST_BETA = 0.999
+"""No single level destroys everything (Nichol and Dhariwal 2021, section 3.2)."""
+
+
+@lru_cache(maxsize=8)
+def alpha_bar(kind: Schedule, timesteps: int) -> np.ndarray:
+    """The share of the image's variance that is left at each level.
+
+    Args:
+        kind: linear: beta from 1e-4 to 0.02 over 1000 levels, rescaled to T (Ho et al. 2020);
+            cosine: Nichol and Dhariwal 2021, equation 17; sigmoid: Jabri et al. 2022, algorithm 1, from -3 to 3.
+        timesteps: T.
+
+    Returns:
+        float64 [T + 1], falling from 1 at level 0; read-only.
+    """
+    t = np.arange(timesteps + 1) / timesteps
+    match kind:
+        case "linear":
+            scale = 1000 / timesteps
+            beta = np.linspace(scale * 1e-4, scale * 0.02, timesteps)
+        case "cosine":
+            left = np.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+            beta = 1 - left[1:] / left[:-1]
+        case "sigmoid":
+            left = 1 / (1 + np.exp(-3)) - 1 / (1 + np.exp(3 - 6 * t))
+            beta = 1 - left[1:] / left[:-1]
+    remaining = np.concatenate([np.ones(1), np.cumprod(1 - beta.clip(0, LARGEST_BETA))])
+    remaining.flags.writeable = False
+    return remaining
+
+
+def angles(kind: Schedule, timesteps: int) -> np.ndarray:
+    """theta = atan2(sigma, alpha) of each level: 0 for clean data, nearly pi/2 for pure noise; float64 [T + 1]."""
+    remaining = alpha_bar(kind, timesteps)
+    theta: np.ndarray = np.arctan2(np.sqrt(1 - remaining), np.sqrt(remaining))
+    return theta
+
+
+def log_snr(kind: Schedule, timesteps: int) -> np.ndarray:
+    """log(alpha^2 / sigma^2) of the levels 1..T, falling; float64 [T]. Level 0 has no noise and no finite value."""
+    remaining = alpha_bar(kind, timesteps)[1:]
+    ratio: np.ndarray = np.log(remaining) - np.log1p(-remaining)
+    return ratio

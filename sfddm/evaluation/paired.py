@@ -1,0 +1,67 @@
+"""Whether two students differ by more than noise, from the distances of equal blocks of equal evaluation noises.
+
+All rows share their noises, so that most of what the draw of noises does to one distance it does to the others too: a
+difference inside a block is free of it, and its variance over the blocks is what is left.
+
+No bootstrap over images: a Frechet distance of finitely many images is biased upward, and images drawn again with
+replacement have that bias twice, so that the bootstrap's figures don't lie around the one that they should spread.
+
+For the same reason a block's distance is larger than that of all images, for both students much alike: the difference
+loses this bias, the block distances keep it, so they serve for differences alone.
+"""
+
+from collections.abc import Sequence
+from math import sqrt
+from statistics import fmean, variance
+
+from attrs import frozen
+from scipy.stats import t as student_t
+
+CONFIDENCE = 0.95
+
+
+@frozen(kw_only=True)
+class Distances:
+    """Frechet distances of one trained network's images."""
+
+    whole: float
+    """Of all images."""
+    blocks: tuple[float, ...]
+    """Of the images of each block of consecutive noises, the same blocks for every network."""
+
+
+@frozen(kw_only=True)
+class Difference:
+    """How much larger one student's distance is than another's."""
+
+    estimate: float
+    half_width: float
+    """Of the interval that holds the difference with a confidence of 95 %."""
+
+    @property
+    def different(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return abs(self.estimate) > self.half_width
+
+
+def paired_difference(a: Sequence[Distances], b: Sequence[Distances]) -> Difference:
+    """The difference a - b of two students, each given by its training seeds.
+
+    Estimate: mean over blocks of the differences of the seeds' mean block distances. Squared standard error: the
+    variance of those differences over their number, plus for each student the variance of its whole distance over its
+    seeds over their number. With one seed the last term is 0: what is compared then is that one trained network, not
+    the method. Half-width: Student's t quantile with one degree of freedom less than there are blocks.
+    """
+    differences = [one - other for one, other in zip(_block_means(a), _block_means(b), strict=True)]
+    squared_error = variance(differences) / len(differences) + _of_seeds(a) + _of_seeds(b)
+    quantile = float(student_t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1))
+    return Difference(estimate=fmean(differences), half_width=quantile * sqrt(squared_error))
+
+
+def _block_means(seeds: Sequence[Distances]) -> list[float]:
+    return [fmean(blocks) for blocks in zip(*(seed.blocks for seed in seeds), strict=True)]
+
+
+def _of_seeds(seeds: Sequence[Distances]) -> float:
+    """Squared standard error of the mean whole distance over training seeds."""
+    return variance(seed.whole for seed in seeds) / len(seeds) if len(seeds) > 1 else 0.0

@@ -1,0 +1,55 @@
+"""Students that learn to reach the end of a stretch of levels from anywhere inside it, targets from their own average.
+
+From x_t on the stretch: one DDIM step of the teacher to the next level t', and from there the averaged student's own
+jump to the stretch's end r; the student's jump from x_t should land there too.
+"""
+
+import torch
+from torch import Tensor
+
+from sfddm.data import store
+from sfddm.methods.batches import jump, noised
+from sfddm.methods.job import Job
+from sfddm.methods.losses import jump_loss
+from sfddm.methods.trained import train_student
+from sfddm.networks.denoiser import Denoiser
+from sfddm.networks.student import first_student
+from sfddm.randomness import Purpose, generator
+from sfddm.spec.methods import TRACT, Consistency
+from sfddm.training.batches import on_device, take
+from sfddm.training.loop import Losses
+
+
+def train_to_the_ends(job: Job, method: Consistency | TRACT, teacher: Denoiser, stretches: Tensor) -> Denoiser:
+    """Train on stretches of levels, int64 [K, M + 1], each falling from its start to its end."""
+    student = first_student(teacher, method.start, job.seed)
+    clean = on_device(store.read(job.data, "train").images, teacher.device)
+    rows = _steps(stretches).to(teacher.device)
+    size = method.training.batch_size
+
+    def loss(step: int, average: Denoiser) -> Losses:
+        random = generator(job.seed, Purpose.TRAINING_BATCH, step)
+        x, row = noised(take(clean, job.seed, step, size), rows, teacher.schedule, random)
+        landing = target(teacher, average, x, row)
+        levels = row[:, 0], row[:, 2]
+        own = student(x, *levels)
+        return {"loss": jump_loss(student, own, x, levels, landing, method.distance, method.weighting)}
+
+    return train_student(job, student, loss, method.training)
+
+
+def target(teacher: Denoiser, average: Denoiser, x: Tensor, row: Tensor) -> Tensor:
+    """Where the jump from x [B, C, H, W] should land; row: the levels t > t' >= r, int64 [B, 3]."""
+    level, next_level, end = row.unbind(1)
+    near = jump(teacher, x, level, next_level)
+    there = next_level == end
+    # Where the teacher's step is the last one the average has nothing to add; it is asked at a level that it knows.
+    asked = torch.where(there, level, next_level)
+    return torch.where(there.view(-1, 1, 1, 1), near, jump(average, near, asked, end))
+
+
+def _steps(stretches: Tensor) -> Tensor:
+    """Every step of every stretch with the stretch's end: rows (t, t', r), int64 [K * M, 3]; empty steps left out."""
+    ends = stretches[:, -1:].expand(-1, stretches.shape[1] - 1)
+    rows = torch.stack([stretches[:, :-1], stretches[:, 1:], ends], dim=-1).flatten(0, 1)
+    return rows[rows[:, 0] > rows[:, 1]]

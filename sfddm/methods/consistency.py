@@ -1,0 +1,25 @@
+"""Consistency distillation (Song et al. 2023, algorithm 2): from any level of a grid straight to the image.
+
+    L = D(f(x_t, t), f_average(x_t', t')),   x_t' one DDIM step of the teacher below x_t, f(x_0, 0) = x_0
+
+f is the student's predicted image; a network that predicts v or noise fulfils the boundary condition by itself. Several
+steps add fresh noise in between, so equal noises no longer give the teacher's image. Expected results: docs/study.md.
+"""
+
+import torch
+
+from sfddm.diffusion.index_set import resolve
+from sfddm.methods.closure import train_to_the_ends
+from sfddm.methods.job import Distilled, Job
+from sfddm.methods.trained import distilled, load_teacher
+from sfddm.spec.methods import Consistency
+
+
+def distill(job: Job) -> Distilled:
+    """Train one student."""
+    method = job.student.method
+    assert isinstance(method, Consistency)
+    teacher = load_teacher(job)
+    grid = resolve(method.grid, teacher.contract.noise_schedule, teacher.contract.timesteps)
+    stretch = torch.tensor([(*reversed(grid), 0)])
+    return distilled(job, train_to_the_ends(job, method, teacher, stretch), solver="consistency")

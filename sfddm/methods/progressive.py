@@ -1,0 +1,75 @@
+"""Progressive distillation (Salimans and Ho 2022, algorithm 2): each fold halves the number of steps.
+
+    L = w(SNR) D(student's jump x_s -> x_r,  two DDIM steps of the fold's teacher x_s -> x_m -> x_r)
+
+The first fold's teacher is the teacher itself on `start_steps` levels; the student of each fold is the teacher of the
+next. On an index set of the student's own, the finer sets are cut into its segments, evenly in angle. One fold is
+SFDDM's `data` source with two sub-steps. Expected results: docs/study.md.
+"""
+
+from copy import deepcopy
+
+import torch
+from attrs import evolve
+
+from sfddm.data import store
+from sfddm.diffusion.index_set import finer
+from sfddm.methods.batches import noised, paths, walk
+from sfddm.methods.job import Distilled, Job
+from sfddm.methods.losses import jump_loss
+from sfddm.methods.trained import Loss, distilled, load_teacher
+from sfddm.networks.denoiser import Denoiser
+from sfddm.networks.student import first_student
+from sfddm.randomness import Purpose, generator
+from sfddm.spec.methods import Progressive
+from sfddm.training.batches import on_device, take
+from sfddm.training.curve import Curve
+from sfddm.training.loop import Losses, train
+
+
+def distill(job: Job) -> Distilled:
+    """Train one student, fold by fold."""
+    method = job.student.method
+    assert isinstance(method, Progressive)
+    teacher = load_teacher(job)
+    clean = on_device(store.read(job.data, "train").images, teacher.device)
+    sets = _levels_of_folds(method, job.levels, teacher)
+    each = evolve(method.training, iterations=method.training.iterations // len(sets))
+    job.training_starts(each.iterations * len(sets))
+    student = first_student(teacher, method.start, job.seed)
+    with Curve(job.curve, job.name, each.iterations * len(sets), each.batch_size) as curve:
+        for fold, levels in enumerate(sets):
+            rows = paths(levels, 2, teacher.contract).to(teacher.device)
+            loss = _loss(job, method, student, teacher, clean, rows)
+            teacher = train(student, loss, each, curve, before=fold * each.iterations)
+            student = _continued(teacher)
+    return distilled(job, teacher)
+
+
+def _levels_of_folds(method: Progressive, levels: tuple[int, ...], teacher: Denoiser) -> list[tuple[int, ...]]:
+    """The students' index sets, fold by fold: half of `start_steps`, a quarter, ..., T'."""
+    contract, sets = teacher.contract, []
+    steps = method.start_steps // 2
+    while steps >= len(levels):
+        sets.append(finer(levels, steps // len(levels), contract.noise_schedule, contract.timesteps))
+        steps //= 2
+    return sets
+
+
+def _loss(
+    job: Job, method: Progressive, student: Denoiser, teacher: Denoiser, clean: torch.Tensor, rows: torch.Tensor
+) -> Loss:
+    def loss(step: int, _: Denoiser) -> Losses:
+        random = generator(job.seed, Purpose.TRAINING_BATCH, step)
+        x, path = noised(take(clean, job.seed, step, method.training.batch_size), rows, teacher.schedule, random)
+        landing, _features = walk(teacher, x, path, ahead=False)
+        levels = path[:, 0], path[:, -1]
+        own = student(x, *levels)
+        return {"loss": jump_loss(student, own, x, levels, landing, method.distance, method.weighting)}
+
+    return loss
+
+
+def _continued(teacher: Denoiser) -> Denoiser:
+    """The next fold's student: a copy of the one that was just trained."""
+    return deepcopy(teacher).train().requires_grad_(True)

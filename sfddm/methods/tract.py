@@ -1,0 +1,23 @@
+"""TRACT, transitive closure time-distillation (Berthelot et al. 2023), in one training for any index set.
+
+    L = D(student's jump from x_t to phi_(k-1),  average's jump to phi_(k-1) from the teacher's step x_t -> x_t')
+
+for any level t of a segment (phi_(k-1), phi_k] that is cut into `substeps` steps of the teacher. The average is that of
+the student's weights: errors pass from the segment's end upwards, one step of the teacher at a time. Expected results:
+docs/study.md.
+"""
+
+from sfddm.methods.batches import paths
+from sfddm.methods.closure import train_to_the_ends
+from sfddm.methods.job import Distilled, Job
+from sfddm.methods.trained import distilled, load_teacher
+from sfddm.spec.methods import TRACT
+
+
+def distill(job: Job) -> Distilled:
+    """Train one student."""
+    method = job.student.method
+    assert isinstance(method, TRACT)
+    teacher = load_teacher(job)
+    stretches = paths(job.levels, method.substeps, teacher.contract)
+    return distilled(job, train_to_the_ends(job, method, teacher, stretches))

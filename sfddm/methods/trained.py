@@ -1,0 +1,40 @@
+"""The way from a job to a trained student that all methods share: load the parent, follow the curve, store the rest."""
+
+from collections.abc import Callable
+from functools import partial
+
+from sfddm.costs import cost
+from sfddm.diffusion.sampler import Sampler, Solver
+from sfddm.environment import device
+from sfddm.methods.job import Distilled, Job
+from sfddm.networks import storage
+from sfddm.networks.denoiser import Denoiser
+from sfddm.spec.training import Training
+from sfddm.training.curve import Curve
+from sfddm.training.loop import Losses, train
+
+Loss = Callable[[int, Denoiser], Losses]
+"""The loss of an iteration, given the average so far."""
+
+
+def load_teacher(job: Job) -> Denoiser:
+    """The network that the student is made from, on the device where it is trained."""
+    return storage.load(job.parent, device())
+
+
+def train_student(job: Job, student: Denoiser, loss: Loss, training: Training) -> Denoiser:
+    """Train in one go, and follow the course."""
+    job.training_starts(training.iterations)
+    with Curve(job.curve, job.name, training.iterations, training.batch_size) as curve:
+        return train(student, loss, training, curve)
+
+
+def distilled(job: Job, student: Denoiser, solver: Solver = "ddim") -> Distilled:
+    """A trained student, its sampler and what it cost."""
+    contract = student.contract
+    return Distilled(
+        write=partial(storage.write, denoiser=student),
+        sampler=Sampler(solver=solver, levels=job.levels, clip_sample=job.student.clip_sample),
+        cost=cost(job.student.method, job.levels, contract.noise_schedule, contract.timesteps).to_json(),
+        curve=job.curve,
+    )

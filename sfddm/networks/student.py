@@ -1,0 +1,53 @@
+"""A student before its first iteration: the teacher's weights under another contract, or fresh ones."""
+
+import torch
+from attrs import evolve
+
+from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
+from sfddm.spec.start import FromScratch, Start
+from sfddm.spec.teacher import UNet2D
+
+LAST = "conv_out"
+"""The network's last convolution."""
+
+
+def first_student(
+    teacher: Denoiser, start: Start, seed: int, index_levels: tuple[int, ...] = (), two_times: bool = False
+) -> Denoiser:
+    """The network that a distillation starts from.
+
+    Args:
+        teacher: its schedule, and its weights where the start is a copy.
+        start: copy or scratch, and what the student predicts.
+        seed: of fresh weights.
+        index_levels: phi_1..phi_T' for a student that is told its own index.
+        two_times: whether it is told where to land as well. A copy starts by ignoring that.
+    """
+    prediction = teacher.contract.prediction if start.prediction == "same" else start.prediction
+    contract: Contract = evolve(teacher.contract, prediction=prediction, index_levels=index_levels, two_times=two_times)
+    own = start.network if isinstance(start, FromScratch) else None
+    config = dict(unet_config(own, teacher.image_shape) if isinstance(own, UNet2D) else teacher.config)
+    config["out_channels"] = teacher.image_shape[0] * (2 if prediction == "epsilon-sample" else 1)
+    if two_times:
+        config["class_embed_type"] = "timestep"
+    student = build(config, contract, seed)
+    if not isinstance(start, FromScratch):
+        _copy(teacher, student)
+    return student.to(teacher.device)
+
+
+@torch.no_grad()
+def _copy(teacher: Denoiser, student: Denoiser) -> None:
+    """The teacher's weights; image channels beside its noise channels, and what the second time adds, start at zero."""
+    weights = dict(teacher.network.state_dict())
+    channels = teacher.image_shape[0]
+    for name in (f"{LAST}.weight", f"{LAST}.bias"):
+        padded = torch.zeros_like(student.network.state_dict()[name])
+        padded[:channels] = weights[name]
+        weights[name] = padded
+    embedding = student.network.class_embedding
+    if embedding is not None:
+        torch.nn.init.zeros_(embedding.linear_2.weight)
+        torch.nn.init.zeros_(embedding.linear_2.bias)
+        weights |= {f"class_embedding.{name}": value for name, value in embedding.state_dict().items()}
+    student.network.load_state_dict(weights)

@@ -1,0 +1,199 @@
+"""Data sets: what is read is what was published, and what is missing is named with its remedy."""
+
+import gzip
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfddm.data import fashion_mnist, store
+from sfddm.data.prepare import prepare
+from sfddm.data.resize import area_average
+from sfddm.errors import SpecError, UserError
+from sfddm.files import digest_file, read_json
+from sfddm.spec.data import FashionMNIST, module_name
+from sfddm.spec.read import parse_spec
+from tests.parts import TINY, tiny
+
+ROOT = Path(__file__).parents[1]
+DIGITS = "  kind: digits\n  train: 1500\n  split_seed: 0\n"
+RAW = Path("FashionMNIST") / "raw"
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+
+
+def with_data(section: str) -> str:
+    """tiny.yaml with another section `data`, in one line of YAML."""
+    assert DIGITS in TINY
+    return TINY.replace(f"data:\n{DIGITS}", f"data: {section}\n")
+
+
+def idx(array: np.ndarray) -> bytes:
+    """The IDX file of an array of unsigned bytes."""
+    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def pictures(count: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of data sets with 20 training and 5 test images, named by SFDDM_DATA_ROOT; the files' folder in it."""
+    folder = tmp_path / "datasets" / RAW
+    folder.mkdir(parents=True)
+    for part, count in (("train", 20), ("t10k", 5)):
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(idx(pictures(count)))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(count, dtype=np.uint8) % 10))
+    monkeypatch.setenv("SFDDM_DATA_ROOT", str(tmp_path / "datasets"))
+    return folder
+
+
+def data_stage(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """The data stage in a project that has nothing but a spec of Fashion-MNIST, out of reach of every network."""
+    (folder / "specs").mkdir()
+    (folder / "specs" / "tiny.yaml").write_text(with_data("{kind: fashion-mnist, size: 14}"))
+    unreachable = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    inherited = {name: value for name, value in os.environ.items() if name != "SFDDM_DATA_ROOT"}
+    return subprocess.run(
+        [sys.executable, "-m", "stages.data", "tiny"],
+        cwd=folder,
+        env={**inherited, **unreachable, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_digits_are_the_bytes_that_they_have_always_been(tmp_path: Path) -> None:
+    prepare(tiny().data, tmp_path)
+    assert {path.stem: digest_file(path)[:16] for path in tmp_path.iterdir()} == {
+        "train": "9757306a21169046",
+        "train_labels": "76218135c319c809",
+        "test": "02290dff299d56ff",
+        "test_labels": "76a1a520e330bb58",
+        "data": "1be28fb4e0946c54",
+    }
+
+
+def test_fashion_mnist_keeps_the_published_split_and_order(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    prepare(FashionMNIST(kind="fashion-mnist", size=28), tmp_path / "out")
+    for name, count in (("train", 20), ("test", 5)):
+        split = store.read(tmp_path / "out", name)
+        assert split.images.dtype == np.uint8 and split.labels.dtype == np.int64
+        assert np.array_equal(split.images, pictures(count)[:, None])
+        assert np.array_equal(split.labels, np.arange(count) % 10)
+    described = read_json(tmp_path / "out" / "data.json")
+    assert described["shape"] == [1, 28, 28] and described["classes"] == 10
+    assert (described["train"]["images"], described["test"]["images"]) == (20, 5)
+
+
+def test_half_the_size_is_the_mean_of_four_pixels(raw: Path) -> None:
+    train, _ = fashion_mnist.load(FashionMNIST(kind="fashion-mnist", size=14))
+    means = pictures(20).reshape(20, 14, 2, 14, 2).mean((2, 4))
+    assert np.array_equal(train.images, np.rint(means)[:, None])
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 6])
+def test_a_new_pixel_is_the_mean_of_the_area_that_it_covers(size: int) -> None:
+    images = np.random.default_rng(size).integers(0, 256, (4, 6, 7), dtype=np.uint8)
+    # On a grid that both sizes divide, every area is a whole number of cells.
+    cells = images.repeat(size, axis=1).repeat(size, axis=2).reshape(4, size, 6, size, 7).astype(int)
+    expected = [round(Fraction(int(total), 6 * 7)) for total in cells.sum((2, 4)).flat]
+    assert np.array_equal(area_average(images, size).ravel(), expected)
+
+
+def test_the_files_may_be_gzipped(raw: Path) -> None:
+    before = fashion_mnist.load(FashionMNIST(kind="fashion-mnist", size=14))
+    for path in list(raw.iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    after = fashion_mnist.load(FashionMNIST(kind="fashion-mnist", size=14))
+    for old, new in zip(before, after, strict=True):
+        assert np.array_equal(old.images, new.images) and np.array_equal(old.labels, new.labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        (IMAGES, idx(pictures(20))[:-1], f"{IMAGES} is damaged"),
+        (IMAGES, b"", f"{IMAGES} is damaged"),
+        (IMAGES, idx(pictures(20))[:9], f"{IMAGES} is damaged"),
+        (LABELS, idx(pictures(20)), "no IDX file of unsigned bytes in 1 dimensions"),
+        (LABELS, idx(np.zeros(19, dtype=np.uint8)), "19 labels"),
+        (IMAGES, idx(pictures(20)[:, :14]), "images of 28x28 pixels"),
+    ],
+)
+def test_a_damaged_file_is_named(raw: Path, name: str, content: bytes, words: str) -> None:
+    (raw / name).write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        fashion_mnist.load(FashionMNIST(kind="fashion-mnist", size=14))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda packed: packed[:-20],
+        lambda packed: packed[:30] + bytes([packed[30] ^ 255]) + packed[31:],
+        lambda packed: b"<html>",
+    ],
+)
+def test_a_damaged_archive_is_named(raw: Path, damage: Callable[[bytes], bytes]) -> None:
+    (raw / f"{IMAGES}.gz").write_bytes(damage(gzip.compress((raw / IMAGES).read_bytes())))
+    (raw / IMAGES).unlink()
+    with pytest.raises(UserError, match=rf"{IMAGES}\.gz is damaged"):
+        fashion_mnist.load(FashionMNIST(kind="fashion-mnist", size=14))
+
+
+def test_the_stage_reads_what_the_environment_names(raw: Path, tmp_path: Path) -> None:
+    ended = data_stage(tmp_path, SFDDM_DATA_ROOT=str(raw.parents[1]))
+    assert ended.returncode == 0, ended.stderr
+    assert store.read(tmp_path / "runs" / "tiny" / "data", "train").images.shape == (20, 1, 14, 14)
+
+
+def test_the_stage_reads_scratch_by_default(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    raw.parents[1].rename(tmp_path / "scratch" / "datasets")
+    assert data_stage(tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("named", ["", "elsewhere"])
+def test_missing_files_are_named_with_the_remedy(tmp_path: Path, named: str) -> None:
+    ended = data_stage(tmp_path, SFDDM_DATA_ROOT=named)
+    folder = (named or "scratch/datasets") / RAW
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr
+    assert f"{folder / IMAGES}.gz is missing" in ended.stderr and "can't be downloaded" in ended.stderr
+    for name in (IMAGES, LABELS, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        assert f"{name}.gz" in ended.stderr.split("Put ")[1]
+    assert "github.com/zalandoresearch/fashion-mnist" in ended.stderr and "set SFDDM_DATA_ROOT" in ended.stderr
+    assert not any(path.is_file() for path in (tmp_path / (named or "scratch/datasets")).rglob("*"))
+    assert not (tmp_path / "runs" / "tiny" / "data").exists()
+
+
+def test_a_spec_of_fashion_mnist_names_its_module_and_its_shape() -> None:
+    data = parse_spec(with_data("{kind: fashion-mnist, size: 14}"), "x").data
+    assert module_name(data) == "fashion_mnist" and data.shape == (1, 14, 14)
+
+
+@pytest.mark.parametrize(
+    ("section", "path", "words"),
+    [
+        ("{kind: fashion-mnist, size: 0}", "$.data.size", "at least 1 and at most 28, found 0"),
+        ("{kind: fashion-mnist, size: 29}", "$.data.size", "at least 1 and at most 28, found 29"),
+        ("{kind: fashion-mnist, size: 13}", "$.teacher.source.network.channels", "13x13 images can't be halved"),
+        ("{kind: fashion-mnist}", "$.data", "missing key 'size'"),
+        ("{kind: fashion-mnist, size: 14, train: 5}", "$.data.train", "unknown key 'train'"),
+        ("{kind: fashion_mnist, size: 14}", "$.data.kind", "did you mean 'fashion-mnist'?"),
+        ("{kind: cifar, size: 14}", "$.data.kind", "expected 'digits' or 'fashion-mnist'"),
+    ],
+)
+def test_a_fault_in_the_section_is_named(section: str, path: str, words: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(with_data(section), "tiny.yaml")
+    named = [line for line in str(caught.value).splitlines() if line.endswith(f"@ {path}")]
+    assert named and words in named[0]
