@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     STEP_NOISE = 4
     SPLIT = 5
     EPOCH = 6
+    SEARCH_NOISE = 7
 
 
 def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generator:

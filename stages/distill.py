@@ -19,7 +19,7 @@ from stages.harness import main
 
 
 def distill(spec_name: str, student: str, seed: str) -> None:
-    """Write `runs/SPEC/students/STUDENT-sSEED`, and what that took apart from it, because it is never the same twice."""
+    """Write `runs/SPEC/students/STUDENT-sSEED`, and apart from it what that took: measured, so never the same twice."""
     spec = load_spec(spec_name)
     run, paths = spec.run(student, seed), Paths(spec.name)
     curve = scratch() / "curves" / f"{run.name}.jsonl"

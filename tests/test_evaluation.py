@@ -13,6 +13,8 @@ from sfddm.errors import UserError
 from sfddm.evaluation.classifier import load_scorer
 from sfddm.evaluation.evaluate import figures
 from sfddm.evaluation.frechet import Moments, MomentSums, frechet_distance
+from sfddm.evaluation.paired import Distances, paired_difference
+from sfddm.evaluation.pixels import flat_pixels, pixel_moments
 from sfddm.evaluation.reference import Reference
 from sfddm.generation import draw, generate
 from sfddm.images import from_bytes, to_bytes
@@ -51,6 +53,64 @@ def test_moments_gathered_in_batches_are_those_of_the_whole() -> None:
         sums.add(batch)
     found = sums.moments()
     assert torch.allclose(found.mean, features.mean(0)) and torch.allclose(found.covariance, features.T.cov())
+    first, rest = MomentSums(4).add(features[:20]), MomentSums(4).add(features[20:])
+    both = (first + rest).moments()
+    assert both.count == 50 and torch.allclose(both.covariance, features.T.cov())
+    assert first.moments().count == 20, "its own sums are left alone"
+
+
+def test_pixel_distance_of_images_at_half_their_brightness() -> None:
+    images = 2 * np.random.default_rng(0).integers(0, 128, (40, 1, 3, 2)).astype(np.uint8)
+    pixels = images.reshape(40, 6) / 127.5 - 1
+    # Half the byte is half the pixel less 1/2: the means differ by (m + 1)/2, the standard deviations by half.
+    expected = ((pixels.mean(0) + 1) ** 2).sum() / 4 + pixels.var(0, ddof=1).sum() / 4
+    found = frechet_distance(pixel_moments(images), pixel_moments(images // 2))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_pixels_are_averaged_until_there_are_few_enough() -> None:
+    small = torch.rand(2, 1, 32, 32)
+    assert torch.equal(flat_pixels(small), small.flatten(1)), "1024 numbers are few enough"
+    large = torch.rand(2, 3, 64, 64)
+    assert flat_pixels(large).shape == (2, 3 * 16 * 16), "32 x 32 in three channels are not"
+    assert torch.allclose(flat_pixels(large)[:, 1], large[:, 0, :4, 4:8].mean((1, 2)))
+    odd = torch.rand(2, 1, 33, 33)
+    assert torch.equal(flat_pixels(odd)[:, -1], odd[:, 0, 32, 32]), "the edge is not lost"
+
+
+def of_blocks(*blocks: float, whole: float = 0.0) -> Distances:
+    return Distances(whole=whole, blocks=blocks)
+
+
+def test_a_paired_difference_by_hand() -> None:
+    a, b = of_blocks(3, 5, 4, 7, 6), of_blocks(2, 3, 3, 4, 3)
+    # Differences 1, 2, 1, 3, 3: mean 2, variance 1 (of 5 - 1), standard error sqrt(1/5); t(.975, 4) = 2.776445.
+    found = paired_difference([a], [b])
+    assert found.estimate == pytest.approx(2) and found.half_width == pytest.approx(2.776445 * 0.2**0.5, rel=1e-6)
+    assert found.different
+    swapped = paired_difference([b], [a])
+    assert (swapped.estimate, swapped.half_width) == (-found.estimate, found.half_width) and swapped.different
+
+
+def test_training_seeds_widen_a_paired_difference_by_hand() -> None:
+    a = [of_blocks(3, 5, 4, 7, 6, whole=5.0), of_blocks(5, 5, 4, 7, 8, whole=7.0)]
+    b = [of_blocks(2, 3, 3, 4, 3, whole=whole) for whole in (2.0, 3.0, 4.0)]
+    # Means over seeds less b: 2, 2, 1, 3, 4, variance 1.3; the wholes' variances are 2 of 2 seeds and 1 of 3.
+    found = paired_difference(a, b)
+    assert found.estimate == pytest.approx(2.4)
+    assert found.half_width == pytest.approx(2.776445 * (1.3 / 5 + 2 / 2 + 1 / 3) ** 0.5, rel=1e-6)
+    assert not found.different, "as the blocks alone would have it"
+    assert paired_difference(a[:1], b[:1]).half_width < found.half_width
+
+
+def test_what_noises_do_to_both_students_alike_is_no_difference() -> None:
+    noise = (0.0, 100.0, -50.0, 30.0, 7.0)
+    a, b = of_blocks(*(1 + moved for moved in noise)), of_blocks(*noise)
+    assert paired_difference([a], [b]).estimate == pytest.approx(1)
+    assert paired_difference([a], [b]).half_width == pytest.approx(0, abs=1e-9)
+    assert not paired_difference([a], [a]).different
+    unequal = of_blocks(100, 0, -50, 7, 30)
+    assert not paired_difference([a], [unequal]).different, "the same blocks in another order share nothing"
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +136,32 @@ def test_figures_of_the_references_own_images(scored: tuple[Path, Path]) -> None
     assert found["frechet_distance"] == pytest.approx(0, abs=1e-6), (
         "the very images that the scorer's statistics are of"
     )
+    assert found["pixel_distance"] == pytest.approx(0, abs=1e-6)
     assert (found["mse_to_teacher"], found["agreement"], found["samples"]) == (0, 1, 1500)
     darker = figures(images // 2, reference, scorer)
     assert darker["frechet_distance"] > 0.1 and darker["agreement"] < 1
     expected = ((images.astype(float) - images // 2) / 127.5) ** 2
     assert darker["mse_to_teacher"] == pytest.approx(expected.mean(), rel=1e-4)
+    assert darker["teacher_frechet_distance"] == found["frechet_distance"]
+    inverted = figures(255 - images, reference, scorer)
+    mean = (images / 127.5 - 1).mean(0)
+    assert inverted["pixel_distance"] == pytest.approx(4 * (mean**2).sum(), rel=1e-5), "the sign of every pixel alone"
+
+
+def test_blocks_are_consecutive_fifths_of_the_images(scored: tuple[Path, Path]) -> None:
+    images = np.array(store.read(scored[0], "train").images)[:503]
+    scorer = load_scorer(scored[1], CPU)
+    sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
+    reference = Reference(images=images, sampler=sampler, weights="w", digest="d")
+    found = figures(images, reference, scorer)["frechet_blocks"]
+    second = scorer.score(images[101:202])[0].moments()
+    assert len(found) == 5 and found[1] == pytest.approx(frechet_distance(second, scorer.real), rel=1e-6)
+    darker = images.copy()
+    darker[403:] //= 2
+    changed = figures(darker, reference, scorer)["frechet_blocks"]
+    assert changed[:4] == pytest.approx(found[:4]) and changed[4] > found[4] + 0.1
+    with pytest.raises(UserError, match="samples is 9: comparisons need at least 10"):
+        figures(images[:9], reference, scorer)
 
 
 def test_images_do_not_depend_on_the_batch_size() -> None:

@@ -25,7 +25,18 @@ from sfddm.networks.layout import weights_digest, write_sampler
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.index_set import Uniform
-from sfddm.spec.methods import SFDDM, TRACT, AnyStep, Consistency, Progressive, Resampled
+from sfddm.spec.methods import (
+    DDIM,
+    SFDDM,
+    TRACT,
+    Ancestral,
+    AngleMultistep,
+    AnyStep,
+    Consistency,
+    DPMSolver,
+    Progressive,
+    Resampled,
+)  # fmt: skip
 from sfddm.spec.sources import DataSource, RolloutSource, TrajectorySource, split
 from sfddm.spec.start import FromScratch, FromTeacher, TeachersNetwork
 from sfddm.spec.teacher import UNet2D
@@ -220,16 +231,35 @@ def test_the_jump_loss_is_zero_where_the_jump_lands_and_the_v_error_elsewhere() 
 
 def test_any_step_jumps_are_aligned_or_anywhere() -> None:
     random = generator(0, Purpose.TRAINING_BATCH, 0)
-    aligned = any_step.draw_jumps(random, 16, 5000, unaligned=0.0)
+    grid = tuple(range(0, 65, 4))
+    aligned = any_step.draw_jumps(random, grid, 5000, unaligned=0.0)
     assert {tuple(row) for row in aligned} == {
-        (start, start - length) for length in (1, 2, 4, 8, 16) for start in range(length, 17, length)
+        (4 * start, 4 * (start - length)) for length in (1, 2, 4, 8, 16) for start in range(length, 17, length)
     }
-    free = any_step.draw_jumps(random, 16, 20_000, unaligned=1.0)
-    pairs, counts = np.unique(free, axis=0, return_counts=True)
-    assert len(pairs) == 16 * 17 // 2 and bool((pairs[:, 0] > pairs[:, 1]).all())
-    assert counts.min() > 0.6 * counts.mean()
-    odd = any_step.draw_jumps(random, 5, 2000, unaligned=0.0)
-    assert {tuple(row) for row in odd} == {(5, 4), (4, 3), (3, 2), (2, 1), (1, 0), (5, 3), (3, 1), (5, 1)}
+    odd = any_step.draw_jumps(random, (0, 10, 20, 30, 40, 50), 2000, unaligned=0.0)
+    lengths = {10: [10, 20, 30, 40, 50], 20: [50, 30], 40: [50]}
+    assert {tuple(row) for row in odd} == {
+        (start, max(start - length, 0)) for length, starts in lengths.items() for start in starts
+    } | {(10, 0)}
+    free = any_step.draw_jumps(random, grid, 20_000, unaligned=1.0)
+    assert bool((free[:, 0] > free[:, 1]).all()) and free.min() == 0 and free.max() == 64
+    assert len(np.unique(free[:, 0])) > 60 and 0.25 < (free[:, 0] == 64).mean() < 0.35
+
+
+def test_states_between_grid_levels_are_those_of_one_ddim_step(tmp_path: Path) -> None:
+    teacher, cache = untrained_teacher(), evolve(CACHE, solver="ddim", substeps=1, clip_sample=False)
+    cached = load_or_compute(teacher, "key", (16, 32, 64), cache, tmp_path)
+    grid, chosen = torch.tensor((0, 16, 32, 64)), torch.arange(5)
+
+    def at(level: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return any_step.between(cached, grid, teacher.schedule, chosen, torch.full((5,), level))
+
+    for k, level in enumerate(grid.tolist()):
+        assert torch.allclose(at(level)[0], cached.states[k, :5], atol=1e-6)
+    passed = jump(teacher, cached.states[3, :5], torch.full((5,), 64), torch.full((5,), 41))
+    assert torch.allclose(at(41)[0], passed, atol=1e-5)
+    assert torch.allclose(at(32)[1], cached.features[2, :5].float(), atol=1e-6), "features of the landing level"
+    assert torch.allclose(at(24)[1], cached.features[1:3, :5].float().mean(0), atol=1e-6)
 
 
 def test_an_any_step_copy_starts_as_its_teacher_and_learns_to_heed_the_second_time(tmp_path: Path) -> None:
@@ -365,9 +395,18 @@ def test_costs_are_the_evaluations_that_are_really_made(
     assert Counting.images + trained == pytest.approx(made.cost["total"], rel=slack)
 
 
-@pytest.mark.parametrize("student", ["ddim-t4"])
-def test_free_samplers_are_the_teacher_itself(tmp_path: Path, student: str) -> None:
-    made = distill(job(tmp_path, student))
+@pytest.mark.parametrize(
+    "method",
+    [
+        DDIM(kind="ddim"),
+        DPMSolver(kind="dpm-solver"),
+        AngleMultistep(kind="angle-2m"),
+        Ancestral(kind="ancestral"),
+    ],
+)
+def test_free_samplers_are_the_teacher_itself(tmp_path: Path, method: Any) -> None:
+    made = distill(of(tmp_path, method))
+    assert made.sampler.solver == method.kind
     made.write(tmp_path)
     assert weights_digest(tmp_path) == weights_digest(tmp_path / "teacher")
     assert made.cost == {"cache": 0, "training": 0, "folds": 0, "total": 0}

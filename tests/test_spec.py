@@ -172,6 +172,9 @@ def test_every_method_can_be_written_in_a_spec_and_survives_plain_data(method: s
          "the teacher predicts v"),
         (f"{{kind: tract, substeps: 4, {COMMON.replace(COPY, TOO_DEEP)}}}", None, "method.start.network.channels",
          "can't be halved that often"),
+        (f"{{kind: any-step, start: {TOO_DEEP}, cache: {CACHE}, unaligned: 0.2, hidden: {HIDDEN}, "
+         "feature: {weight: 0.3, state: landing}, training: *training}", None, "method.feature.weight",
+         "4 features and the teacher's 8"),
         ("{kind: ddim}", "{kind: uniform-log-snr, steps: 60}", "index_set.steps", "use fewer"),
         (f"{{kind: any-step, start: {COPY}, cache: {CACHE}, unaligned: 0.2, hidden: {HIDDEN.replace('1.0', '0.0')}, "
          "feature: {weight: 0.3, state: landing}, training: *training}", None, "method.hidden", "positive weight"),

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from sfddm.cli import models, specs
+from sfddm.cli import index_sets, models, specs
 from sfddm.environment import calm_threads
 from sfddm.errors import USAGE_ERROR, UserError
 
@@ -17,6 +17,7 @@ app = typer.Typer(
     help="Distil diffusion models from one declarative spec. The pipeline itself is run by `dvc repro`.",
 )
 app.add_typer(specs.app, name="spec", help="Check, show and expand experiment specs.")
+app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")
 models.register(app)
 
 

@@ -28,11 +28,12 @@ def check(names: Names = None) -> None:
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Name in specs/, or path.")]) -> None:
-    """Print a spec as it is understood, with anchors resolved and every index set's levels."""
+    """Print a spec as it is understood, with anchors resolved, and every student's levels and cost."""
     import sys
 
     from ruamel.yaml import YAML
 
+    from sfddm.costs import cost
     from sfddm.spec.read import load_spec
     from sfddm.spec.structure import unstructure
 
@@ -41,8 +42,11 @@ def show(name: Annotated[str, typer.Argument(help="Name in specs/, or path.")]) 
     yaml.default_flow_style = None
     yaml.width = 120
     yaml.dump(unstructure(spec), sys.stdout)
-    for student in spec.students:
-        typer.echo(f"# {student}: levels {', '.join(map(str, spec.levels(student)))}")
+    typer.echo("# Cost in forward-equivalents: a forward pass of one image is 1, forward and backward 3.")
+    for name, student in spec.students.items():
+        levels = spec.levels(name)
+        total = cost(student.method, levels, spec.teacher.noise_schedule, spec.teacher.timesteps).total
+        typer.echo(f"# {name}: {f'cost {total}' if total else 'free'}, levels {', '.join(map(str, levels))}")
 
 
 @app.command()

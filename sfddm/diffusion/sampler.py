@@ -4,7 +4,9 @@ from typing import Any, Literal
 
 from attrs import asdict, frozen
 
-Solver = Literal["ddim", "dpm-solver", "ancestral", "consistency"]
+Deterministic = Literal["ddim", "dpm-solver", "angle-2m"]
+"""Solvers that add no noise, so that each noise leads to one image; see `sfddm.diffusion.solvers`."""
+Solver = Literal["ddim", "dpm-solver", "angle-2m", "ancestral", "consistency"]
 """consistency: jump to the image and add fresh noise up to the next level (Song et al. 2023, algorithm 1)."""
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from sfddm.diffusion.process import diffuse
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.schedule import NoiseSchedule
-from sfddm.diffusion.solvers import Level, ancestral_step, ddim_step, dpm_solver_step
+from sfddm.diffusion.solvers import Level, ancestral_step, angle_step, ddim_step, dpm_solver_step
 
 
 @frozen
@@ -56,7 +56,10 @@ def trajectory(network: Denoises, noise: Tensor, sampler: Sampler, step_noise: I
         yield State(level, x, features)
         if sampler.clip_sample:
             x0 = x0.clamp(-1, 1)
-        if lower == 0:
+        if sampler.solver == "angle-2m":
+            x = angle_step(x, x0, last, at_s, at_r)
+            x = x.clamp(-1, 1) if sampler.clip_sample and lower == 0 else x
+        elif lower == 0:
             x = x0
         elif sampler.solver == "ancestral":
             x = ancestral_step(x, x0, next(step_noise), at_s, at_r)

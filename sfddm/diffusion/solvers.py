@@ -37,5 +37,26 @@ def dpm_solver_step(x: Tensor, x0: Tensor, last: tuple[Tensor, Level] | None, at
     return ddim_step(x, extrapolated, at_s, at_r)
 
 
+def angle_step(x: Tensor, x0: Tensor, last: tuple[Tensor, Level] | None, at_s: Level, at_r: Level) -> Tensor:
+    """A two-step exponential integrator in the angle theta = atan2(sigma, alpha); `last` as for DPM-Solver++(2M).
+
+    x_r / sigma_r = x_s / sigma_s + integral of x0(theta) d cot(theta), with x0 linear in theta through the last two
+    predictions (the construction of DEIS, Zhang and Chen 2023, equation 13, with image and angle in place of noise and
+    time). DDIM, with x0 constant, plus the slope's part. Unlike log-SNR the angle is finite on clean data, so the last
+    step is of second order too: there x0 is extrapolated to theta = 0. The first step is DDIM.
+    """
+    moved = ddim_step(x, x0, at_s, at_r)
+    if last is None:
+        return moved
+    last_x0, at_last = last
+    slope = (x0 - last_x0) / (_angle(at_s) - _angle(at_last))
+    (alpha_r, sigma_r), (_, sigma_s) = at_r, at_s
+    return moved + slope * (alpha_r * (_angle(at_r) - _angle(at_s)) - torch.xlogy(sigma_r, sigma_r / sigma_s))
+
+
+def _angle(level: Level) -> Tensor:
+    return torch.atan2(level[1], level[0])
+
+
 def _half_log_snr(level: Level) -> Tensor:
     return torch.log(level[0]) - torch.log(level[1])

@@ -1,16 +1,18 @@
 """An any-step student: one network that is told where it stands and where it should land, trained once.
 
-    L = w_hidden D(jump from x_i to phi_j, x_j)  +  w_feature |h'(x_i; i, j) - h(x_j)|,   i > j on a grid of levels
+    L = w_hidden D(jump from x_s to r, x_r)  +  w_feature |h'(x_s; s, r) - h(x_r)|,   s > r on one trajectory
 
-x_i and x_j are states of the same trajectory of the teacher, cached on the whole grid. Jumps have lengths 1, 2, 4, ...
-at aligned places, where few-step samplers need them, and a share of them goes between any two levels. Sampled on any
-index set: the second time is a number that the network is told, not one of a list. Expected results: docs/study.md.
+The teacher's trajectories are cached on a grid of levels. Jumps have lengths of 1, 2, 4, ... grid steps at aligned
+places, where few-step samplers need them; a share of them goes between any two levels, for index sets that are not on
+the grid. Between grid levels the state is what one DDIM step that passes from the higher to the lower one takes on the
+way. Expected results: docs/study.md.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.methods.batches import Batch
 from sfddm.methods.job import Distilled, Job
 from sfddm.methods.losses import jump_loss
@@ -24,6 +26,11 @@ from sfddm.training.batches import take
 from sfddm.training.loop import Losses
 from sfddm.trajectories import Trajectories, load_or_compute
 
+FROM_THE_TOP = 0.25
+"""Share of the free jumps that start at the noisiest level, as every sampler does."""
+SHORTEST = 0.25
+"""Grid steps that a free jump spans at least."""
+
 
 def distill(job: Job) -> Distilled:
     """Train one student."""
@@ -32,52 +39,95 @@ def distill(job: Job) -> Distilled:
     teacher = load_teacher(job)
     student = first_student(teacher, method.start, job.seed, two_times=True)
     cached = load_or_compute(teacher, denoiser_digest(job.parent), job.levels, method.cache, job.cache)
-    levels = torch.tensor((0, *job.levels), device=teacher.device)
+    grid = torch.tensor((0, *job.levels), device=teacher.device)
     numbers = torch.arange(method.cache.noises, device=teacher.device)
     size = method.training.batch_size
 
     def loss(step: int, _: Denoiser) -> Losses:
         random = generator(job.seed, Purpose.TRAINING_BATCH, step)
-        jumps = torch.from_numpy(draw_jumps(random, len(job.levels), size, method.unaligned)).to(teacher.device)
-        batch = _batch(cached, levels, take(numbers, job.seed, step, size), jumps)
-        return losses(method, student, batch, whole=jumps[:, 0] - jumps[:, 1] == len(job.levels))
+        jumps = torch.from_numpy(draw_jumps(random, (0, *job.levels), size, method.unaligned)).to(teacher.device)
+        batch = _batch(cached, grid, teacher.schedule, take(numbers, job.seed, step, size), jumps)
+        return losses(method, student, batch)
 
     return distilled(job, train_student(job, student, loss, method.training))
 
 
-def losses(method: AnyStep, student: Denoiser, batch: Batch, whole: Tensor) -> Losses:
-    """The terms of the loss on one batch; jumps over the `whole` grid (bool [B]) have no feature term."""
+def losses(method: AnyStep, student: Denoiser, batch: Batch) -> Losses:
+    """The terms of the loss on one batch; jumps from noise to image in one go have no feature term."""
     levels = batch.level, batch.landing_level
     own = student(batch.x, *levels)
     term = method.hidden
     hidden = jump_loss(student, own, batch.x, levels, batch.landing, term.distance, term.weighting)
     assert batch.landing_features is not None
     apart = (own.features.float() - batch.landing_features.float()).abs().flatten(1).mean(1)
+    whole = (batch.level == batch.level.new_tensor(student.contract.timesteps)) & (batch.landing_level == 0)
     feature = (apart * ~whole).mean()
     return {"loss": term.weight * hidden + method.feature.weight * feature, "hidden": hidden, "feature": feature}
 
 
-def draw_jumps(random: np.random.Generator, steps: int, size: int, unaligned: float) -> np.ndarray:
-    """Jumps from grid index i down to j, 0 <= j < i <= steps: int64 [size, 2], rows (i, j).
+def draw_jumps(random: np.random.Generator, grid: tuple[int, ...], size: int, unaligned: float) -> np.ndarray:
+    """Jumps from level s down to r < s: int64 [size, 2], rows (s, r).
 
-    Aligned jumps have a length of 1, 2, 4, ... up to `steps`, and start at `steps` less a multiple of it.
+    Args:
+        random: where they come from.
+        grid: phi_0 = 0 < phi_1 < ... < phi_N.
+        size: how many.
+        unaligned: the share that goes between any two levels, their places uniform in grid steps. The others span 1, 2,
+            4, ... grid steps and start at phi_N less a multiple of it.
     """
+    levels, steps = np.array(grid), len(grid) - 1
     length = 2 ** random.integers(0, int(np.log2(steps)) + 1, size)
     start = steps - length * random.integers(0, -(-steps // length))
-    aligned = np.stack([start, np.maximum(start - length, 0)], axis=1)
-    # Two different numbers of 0..steps: the second is drawn from the `steps` that are left.
-    first, second = random.integers(0, steps + 1, size), random.integers(0, steps, size)
-    second += second >= first
-    free = np.stack([np.maximum(first, second), np.minimum(first, second)], axis=1)
-    return np.where((random.random(size) < unaligned)[:, None], free, aligned)
+    aligned = levels[np.stack([start, np.maximum(start - length, 0)], axis=1)]
+    places = np.sort(random.random((size, 2)) * steps, axis=1)[:, ::-1]
+    places[:, 0] = np.where(random.random(size) < FROM_THE_TOP, steps, np.maximum(places[:, 0], SHORTEST))
+    places[:, 1] = np.maximum(np.minimum(places[:, 1], places[:, 0] - SHORTEST), 0)
+    free = np.rint(np.interp(places, np.arange(steps + 1), levels)).astype(np.int64)
+    free[:, 0] = np.maximum(free[:, 0], free[:, 1] + 1)
+    jumps: np.ndarray = np.where((random.random(size) < unaligned)[:, None], free, aligned)
+    return jumps
 
 
-def _batch(cached: Trajectories, levels: Tensor, chosen: Tensor, jumps: Tensor) -> Batch:
-    start, end = jumps.unbind(1)
+def _batch(cached: Trajectories, grid: Tensor, schedule: NoiseSchedule, chosen: Tensor, jumps: Tensor) -> Batch:
+    level, landing_level = jumps.unbind(1)
+    landing, features = between(cached, grid, schedule, chosen, landing_level)
     return Batch(
-        x=cached.states[start, chosen],
-        level=levels[start],
-        landing_level=levels[end],
-        landing=cached.states[end, chosen],
-        landing_features=cached.features[end, chosen],
+        x=between(cached, grid, schedule, chosen, level)[0],
+        level=level,
+        landing_level=landing_level,
+        landing=landing,
+        landing_features=features,
     )
+
+
+def between(
+    cached: Trajectories, grid: Tensor, schedule: NoiseSchedule, chosen: Tensor, level: Tensor
+) -> tuple[Tensor, Tensor]:
+    """States [B, C, H, W] and features [B, channels, H, W] of cached trajectories at any levels up to the grid's end.
+
+    One DDIM step from s to r passes x_u = (sin(theta_u - theta_r) x_s + sin(theta_s - theta_u) x_r) / sin(theta_s -
+    theta_r) on the way: a rotation in the plane of image and noise. Features are linear in the level.
+
+    Args:
+        cached: trajectories on `grid`.
+        grid: phi_0 = 0, ..., phi_N, int64 [N + 1].
+        schedule: of the levels.
+        chosen: numbers of the trajectories, int64 [B].
+        level: u, int64 [B].
+    """
+    high = torch.searchsorted(grid, level.contiguous()).clamp(min=1)
+    low = high - 1
+    s, r = grid[high], grid[low]
+    theta = schedule.theta
+    whole = torch.sin(theta[s] - theta[r])
+    of_high = _column(torch.sin(theta[level] - theta[r]) / whole)
+    of_low = _column(torch.sin(theta[s] - theta[level]) / whole)
+    part = _column((level - r) / (s - r))
+    # Features are kept where jumps land: not at the noisiest level, nor on clean images (the lowest level stands in).
+    last = len(cached.features) - 1
+    upper, lower = (cached.features[index.clamp(max=last), chosen].float() for index in (high, low))
+    return of_high * cached.states[high, chosen] + of_low * cached.states[low, chosen], torch.lerp(lower, upper, part)
+
+
+def _column(values: Tensor) -> Tensor:
+    return values.float().view(-1, 1, 1, 1)

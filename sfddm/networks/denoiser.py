@@ -18,7 +18,7 @@ class Contract:
 
     `index_levels` is empty for a network that is told the teacher's noise level (level t is timestep t - 1 of
     diffusers), and holds phi_1..phi_T' for one that is told its own index k - 1. A network of `two_times` is also told
-    the level where its jump should land (level s as s).
+    the level where its jump should land (level s as s - 1 too).
     """
 
     timesteps: int
@@ -82,7 +82,7 @@ class Denoiser(nn.Module):
 
         `landing` (int [B], 0..T) is where the jump from there should end; only a network of two times asks for it.
         """
-        told = landing if self.contract.two_times else None
+        told = None if landing is None or not self.contract.two_times else landing - 1
         output = self.network(x, self.time_input[level], class_labels=told, return_dict=False)[0]
         assert self._features is not None
         features, self._features = self._features, None

@@ -9,6 +9,7 @@ from sfddm.spec.teacher import UNet2D
 
 LAST = "conv_out"
 """The network's last convolution."""
+PARTS = ("weight", "bias")
 
 
 def first_student(
@@ -41,13 +42,13 @@ def _copy(teacher: Denoiser, student: Denoiser) -> None:
     """The teacher's weights; image channels beside its noise channels, and what the second time adds, start at zero."""
     weights = dict(teacher.network.state_dict())
     channels = teacher.image_shape[0]
-    for name in (f"{LAST}.weight", f"{LAST}.bias"):
+    for name in (f"{LAST}.{part}" for part in PARTS):
         padded = torch.zeros_like(student.network.state_dict()[name])
         padded[:channels] = weights[name]
         weights[name] = padded
-    embedding = student.network.class_embedding
-    if embedding is not None:
-        torch.nn.init.zeros_(embedding.linear_2.weight)
-        torch.nn.init.zeros_(embedding.linear_2.bias)
-        weights |= {f"class_embedding.{name}": value for name, value in embedding.state_dict().items()}
+    if student.contract.two_times:
+        # The second time is read as the first one is; what it adds starts at zero.
+        weights |= {f"class_embedding.linear_1.{name}": weights[f"time_embedding.linear_1.{name}"] for name in PARTS}
+        last = student.network.class_embedding.linear_2
+        weights |= {f"class_embedding.linear_2.{name}": torch.zeros_like(getattr(last, name)) for name in PARTS}
     student.network.load_state_dict(weights)

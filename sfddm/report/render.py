@@ -16,6 +16,11 @@ from sfddm.spec.experiment import Spec
 
 IMAGES = 16
 """Images a row of the picture."""
+FIGURE = (
+    "Students named NAME-tN are one line, NAME, with a band from the lowest to the highest training seed; dotted: free "
+    "samplers of the teacher; dashed: the teacher's own distance. Both axes are logarithmic."
+)
+"""What the figure's reader has to know."""
 PAGE_ONLY = ("pixel", "agrees", "s/1000", "speed-up")
 """Columns that the page has and the terminal, of 80 columns, has not."""
 TERMINAL = tuple(column for column in COLUMNS if column not in PAGE_ONLY)
@@ -31,7 +36,7 @@ def to_markdown(spec: Spec, table: Table) -> str:
     names = "\n".join(f"1. {name}" for name in _order(spec))
     return (
         f"# {spec.name}\n\n{header}\n{body}\n\n{table.caption(COLUMNS)}\n\n"
-        f"![distance against number of steps]({spec.name}-distance.svg)\n\n{cost}"
+        f"![distance against number of steps]({spec.name}-distance.svg)\n\n{FIGURE}\n\n{cost}"
         f"## Images\n\n![samples]({spec.name}.png)\n\n"
         f"From the same {IMAGES} noises, from top to bottom:\n\n{names}\n\n"
         f"Made by `dvc repro report@{spec.name}`.\n"

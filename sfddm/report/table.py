@@ -117,9 +117,9 @@ def _notes(row: Row) -> dict[str, str]:
         "distance": f"distance: Frechet distance to {metrics['real_images']} real images in the features of "
         f"{metrics['scorer']} (not Inception), n = {metrics['samples']} images from the same noises (seed "
         f"{metrics['noise_seed']}) a row; mean [lowest, highest] over training seeds.",
-        "vs best": f"vs best: distance above the best row of the same T', in {len(metrics['frechet_blocks'])} blocks of "
-        f"the same noises, ± its 95 % interval, training seeds included where there are several; {NO_DIFFERENCE}: none "
-        "beyond that.",
+        "vs best": "vs best: distance above the best row of the same T' with its 95 % interval, from "
+        f"{len(metrics['frechet_blocks'])} blocks of the same noises, and from training seeds where there are several; "
+        f"{NO_DIFFERENCE}: the interval holds 0.",
         "ratio": "ratio: to the teacher's own distance.",
         "pixel": "pixel: Frechet distance of the pixels themselves.",
         "agrees": "agrees: share of images in the class of the teacher's image from the same noise.",

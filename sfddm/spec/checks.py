@@ -51,8 +51,10 @@ def _check_method(student: Student, spec: Spec, here: SpecPath) -> Iterator[Faul
     match method:
         case SFDDM():
             yield from _check_sfddm(method, here)
+            yield from _check_features(method, spec, here)
         case AnyStep():
             yield from _check_cache(method.cache, method.training, (*here, "cache"))
+            yield from _check_features(method, spec, here)
             if method.hidden.weight == 0:
                 yield Fault(
                     "any-step learns where to land from this term: give it a positive weight", (*here, "hidden")
@@ -119,6 +121,18 @@ def _check_sfddm(method: SFDDM, path: SpecPath) -> Iterator[Fault]:
             yield from _check_cache(source.cache, method.training, (*here, "cache"))
         elif source.substeps > 1 and not walks:
             yield Fault("no term needs the landing state that sub-steps lead to: set substeps to 1", here)
+
+
+def _check_features(method: SFDDM | AnyStep, spec: Spec, path: SpecPath) -> Iterator[Fault]:
+    """The term compares activations one by one, so there must be equally many."""
+    own = method.start.network if isinstance(method.start, FromScratch) else None
+    teachers = spec.teacher.source.network.channels
+    if method.feature.weight and isinstance(own, UNet2D) and own.channels[:1] != teachers[:1]:
+        yield Fault(
+            f"the student's network has {own.channels[0]} features and the teacher's {teachers[0]}: give both the same "
+            "first entry of channels, or set this weight to 0",
+            (*path, "feature", "weight"),
+        )
 
 
 def _check_cache(cache: Cache, training: Training, path: SpecPath) -> Iterator[Fault]:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
+from sfddm.diffusion.sampler import Deterministic
 from sfddm.spec.fields import Count, Name, Seed, Several
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.training import Training
@@ -26,7 +27,7 @@ class Classifier:
 class Reference:
     """The teacher's own sampler, whose images from the evaluation noises are what students should reproduce."""
 
-    solver: Literal["ddim", "dpm-solver"]
+    solver: Deterministic
     index_set: IndexSet
     clip_sample: bool
 

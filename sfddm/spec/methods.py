@@ -27,6 +27,13 @@ class DPMSolver:
 
 
 @frozen(kw_only=True)
+class AngleMultistep:
+    """The teacher itself under a two-step exponential integrator in the angle on the index set: free."""
+
+    kind: Literal["angle-2m"]
+
+
+@frozen(kw_only=True)
 class Ancestral:
     """The teacher itself under DDPM's ancestral sampler on the index set: free."""
 
@@ -125,9 +132,9 @@ class TRACT:
     """`average` is also that of the network that gives the targets."""
 
 
-Method = DDIM | DPMSolver | Ancestral | Resampled | SFDDM | AnyStep | Progressive | Consistency | TRACT
+Method = DDIM | DPMSolver | AngleMultistep | Ancestral | Resampled | SFDDM | AnyStep | Progressive | Consistency | TRACT
 Trained = SFDDM | AnyStep | Progressive | Consistency | TRACT
-FREE = (DDIM, DPMSolver, Ancestral)
+FREE = (DDIM, DPMSolver, AngleMultistep, Ancestral)
 """Methods that train nothing: the teacher under another sampler."""
 
 

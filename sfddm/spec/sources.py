@@ -4,6 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
+from sfddm.diffusion.sampler import Deterministic
 from sfddm.spec.fields import Count, Positive, Seed
 
 
@@ -14,7 +15,7 @@ class Cache:
     noises: Count
     """How many trajectories."""
     seed: Seed
-    solver: Literal["ddim", "dpm-solver"]
+    solver: Deterministic
     substeps: Count
     """Solver steps inside each segment of the index set, evenly in angle."""
     clip_sample: bool

@@ -1,0 +1,210 @@
+"""`sfddm index-set`: the noise levels where students stop, shown and searched for."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sfddm.index_search import Walk
+    from sfddm.networks.denoiser import Denoiser
+    from sfddm.spec.experiment import Spec
+
+app = typer.Typer(no_args_is_help=True)
+SpecName = Annotated[str, typer.Argument(help="Name in specs/.")]
+GRID = 64
+"""Levels that a search chooses from, where the teacher has as many."""
+LINE = 6
+"""Levels on a line of the table."""
+
+
+class GridSolver(StrEnum):
+    """Deterministic solvers of the teacher."""
+
+    DDIM = "ddim"
+    DPM_SOLVER = "dpm-solver"
+
+
+@app.command()
+def show(
+    spec: SpecName,
+    student: Annotated[str | None, typer.Argument(help="One student; all of the spec's when left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Draw them over log-SNR: a name that ends in .png or .svg.")] = None,
+) -> None:
+    """Print each student's levels with their angles and log-SNR."""
+    from rich.console import Console
+
+    from sfddm.errors import UserError
+    from sfddm.files import atomic_file
+    from sfddm.spec.read import load_spec
+
+    if out is not None and out.suffix not in (".png", ".svg"):
+        raise UserError(f"--out {out}: expected a name that ends in .png or .svg.")
+    experiment = load_spec(spec)
+    _check_students(experiment, [student] if student else [])
+    sets = {name: experiment.levels(name) for name in ([student] if student else experiment.students)}
+    Console().print(_levels_table(experiment, sets))
+    if out is not None:
+        from sfddm.figures.index_sets import index_sets_figure
+
+        teacher = experiment.teacher
+        title = f"{experiment.name}: {teacher.noise_schedule} schedule, T = {teacher.timesteps}"
+        drawn = index_sets_figure(title, sets, teacher.noise_schedule, teacher.timesteps, out.suffix[1:])
+        with atomic_file(out) as partial:
+            partial.write_bytes(drawn)
+        typer.echo(f"{out}: {len(sets)} index sets over log-SNR")
+
+
+@app.command()
+def search(
+    spec: SpecName,
+    steps: Annotated[int, typer.Argument(min=1, help="T', how many levels to find.")],
+    student: Annotated[
+        list[str] | None, typer.Option(help="Write the set into the spec for this student; may be given again.")
+    ] = None,
+    grid: Annotated[
+        int | None, typer.Option(min=1, help=f"Levels to choose from, evenly in angle ({GRID}, or T if fewer).")
+    ] = None,
+    noises: Annotated[int, typer.Option(min=1, help="Trajectories of the teacher to search on.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of their noises.")] = 0,
+    solver: Annotated[GridSolver, typer.Option(help="The teacher's sampler over the grid.")] = GridSolver.DPM_SOLVER,
+) -> None:
+    """Find the levels on which DDIM comes nearest to the teacher's own images."""
+    from rich.console import Console
+
+    from sfddm.index_search import search as find
+    from sfddm.spec.edit import write_levels
+    from sfddm.spec.read import SPECS, load_spec
+
+    experiment = load_spec(spec)
+    _check_students(experiment, student or [])
+    levels = _grid(experiment, grid, steps)
+    teacher = _teacher(experiment)
+    with Console(stderr=True).status(f"searching {steps} of {len(levels)} levels on {noises} noises"):
+        found = find(teacher, _walk(experiment, teacher, levels, solver, seed, range(noises)), steps)
+        fresh = _walk(experiment, teacher, levels, solver, seed, range(noises, 2 * noises))
+        table = _errors_table(experiment, teacher, fresh, found)
+    Console().print(table)
+    typer.echo(f"index_set: {{kind: explicit, levels: {list(found)}}}")
+    if student:
+        path = Path(spec) if spec.endswith((".yaml", ".yml")) else SPECS / f"{spec}.yaml"
+        command = f"sfddm index-set search {spec} {steps}"
+        options = f"--grid {len(levels)} --noises {noises} --seed {seed} --solver {solver.value}"
+        write_levels(path, student, found, f"{command} {options}")
+        typer.echo(f"{path}: written for {', '.join(student)}. Next: `sfddm spec sync`.")
+
+
+def _check_students(spec: "Spec", names: Iterable[str]) -> None:
+    from sfddm.errors import SpecError
+    from sfddm.spec.structure import nearest
+
+    for name in names:
+        if name not in spec.students:
+            raise SpecError(f"{spec.name} has no student {name!r}{nearest(name, spec.students)}")
+
+
+def _grid(spec: "Spec", count: int | None, steps: int) -> tuple[int, ...]:
+    from sfddm.errors import UserError
+    from sfddm.index_search import make_grid
+
+    timesteps = spec.teacher.timesteps
+    if count is not None and count > timesteps:
+        raise UserError(f"--grid {count}: the teacher has {timesteps} levels, so give at most that many.")
+    levels = make_grid(count or min(GRID, timesteps), spec.teacher.noise_schedule, timesteps)
+    if steps > len(levels):
+        raise UserError(
+            f"{steps} steps can't be chosen from a grid of {len(levels)} levels: fewer, or a larger --grid."
+        )
+    return levels
+
+
+def _teacher(spec: "Spec") -> "Denoiser":
+    from sfddm.environment import device
+    from sfddm.errors import UserError
+    from sfddm.networks import storage
+    from sfddm.paths import Paths
+
+    folder = Paths(spec.name).teacher
+    if not folder.is_dir():
+        raise UserError(f"{folder} is missing: train the teacher first with `dvc repro teacher@{spec.name}`.")
+    teacher = storage.load(folder, device())
+    contract, described = teacher.contract, spec.teacher
+    if (contract.timesteps, contract.noise_schedule) != (described.timesteps, described.noise_schedule):
+        raise UserError(f"{folder} has another noise schedule than the spec: run `dvc repro teacher@{spec.name}`.")
+    return teacher
+
+
+def _walk(
+    spec: "Spec", teacher: "Denoiser", grid: tuple[int, ...], solver: GridSolver, seed: int, indices: range
+) -> "Walk":
+    import torch
+
+    from sfddm.index_search import take_walk
+    from sfddm.randomness import Purpose, normals
+
+    noise = torch.from_numpy(normals(seed, Purpose.SEARCH_NOISE, indices, teacher.image_shape)).to(teacher.device)
+    return take_walk(teacher, noise, grid, solver.value, spec.evaluation.reference.clip_sample)
+
+
+def _errors_table(spec: "Spec", teacher: "Denoiser", fresh: "Walk", found: tuple[int, ...]) -> "Table":
+    """The set found beside the fixed spacings, on noises that the search has not seen."""
+    from rich.table import Table
+
+    from sfddm.diffusion.index_set import IndexSetError
+    from sfddm.index_search import mean_squared_error
+    from sfddm.spec.index_set import Quadratic, Uniform, UniformAngle, UniformLogSNR
+
+    steps = len(found)
+    table = Table(title=f"{spec.name}: DDIM on {steps} levels", caption_justify="left")
+    table.caption = (
+        f"mse: of its images to the teacher's own, {fresh.states.shape[1]} noises that the search did not use"
+    )
+    for column in ("spacing", "mse", "levels"):
+        table.add_column(column, justify="right" if column == "mse" else "left")
+    for spacing in (
+        Uniform(kind="uniform", steps=steps),
+        UniformAngle(kind="uniform-angle", steps=steps),
+        Quadratic(kind="quadratic", steps=steps),
+        UniformLogSNR(kind="uniform-log-snr", steps=steps),
+    ):
+        try:
+            levels = spec.levels_of(spacing)
+        except IndexSetError:
+            table.add_row(spacing.kind, "", "more steps than it has room for")
+        else:
+            error = mean_squared_error(teacher, fresh, levels)
+            table.add_row(spacing.kind, f"{error:.5f}", " ".join(map(str, levels)))
+    table.add_row("found", f"{mean_squared_error(teacher, fresh, found):.5f}", " ".join(map(str, found)), style="bold")
+    return table
+
+
+def _levels_table(spec: "Spec", sets: dict[str, tuple[int, ...]]) -> "Table":
+    import math
+
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    from sfddm.diffusion.alpha_bar import angles, log_snr
+
+    teacher = spec.teacher
+    degrees = angles(teacher.noise_schedule, teacher.timesteps) * 180 / math.pi
+    ratios = log_snr(teacher.noise_schedule, teacher.timesteps)
+    title = f"{spec.name}: {teacher.noise_schedule} schedule, T = {teacher.timesteps}"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left")
+    table.caption = "angle: atan2(sigma, alpha) in degrees, 0 for the image. log-SNR: log(alpha^2 / sigma^2)."
+    for column in ("student", "T'", "", ""):
+        table.add_column(column, justify="right" if column == "T'" else "left", no_wrap=column != "student")
+    for name, levels in sets.items():
+        for start in range(0, len(levels), LINE):
+            part = levels[start : start + LINE]
+            first = (escape(name), str(len(levels))) if start == 0 else ("", "")
+            table.add_row(*first, "level", "".join(f"{level:>7}" for level in part))
+            table.add_row("", "", "angle", "".join(f"{degrees[level]:>7.2f}" for level in part))
+            table.add_row("", "", "log-SNR", "".join(f"{ratios[level - 1]:>7.2f}" for level in part))
+        table.add_section()
+    return table

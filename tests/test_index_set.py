@@ -1,0 +1,340 @@
+"""Index sets: every spacing against its closed form, the search against brute force, and the commands."""
+
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sfddm.cli import main
+from sfddm.diffusion.alpha_bar import alpha_bar
+from sfddm.diffusion.index_set import IndexSetError, resolve
+from sfddm.index_search import Walk, cheapest, jump_costs, make_grid, mean_squared_error, search, take_walk
+from sfddm.networks import storage
+from sfddm.spec.edit import write_levels
+from sfddm.spec.index_set import Explicit, IndexSet, Leading, Quadratic, Uniform, UniformAngle, UniformLogSNR
+from sfddm.spec.read import load_spec
+from tests.parts import TINY, untrained_teacher
+from tests.test_diffusion import GaussianTeacher, S
+
+SCHEDULES = ("linear", "cosine", "sigmoid")
+T = 1024
+ROOT = Path(__file__).parents[1]
+
+
+def test_uniform_leading_and_explicit_sets() -> None:
+    assert resolve(Uniform(kind="uniform", steps=4), "cosine", 1024) == (256, 512, 768, 1024)
+    assert resolve(Uniform(kind="uniform", steps=3), "cosine", 1000) == (333, 667, 1000)
+    assert resolve(Uniform(kind="uniform", steps=1024), "linear", 1024) == tuple(range(1, 1025))
+    assert resolve(Leading(kind="leading", steps=4), "cosine", 1024) == (1, 257, 513, 769)
+    assert resolve(Explicit(kind="explicit", levels=(1, 5)), "cosine", 1024) == (1, 5)
+
+
+def test_the_quadratic_set_grows_with_the_square() -> None:
+    assert resolve(Quadratic(kind="quadratic", steps=4), "linear", 1024) == (64, 256, 576, 1024)
+    # Level 0.64 would round to 1 and stay; nothing rounds to the clean level 0.
+    assert resolve(Quadratic(kind="quadratic", steps=10), "linear", 40)[0] == 1
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("steps", [1, 2, 5, 16])
+def test_uniform_angle_is_even_in_angle_up_to_rounding(schedule: str, steps: int) -> None:
+    levels = resolve(UniformAngle(kind="uniform-angle", steps=steps), schedule, T)
+    theta = np.arctan2(np.sqrt(1 - alpha_bar(schedule, T)), np.sqrt(alpha_bar(schedule, T)))
+    assert len(levels) == steps and levels[-1] == T
+    for k, level in enumerate(levels, 1):
+        off = abs(theta[level] - k * theta[T] / steps)
+        assert off <= min(abs(theta[near] - k * theta[T] / steps) for near in (level - 1, min(level + 1, T)))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_uniform_log_snr_is_even_between_level_1_and_t(schedule: str, steps: int) -> None:
+    levels = resolve(UniformLogSNR(kind="uniform-log-snr", steps=steps), schedule, T)
+    remaining = alpha_bar(schedule, T)[1:]
+    ratio = np.log(remaining / (1 - remaining))
+    assert len(levels) == steps and levels[-1] == T
+    for k, level in enumerate(levels, 1):
+        wanted = ratio[0] + (ratio[-1] - ratio[0]) * k / steps
+        off = abs(ratio[level - 1] - wanted)
+        assert all(off <= abs(ratio[near - 1] - wanted) for near in (level - 1, min(level + 1, T)) if near)
+
+
+def test_on_a_cosine_schedule_uniform_angle_is_nearly_uniform() -> None:
+    even = resolve(UniformAngle(kind="uniform-angle", steps=8), "cosine", T)
+    uniform = resolve(Uniform(kind="uniform", steps=8), "cosine", T)
+    assert max(abs(a - b) for a, b in zip(even, uniform, strict=True)) <= 8
+    # Its offset 0.008 alone keeps the two apart: by T * 0.008 levels at the clean end.
+    linear = resolve(UniformAngle(kind="uniform-angle", steps=8), "linear", T)
+    assert max(abs(a - b) for a, b in zip(linear, uniform, strict=True)) > 200
+
+
+@pytest.mark.parametrize("levels", [(), (3, 3), (5, 4), (1, 1025)])
+def test_bad_explicit_index_sets_are_refused(levels: tuple[int, ...]) -> None:
+    with pytest.raises(IndexSetError) as caught:
+        resolve(Explicit(kind="explicit", levels=levels), "cosine", 1024)
+    assert caught.value.field == "levels"
+
+
+@pytest.mark.parametrize(
+    ("index_set", "schedule", "words"),
+    [
+        (Uniform(kind="uniform", steps=65), "cosine", "at most that many"),
+        (UniformAngle(kind="uniform-angle", steps=60), "linear", "use fewer, or another spacing"),
+        (Quadratic(kind="quadratic", steps=60), "cosine", "use fewer, or another spacing"),
+        (UniformLogSNR(kind="uniform-log-snr", steps=60), "cosine", "use fewer, or another spacing"),
+    ],
+)
+def test_too_many_steps_are_refused_with_the_remedy(index_set: IndexSet, schedule: str, words: str) -> None:
+    with pytest.raises(IndexSetError, match=words) as caught:
+        resolve(index_set, schedule, 64)
+    assert caught.value.field == "steps"
+
+
+def gaussian_walk(schedule: str, grid: int, solver: str) -> tuple[GaussianTeacher, Walk]:
+    """The flow is linear, so one noise tells everything."""
+    teacher = GaussianTeacher(schedule)
+    noise = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    return teacher, take_walk(teacher, noise, make_grid(grid, schedule, T), solver, False)
+
+
+def test_a_jump_costs_its_squared_error() -> None:
+    teacher, walk = gaussian_walk("linear", 8, "ddim")
+    costs = jump_costs(teacher.schedule, walk)
+    alpha, sigma = np.sqrt(alpha_bar("linear", T)), np.sqrt(1 - alpha_bar("linear", T))
+    states = walk.states.flatten().numpy()
+    for row, high in enumerate(walk.levels):
+        for column, low in enumerate(walk.levels):
+            if column >= row:
+                assert costs[row, column] == np.inf
+                continue
+            image = alpha[high] * S**2 / (alpha[high] ** 2 * S**2 + sigma[high] ** 2) * states[row]
+            landed = alpha[low] * image + sigma[low] * (states[row] - alpha[high] * image) / sigma[high]
+            assert costs[row, column] == pytest.approx((landed - states[column]) ** 2, rel=1e-3, abs=1e-9)
+    # A jump to the next level is the walk's own step.
+    assert costs.diagonal(-1).max() < 1e-12 < costs.diagonal(-2).min()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_dynamic_programme_finds_what_brute_force_finds(schedule: str) -> None:
+    teacher, walk = gaussian_walk(schedule, 8, "dpm-solver")
+    for costs in (jump_costs(teacher.schedule, walk), random_costs(9)):
+        for steps in (1, 2, 3, 8):
+            ways = [(*chosen, 8) for chosen in combinations(range(1, 8), steps - 1)]
+            best = min(ways, key=lambda way: sum(costs[high, low] for low, high in pairwise((0, *way))))
+            assert cheapest(costs, steps) == best
+
+
+def random_costs(size: int) -> np.ndarray:
+    drawn = np.random.default_rng(0).random((size, size))
+    return np.where(np.tri(size, k=-1, dtype=bool), drawn, np.inf)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("steps", [2, 4])
+def test_the_set_found_is_nearer_to_the_teacher_than_every_fixed_spacing(schedule: str, steps: int) -> None:
+    teacher, walk = gaussian_walk(schedule, 64, "dpm-solver")
+    found = search(teacher, walk, steps)
+    fixed: list[IndexSet] = [
+        Uniform(kind="uniform", steps=steps),
+        UniformAngle(kind="uniform-angle", steps=steps),
+        Quadratic(kind="quadratic", steps=steps),
+        UniformLogSNR(kind="uniform-log-snr", steps=steps),
+    ]
+    assert resolve(Explicit(kind="explicit", levels=found), schedule, T) == found
+    assert len(found) == steps and found[-1] == T
+    others = [mean_squared_error(teacher, walk, resolve(index_set, schedule, T)) for index_set in fixed]
+    assert mean_squared_error(teacher, walk, found) < min(others)
+
+
+def test_a_walk_is_the_same_in_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher, noise = untrained_teacher(), torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    whole = take_walk(teacher, noise, (16, 32, 64), "dpm-solver", True)
+    monkeypatch.setattr("sfddm.index_search.BATCH", 2)
+    parts = take_walk(teacher, noise, (16, 32, 64), "dpm-solver", True)
+    assert torch.allclose(whole.states, parts.states, atol=1e-5)
+    assert torch.allclose(whole.samples, parts.samples, atol=1e-5)
+    assert whole.samples.abs().max() <= 1 and bool((whole.states[-1] == noise).all())
+    # The last predicted image is where the walk ends.
+    assert torch.equal(whole.samples[0], whole.states[0])
+    assert mean_squared_error(teacher, whole, (16, 64)) == pytest.approx(
+        mean_squared_error(teacher, parts, (16, 64)), rel=1e-3
+    )
+
+
+@pytest.fixture
+def specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with tiny and digits in specs/, and a teacher of tiny's kind that nobody has trained."""
+    (tmp_path / "specs").mkdir()
+    for name in ("tiny", "digits"):
+        (tmp_path / "specs" / f"{name}.yaml").write_bytes((ROOT / "specs" / f"{name}.yaml").read_bytes())
+    (tmp_path / "runs" / "tiny" / "teacher").mkdir(parents=True)
+    storage.write(tmp_path / "runs" / "tiny" / "teacher", untrained_teacher())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    return tmp_path / "specs"
+
+
+def sfddm(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command line here; returns its exit code."""
+    monkeypatch.setattr("sys.argv", ["sfddm", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+QUICK = ("--grid", "12", "--noises", "8")
+
+
+def test_a_search_writes_one_students_set_and_nothing_else(
+    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sfddm(monkeypatch, "index-set", "search", "tiny", "3", *QUICK) == 0
+    shown = capsys.readouterr().out
+    assert (specs / "tiny.yaml").read_text() == TINY, "without --student it only prints"
+    assert sfddm(monkeypatch, "index-set", "search", "tiny", "3", "--student", "ours-t4", *QUICK) == 0
+    again = capsys.readouterr().out
+    assert "sfddm spec sync" in again and again.startswith(shown), "the same search finds the same"
+    levels = load_spec("tiny").levels("ours-t4")
+    assert f"levels: {list(levels)}" in shown and len(levels) == 3 and levels[-1] == 64
+    assert all(f"{kind} " in shown for kind in ("uniform", "uniform-angle", "quadratic", "uniform-log-snr", "found"))
+    lines = (specs / "tiny.yaml").read_text().splitlines(keepends=True)
+    at = lines.index(f"    index_set: {{kind: explicit, levels: {list(levels)}}}\n")
+    command = "sfddm index-set search tiny 3 --grid 12 --noises 8 --seed 0 --solver dpm-solver"
+    assert lines[at - 1] == f"    # Found by: {command}\n" and lines[at - 2] == "  ours-t4:\n"
+    lines[at - 1 : at + 1] = ["    index_set: {kind: uniform, steps: 4}\n"]
+    assert "".join(lines) == TINY
+
+
+def test_a_second_search_replaces_the_set_and_the_comment(specs: Path) -> None:
+    path = specs / "tiny.yaml"
+    write_levels(path, ["ours-t4"], (9, 30, 64), "first")
+    once = path.read_text()
+    write_levels(path, ["ours-t4"], (8, 31, 64), "second")
+    assert path.read_text() == once.replace("first", "second").replace("[9, 30, 64]", "[8, 31, 64]")
+
+
+def test_a_set_under_an_alias_is_replaced_for_that_student_alone(specs: Path) -> None:
+    path = specs / "digits.yaml"
+    before, text = load_spec("digits"), path.read_text()
+    write_levels(path, ["ours-t10"], (400, 1024), "x")
+    after = load_spec("digits")
+    assert after.levels("ours-t10") == (400, 1024)
+    assert all(after.students[name] == before.students[name] for name in before.students if name != "ours-t10")
+    found = "    # Found by: x\n    index_set: {kind: explicit, levels: [400, 1024]}\n"
+    start = text.index("  ours-t10:\n") + len("  ours-t10:\n")
+    old = "    index_set: *ten\n"
+    assert text[start:].startswith(old)
+    assert path.read_text() == text[:start] + found + text[start + len(old) :]
+
+
+def test_an_anchor_that_goes_away_moves_to_the_next_alias(specs: Path) -> None:
+    path = specs / "digits.yaml"
+    before, text = load_spec("digits"), path.read_text()
+    write_levels(path, ["ddim-t10", "ours-t10"], (400, 1024), "x")
+    after = load_spec("digits")
+    changed = ("ddim-t10", "ours-t10")
+    assert all(after.levels(name) == (400, 1024) for name in changed)
+    assert all(after.students[name] == before.students[name] for name in before.students if name not in changed)
+    found = "    # Found by: x\n    index_set: {kind: explicit, levels: [400, 1024]}\n"
+    assert path.read_text() == (
+        text.replace("    index_set: *ten\n", "    index_set: &ten {kind: uniform, steps: 10}\n", 1)
+        .replace("    index_set: &ten {kind: uniform, steps: 10}\n", found, 1)
+        .replace("    index_set: *ten\n", found)
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            "    index_set: {kind: uniform, steps: 4}\n",
+            "    index_set:  # of four\n      kind: uniform\n\n      steps: 4   # evenly\n    # and on\n",
+        ),
+        ("  ddim-t4:\n    index_set: {kind: uniform, steps: 4}\n    clip_sample: true\n    method: {kind: ddim}\n"
+         "    seeds: [0]\n",
+         "  ddim-t4: {index_set: {kind:   uniform, steps: 4}, clip_sample: true,\n    method: {kind: ddim},\n"
+         "    seeds: [0]}\n"),
+        ("version: 1\nname: tiny\n", "name:   'tiny'   # \u00fc\r\nversion: 1\r\n"),
+    ],
+)  # fmt: skip
+def test_every_other_byte_stays_however_the_file_is_written(specs: Path, old: str, new: str) -> None:
+    path = specs / "tiny.yaml"
+    text = TINY.replace(old, new, 1)
+    path.write_bytes(text.encode())
+    write_levels(path, ["ddim-t4"], (20, 64), "x")
+    assert load_spec("tiny").levels("ddim-t4") == (20, 64)
+    kept = [line for line in path.read_bytes().decode().splitlines(keepends=True) if "# Found by: x" not in line]
+    flow = "{kind: explicit, levels: [20, 64]}"
+    assert text in {
+        "".join(kept).replace(flow, written)
+        for written in ("{kind: uniform, steps: 4}", "{kind:   uniform, steps: 4}", "kind: uniform\n\n      steps: 4")
+    }
+
+
+def test_a_set_that_others_take_over_is_not_written(specs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = specs / "tiny.yaml"
+    merged = "  more:\n    <<: *base\n    method: {kind: dpm-solver}\n\nevaluation:"
+    text = TINY.replace("  ddim-t4:\n", "  ddim-t4: &base\n").replace("\nevaluation:", merged)
+    path.write_text(text)
+    assert sfddm(monkeypatch, "index-set", "search", "tiny", "2", "--student", "ddim-t4", *QUICK) == 2
+    assert sfddm(monkeypatch, "index-set", "search", "tiny", "2", "--student", "more", *QUICK) == 2
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("search", "tiny", "13", "--grid", "12"), "13 steps can't be chosen from a grid of 12 levels"),
+        (("search", "tiny", "3", "--grid", "65"), "the teacher has 64 levels"),
+        (("search", "tiny", "3", "--student", "our-t4"), "did you mean 'ours-t4'?"),
+        (("search", "tinny", "3"), "did you mean 'tiny'?"),
+        (("search", "digits", "3"), "dvc repro teacher@digits"),
+        (("show", "tiny", "our-t4"), "did you mean 'ours-t4'?"),
+        (("show", "tiny", "--out", "sets.pdf"), ".png or .svg"),
+    ],
+)
+def test_errors_end_with_code_2_and_what_to_do(
+    specs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    words: str,
+) -> None:
+    assert sfddm(monkeypatch, "index-set", *arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_teacher_of_another_schedule_than_the_specs_is_refused(
+    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (specs / "tiny.yaml").write_text(TINY.replace("noise_schedule: cosine", "noise_schedule: linear"))
+    assert sfddm(monkeypatch, "index-set", "search", "tiny", "2", *QUICK) == 2
+    assert "dvc repro teacher@tiny" in capsys.readouterr().err
+
+
+def test_show_prints_levels_angles_and_log_snr(
+    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_levels(specs / "tiny.yaml", ["ours-t4"], (7, 64), "x")
+    assert sfddm(monkeypatch, "index-set", "show", "tiny") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    remaining = alpha_bar("cosine", 64)[[7, 64]]
+    degrees = np.degrees(np.arccos(np.sqrt(remaining)))
+    at = lines.index(["ours-t4", "2", "level", "7", "64"])
+    assert lines[at + 1] == ["angle", *(f"{value:.2f}" for value in degrees)]
+    assert lines[at + 2] == ["log-SNR", *(f"{value:.2f}" for value in np.log(remaining / (1 - remaining)))]
+    assert ["ddim-t4", "4", "level", "16", "32", "48", "64"] in lines
+
+
+@pytest.mark.parametrize(("name", "begins"), [("sets.png", b"\x89PNG"), ("sets.svg", b"<?xml")])
+def test_the_figure_is_the_same_bytes_each_time(
+    specs: Path, monkeypatch: pytest.MonkeyPatch, name: str, begins: bytes
+) -> None:
+    written = []
+    for _ in range(2):
+        assert sfddm(monkeypatch, "index-set", "show", "tiny", "--out", name) == 0
+        written.append(Path(name).read_bytes())
+    assert written[0] == written[1] and written[0].startswith(begins)
+    assert name.endswith("png") or all(word in written[0] for word in (b"ours-t4", b"ddim-t4", b"cosine"))
