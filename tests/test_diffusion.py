@@ -80,9 +80,9 @@ def test_a_student_on_the_hidden_target_ends_where_its_teacher_does(steps: int) 
     assert end_deviation(student, sampler(steps)) == pytest.approx(full[0], rel=1e-6)
 
 
-@pytest.mark.parametrize(("solver", "order"), [("ddim", 1), ("dpm-solver", 2)])
+@pytest.mark.parametrize(("solver", "order"), [("ddim", 1), ("dpm-solver", 2), ("angle-2m", 2)])
 def test_solvers_converge_with_their_order(solver: str, order: int) -> None:
-    """On a smooth schedule with many levels, doubling the steps divides the error by 2^order."""
+    """On a smooth schedule with many levels, doubling the steps divides the error by 2^order, or by more."""
     teacher = GaussianTeacher("cosine")
     # The last steps before clean data are left out: there the log-SNR, in which DPM-Solver++ works, is infinite.
     start, end = 900, 132
@@ -95,7 +95,7 @@ def test_solvers_converge_with_their_order(solver: str, order: int) -> None:
         alpha, sigma = (teacher.schedule.at(torch.tensor([level]), torch.ones(1, 1).double()) for level in (start, end))
         exact = math.sqrt(_variance(sigma) / _variance(alpha))
         errors.append(abs(reached - exact))
-    assert errors[0] / errors[1] == pytest.approx(2**order, rel=0.25)
+    assert errors[0] / errors[1] > 0.75 * 2**order
 
 
 def _variance(level: tuple[Tensor, Tensor]) -> float:
@@ -186,3 +186,28 @@ def test_equal_index_sets_give_equal_images_however_they_are_written() -> None:
     teacher = GaussianTeacher("cosine")
     explicit = Sampler(solver="ddim", levels=(256, 512, 768, 1024), clip_sample=False)
     assert end_deviation(teacher, explicit) == end_deviation(teacher, sampler(4))
+
+
+class LinearInAngle:
+    """A denoiser whose image depends on the level alone: x_0 = 1 + 2 theta."""
+
+    def __init__(self) -> None:
+        self.schedule = NoiseSchedule("cosine", T).double()
+
+    def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, Tensor]:
+        return (1 + 2 * self.schedule.theta[level]).reshape(-1, 1).expand_as(x), x
+
+
+def test_the_angle_integrator_is_exact_where_the_image_is_linear_in_the_angle() -> None:
+    """x / sigma is the integral of x_0 d cot(theta), so few steps land where many do, at clean data x_0(0) = 1."""
+    teacher = LinearInAngle()
+    # The first step is DDIM's; a start from level 600 with two predictions behind it is what the second one has.
+    few, many = (
+        {state.level: float(state.x) for state in trajectory(teacher, torch.ones(1, 1).double(), used, NO_NOISE)}
+        for used in (
+            Sampler(solver="angle-2m", levels=(200, 1023, 1024), clip_sample=False),
+            Sampler(solver="angle-2m", levels=tuple(range(1, T + 1)), clip_sample=False),
+        )
+    )
+    assert few[0] == pytest.approx(1, abs=1e-6) and many[0] == pytest.approx(1, abs=1e-6)
+    assert few[200] == pytest.approx(many[200], abs=1e-5)
