@@ -81,7 +81,6 @@ def test_bad_explicit_index_sets_are_refused(levels: tuple[int, ...]) -> None:
     ("index_set", "schedule", "words"),
     [
         (Uniform(kind="uniform", steps=65), "cosine", "at most that many"),
-        (UniformAngle(kind="uniform-angle", steps=60), "linear", "use fewer, or another spacing"),
         (Quadratic(kind="quadratic", steps=60), "cosine", "use fewer, or another spacing"),
         (UniformLogSNR(kind="uniform-log-snr", steps=60), "cosine", "use fewer, or another spacing"),
     ],
@@ -90,6 +89,12 @@ def test_too_many_steps_are_refused_with_the_remedy(index_set: IndexSet, schedul
     with pytest.raises(IndexSetError, match=words) as caught:
         resolve(index_set, schedule, 64)
     assert caught.value.field == "steps"
+
+
+@pytest.mark.parametrize("steps", [40, 63, 64])
+def test_a_set_uniform_in_angle_keeps_its_levels_apart_down_to_all_of_them(steps: int) -> None:
+    levels = resolve(UniformAngle(kind="uniform-angle", steps=steps), "linear", 64)
+    assert len(set(levels)) == steps and levels == tuple(sorted(levels)) and (levels[0] >= 1, levels[-1]) == (True, 64)
 
 
 def gaussian_walk(schedule: str, grid: int, solver: str) -> tuple[GaussianTeacher, Walk]:

@@ -1,7 +1,7 @@
 """From a described index set to its noise levels."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def resolve(index_set: IndexSet, schedule: Schedule, timesteps: int) -> tuple[in
             return tuple(1 + k * (timesteps // steps) for k in range(steps))
         case UniformAngle(steps=steps):
             _check_steps(steps, timesteps)
-            return _increasing(evenly_in_angle((0, timesteps), steps, schedule, timesteps), index_set)
+            return tuple(evenly_in_angle((0, timesteps), steps, schedule, timesteps))
         case Quadratic(steps=steps):
             _check_steps(steps, timesteps)
             return _increasing([max(1, round(timesteps * (k / steps) ** 2)) for k in range(1, steps + 1)], index_set)
@@ -54,19 +54,23 @@ def resolve(index_set: IndexSet, schedule: Schedule, timesteps: int) -> tuple[in
 
 
 def evenly_in_angle(ends: tuple[int, int], steps: int, schedule: Schedule, timesteps: int) -> list[int]:
-    """`steps` levels above ends[0], up to ends[1], evenly spaced in angle; where levels are few, some repeat."""
+    """`steps` levels above ends[0], up to ends[1], evenly spaced in angle; where levels are fewer, some repeat."""
     theta = angles(schedule, timesteps)
     wanted = np.linspace(theta[ends[0]], theta[ends[1]], steps + 1)[1:]
-    return [max(_nearest(theta, value), ends[0] + 1) for value in wanted[:-1]] + [ends[1]]
+    levels = [max(_nearest(theta, value), ends[0] + 1) for value in wanted[:-1]] + [ends[1]]
+    return _apart(levels, ends[0]) if ends[1] - ends[0] >= steps else levels
+
+
+def _apart(levels: list[int], low: int) -> list[int]:
+    """The same levels, moved by as little as makes them increase between `low` and the last one."""
+    rising = list(accumulate(levels, lambda before, level: max(level, before + 1), initial=low))[1:]
+    falling = accumulate([levels[-1], *rising[-2::-1]], lambda after, level: min(level, after - 1))
+    return list(falling)[::-1]
 
 
 def finer(levels: Sequence[int], substeps: int, schedule: Schedule, timesteps: int) -> tuple[int, ...]:
     """The index set with `substeps` - 1 more levels inside each segment, evenly in angle, where there is room."""
-    inner = {
-        level
-        for ends in pairwise((0, *levels))
-        for level in evenly_in_angle(ends, substeps, schedule, timesteps)
-    }
+    inner = {level for ends in pairwise((0, *levels)) for level in evenly_in_angle(ends, substeps, schedule, timesteps)}
     return tuple(sorted(inner))
 
 
@@ -74,7 +78,7 @@ def _nearest(values: np.ndarray, value: float) -> int:
     return int(np.abs(values - value).argmin())
 
 
-def _increasing(levels: list[int], index_set: UniformAngle | Quadratic | UniformLogSNR) -> tuple[int, ...]:
+def _increasing(levels: list[int], index_set: Quadratic | UniformLogSNR) -> tuple[int, ...]:
     for lower, higher in pairwise((0, *levels)):
         if lower >= higher:
             raise IndexSetError(
