@@ -12,7 +12,7 @@ from sfddm.methods.job import Job
 from sfddm.methods.job import distill as make
 from sfddm.networks.layout import write_sampler
 from sfddm.paths import Paths
-from sfddm.spec.methods import module_name
+from sfddm.spec.modules import module_name
 from sfddm.spec.read import load_spec
 from sfddm.tracking.start import follow_training
 from stages.harness import main

@@ -17,7 +17,8 @@ from sfddm.data.prepare import prepare
 from sfddm.data.resize import area_average
 from sfddm.errors import SpecError, UserError
 from sfddm.files import digest_file, read_json
-from sfddm.spec.data import FashionMNIST, module_name
+from sfddm.spec.data import FashionMNIST
+from sfddm.spec.modules import module_name
 from sfddm.spec.read import parse_spec
 from tests.parts import TINY, tiny
 

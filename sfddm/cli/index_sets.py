@@ -27,6 +27,7 @@ class GridSolver(StrEnum):
 
     DDIM = "ddim"
     DPM_SOLVER = "dpm-solver"
+    ANGLE = "angle-2m"
 
 
 @app.command()

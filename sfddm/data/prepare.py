@@ -7,7 +7,8 @@ import numpy as np
 
 from sfddm.data.store import SPLITS, Split
 from sfddm.files import digest_file, write_json
-from sfddm.spec.data import Data, module_name
+from sfddm.spec.data import Data
+from sfddm.spec.modules import module_name
 
 
 def prepare(data: Data, folder: Path) -> None:

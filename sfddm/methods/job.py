@@ -8,7 +8,7 @@ from attrs import frozen
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.spec.experiment import Student
-from sfddm.spec.methods import module_name
+from sfddm.spec.modules import module_name
 
 
 @frozen(kw_only=True)

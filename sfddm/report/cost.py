@@ -7,10 +7,10 @@ from sfddm.spec.methods import Resampled
 
 COLUMNS = ("student", "cache", "training", "total", "folds", "seconds", "peak MB", "device")
 NOTE = (
-    "cache, training, total: forward-equivalents. folds: trainings one after another. seconds: from the stored teacher "
-    "to the stored student on this machine, whatever else it did meanwhile; trajectories that an earlier training left "
-    "in the cache take no time again, though their forward-equivalents count. peak MB: largest memory of the process, "
-    "or on a GPU of its tensors. Both are the highest of a student's seeds."
+    "cache, training, total: forward-equivalents. folds: trainings one after another, of equal cost. seconds: from the "
+    "stored teacher to the stored student on this machine, whatever else it did meanwhile; trajectories that an "
+    "earlier training left in the cache take no time again, though their forward-equivalents count. peak MB: largest "
+    "memory of the process, or on a GPU of its tensors. Both are the highest of a student's seeds."
 )
 
 

@@ -6,7 +6,18 @@ from sfddm.diffusion.index_set import IndexSetError, finer, resolve
 from sfddm.spec.data import Digits
 from sfddm.spec.experiment import Spec, Student
 from sfddm.spec.index_set import IndexSet
-from sfddm.spec.methods import FREE, SFDDM, TRACT, AnyStep, Consistency, Method, Progressive, Resampled, any_steps
+from sfddm.spec.methods import (
+    FREE,
+    SFDDM,
+    TRACT,
+    AnyStep,
+    Consistency,
+    Method,
+    Progressive,
+    Resampled,
+    Trained,
+    any_steps,
+)
 from sfddm.spec.sources import Cache, DataSource
 from sfddm.spec.start import FromScratch, Start
 from sfddm.spec.structure import Fault, SpecPath, nearest
@@ -41,7 +52,7 @@ def _check_student(student: Student, spec: Spec, path: SpecPath) -> Iterator[Fau
         return
     yield from _check_method(student, spec, (*path, "method"))
     method = student.method
-    if isinstance(method, SFDDM | AnyStep | Progressive | Consistency | TRACT):
+    if isinstance(method, Trained):
         yield from _check_start(method.start, spec, (*path, "method", "start"))
         yield from _check_training(method.training, (*path, "method", "training"))
 

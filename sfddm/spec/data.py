@@ -42,8 +42,3 @@ class FashionMNIST:
 
 Data = Digits | FashionMNIST
 """Every kind of data set."""
-
-
-def module_name(data: Data) -> str:
-    """The data set's file in `sfddm/data`, without its ending."""
-    return data.kind.replace("-", "_")

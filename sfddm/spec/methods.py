@@ -134,13 +134,9 @@ class TRACT:
 
 Method = DDIM | DPMSolver | AngleMultistep | Ancestral | Resampled | SFDDM | AnyStep | Progressive | Consistency | TRACT
 Trained = SFDDM | AnyStep | Progressive | Consistency | TRACT
+"""Methods that train a network, in the one training loop."""
 FREE = (DDIM, DPMSolver, AngleMultistep, Ancestral)
 """Methods that train nothing: the teacher under another sampler."""
-
-
-def module_name(method: Method) -> str:
-    """The method's file in `sfddm/methods`, without its ending."""
-    return method.kind.replace("-", "_")
 
 
 def any_steps(method: Method) -> bool:

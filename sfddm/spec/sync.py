@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from sfddm.errors import SpecError
 from sfddm.files import write_text
 from sfddm.paths import Paths
-from sfddm.spec import data, methods
+from sfddm.spec.modules import module_name
 from sfddm.spec.read import load_spec, spec_names
 
 PARAMS = Path("params.yaml")
@@ -22,7 +22,7 @@ def expand() -> str:
     runs: dict[str, Any] = {}
     for name in spec_names():
         spec = load_spec(name)
-        specs[spec.name] = {"data": data.module_name(spec.data), "runs": [run.name for run in spec.runs()]}
+        specs[spec.name] = {"data": module_name(spec.data), "runs": [run.name for run in spec.runs()]}
         for run in spec.runs():
             if run.name in runs:
                 other = runs[run.name]["spec"]
@@ -33,7 +33,7 @@ def expand() -> str:
                 "spec": spec.name,
                 "student": run.student,
                 "seed": run.seed,
-                "module": methods.module_name(spec.students[run.student].method),
+                "module": module_name(spec.students[run.student].method),
                 "parent": Paths(spec.name).parent(spec.parent(run)).as_posix(),
             }
     buffer = io.StringIO()
