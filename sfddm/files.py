@@ -31,7 +31,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
         _flush(path.parent)
     except OSError as error:
-        raise UserError(f"could not write {path}: {error.strerror or error}\nNothing was left half-written.") from error
+        raise could_not_write(path, error) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -48,15 +48,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _clear(partial)
         partial.mkdir(parents=True)
         yield partial
-        for file in sorted(partial.rglob("*")):
-            _flush(file)
+        for written in (*sorted(partial.rglob("*")), partial):
+            _flush(written)
         _clear(path)
         partial.replace(path)
         _flush(path.parent)
     except OSError as error:
-        raise UserError(f"could not write {path}: {error.strerror or error}\nNothing was left half-written.") from error
+        raise could_not_write(path, error) from error
     finally:
         _clear(partial)
+
+
+def could_not_write(path: Path, error: OSError) -> UserError:
+    """What to say of a full disk, a missing permission and the like."""
+    reason = error.strerror or f"{error} (is the disk full?)"  # numpy and safetensors pass on no error number
+    return UserError(f"could not write {path}: {reason}\nNothing was left half-written.")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -91,6 +97,13 @@ def digest_file(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise missing(path) from None
+
+
+def digest_folder(path: Path) -> str:
+    """SHA-256 of the names and the bytes of all files of a folder, in hexadecimal."""
+    if not path.is_dir():
+        raise missing(path)
+    return digest({file.relative_to(path).as_posix(): digest_file(file) for file in path.rglob("*") if file.is_file()})
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 import diffusers
 import torch
 from attrs import frozen
-from filelock import FileLock
 from torch import Tensor
 
 from sfddm import randomness
@@ -16,6 +15,7 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import trajectory
 from sfddm.errors import UserError
 from sfddm.files import atomic_file, digest, digest_file
+from sfddm.locks import locked
 from sfddm.networks import denoiser
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.weights import read_tensors, write_tensors
@@ -69,8 +69,7 @@ def load_or_compute(
         }
     )[:16]
     path = cache / f"{key}.safetensors"
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f"{key}.lock"):
+    with locked(cache / f"{key}.lock"):
         kept = _read(path)
         if kept is None:
             kept = _compute(teacher, levels, sampler, source)

@@ -21,6 +21,7 @@ from sfddm.images import from_bytes, to_bytes
 from sfddm.networks import storage
 from sfddm.networks.weights import write_tensors
 from sfddm.pictures import grid, png
+from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.scorer import train_scorer
 from tests.parts import tiny, untrained_teacher
@@ -123,7 +124,8 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     training = spec.evaluation.scorer.training
     with Curve(root / "curve", "scorer", training.iterations, training.batch_size) as curve:
         splits = [store.read(root / "data", split) for split in store.SPLITS]
-        train_scorer(spec.evaluation.scorer, splits[0], splits[1], CPU, curve, root / "scorer")
+        checkpoints = Checkpoints(root / "checkpoints", {})
+        train_scorer(spec.evaluation.scorer, splits[0], splits[1], CPU, curve, checkpoints, root / "scorer")
     return root / "data", root / "scorer"
 
 

@@ -1,8 +1,8 @@
 """The real DVC on the real pipeline of specs/tiny.yaml."""
 
-import time
-from collections.abc import Iterator
-from pathlib import Path
+import os
+import signal
+from collections.abc import Callable
 from typing import get_args, get_type_hints
 
 import pytest
@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from sfddm.spec.data import Data
 from sfddm.spec.methods import Method
 from tests.imports import closure
+from tests.processes import kill_group, points, wait_for, wait_for_stage, wait_until_gone
 from tests.project import LEAVES, ROOT, Project
 
 DECIDES_NO_NUMBER = (
@@ -18,10 +19,15 @@ DECIDES_NO_NUMBER = (
     "sfddm/environment.py",
     "sfddm/errors.py",
     "sfddm/files.py",
+    "sfddm/interrupts.py",
+    "sfddm/locks.py",
     "sfddm/paths.py",
     "sfddm/progress.py",
+    "sfddm/shortage.py",
     "sfddm/tracking/live.py",
     "sfddm/tracking/start.py",
+    "sfddm/training/checkpoints.py",
+    "sfddm/training/guard.py",
     "stages/harness.py",
     "stages/parent.py",
 )
@@ -136,59 +142,59 @@ def test_one_specs_report_needs_nothing_of_another(project: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """Another clone, whose pipeline is killed with -9 while it trains and while it distils, and then run again."""
+def ends(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[str]]:
+    """Another clone, whose trainings were ended in four ways before the pipeline ran through, and what each one printed.
+
+    kill -9 of DVC and its stage, of DVC alone, SIGTERM to the stage, Ctrl-C in the terminal that runs DVC.
+    """
     made = Project(tmp_path_factory.mktemp("killed"))
-    for stage, curve in (("teacher", "tiny-teacher.jsonl"), ("distill tiny ours-t4", f"{OURS}.jsonl")):
-        process = made.start("dvc", "repro", *LEAVES)
-        pid = _wait_for(f"stages.{stage}", made.folder)
-        _wait_for_text(made.folder / "scratch" / "curves" / curve)
-        process.kill()
-        process.wait()
-        _wait_until_gone(pid)
-    made.run("dvc", "repro", *LEAVES)
-    yield made
+    teacher, student = ("stages.teacher", "tiny-teacher"), ("stages.distill tiny ours-t4", OURS)
+    printed = [
+        _end(made, *teacher, lambda dvc, _: kill_group(dvc, signal.SIGKILL)),
+        _end(made, *teacher, lambda _, stage: os.kill(stage, signal.SIGTERM)),
+        _end(made, *student, lambda dvc, _: kill_group(dvc, signal.SIGINT)),
+        _end(made, *student, lambda dvc, _: os.kill(dvc, signal.SIGKILL)),
+        made.run("dvc", "repro", *LEAVES),
+    ]
+    return made, printed
 
 
-def _stages_in(folder: Path) -> Iterator[tuple[int, str]]:
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if "python" in command and (path / "cwd").resolve() == folder.resolve():
-                yield int(path.name), command
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-
-
-def _wait_for(words: str, folder: Path) -> int:
-    for _ in range(600):
-        for pid, command in _stages_in(folder):
-            if words in command:
-                return pid
-        time.sleep(0.1)
-    raise AssertionError(f"no process with {words}")
-
-
-def _wait_for_text(path: Path) -> None:
-    for _ in range(600):
-        if path.exists() and path.stat().st_size:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"nothing was written to {path}")
-
-
-def _wait_until_gone(pid: int) -> None:
-    for _ in range(100):
-        if not Path(f"/proc/{pid}").exists():
-            return
-        time.sleep(0.1)
-    raise AssertionError("the stage outlived the DVC that started it")
+def _end(made: Project, stage: str, name: str, kill: Callable[[int, int], None]) -> str:
+    """End the pipeline as soon as a training has added a point to its curve, and return what it printed."""
+    curve = made.folder / "scratch" / "curves" / f"{name}.jsonl"
+    kept = made.folder / "scratch" / "checkpoints" / name
+    before = points(curve) if kept.exists() else 0
+    curve.unlink(missing_ok=True)
+    dvc = made.start("dvc", "repro", *LEAVES, SFDDM_CHECKPOINT_SECONDS="0.001")
+    pid = wait_for_stage(made.folder, stage)
+    wait_for(lambda: points(curve) > before, f"a point of {name}")
+    kill(dvc.pid, pid)
+    output, _ = dvc.communicate(timeout=60)
+    wait_until_gone(pid)
+    assert kept.is_dir() and not (made.folder / "runs/tiny" / stage.partition(".")[2]).exists()
+    return output
 
 
 @pytest.mark.pipeline
-def test_two_runs_from_scratch_agree_byte_for_byte_even_if_one_is_killed(project: Project, killed: Project) -> None:
+def test_two_runs_from_scratch_agree_byte_for_byte_even_if_one_is_killed(
+    project: Project, ends: tuple[Project, list[str]]
+) -> None:
+    killed, _ = ends
     assert project.hashes() == killed.hashes()
     assert len(project.hashes()) > 10
+    assert not list(killed.folder.glob("scratch/checkpoints/*")) and not list(killed.folder.rglob("*.partial"))
+
+
+@pytest.mark.pipeline
+def test_every_training_that_was_ended_went_on_and_said_so(ends: tuple[Project, list[str]]) -> None:
+    _, printed = ends
+    assert "tiny-teacher: going on after iteration" in printed[1]
+    assert "ended by SIGTERM: a checkpoint after iteration" in printed[1] and "exited with 143" in printed[1]
+    assert "tiny-teacher: going on after iteration" in printed[2]
+    assert "ended by SIGINT: a checkpoint after iteration" in printed[2] and "exited with 130" in printed[2]
+    assert f"{OURS}: going on after iteration" in printed[3]
+    assert "ended by SIGTERM: a checkpoint after iteration" in printed[3], "the stage ends with the DVC that started it"
+    assert f"{OURS}: going on after iteration" in printed[4]
 
 
 @pytest.mark.pipeline

@@ -15,12 +15,19 @@ from sfddm.images import from_bytes
 from sfddm.networks.weights import write_tensors, write_weights
 from sfddm.randomness import epoch_indices
 from sfddm.spec.evaluation import Classifier
+from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
 
 
 def train_scorer(
-    settings: Classifier, train_split: Split, test_split: Split, device: torch.device, curve: Curve, folder: Path
+    settings: Classifier,
+    train_split: Split,
+    test_split: Split,
+    device: torch.device,
+    curve: Curve,
+    checkpoints: Checkpoints,
+    folder: Path,
 ) -> None:
     """Train a classifier and store it, the real images' statistics and its accuracy in an existing folder."""
     images = from_bytes(np.array(train_split.images)).to(device)
@@ -36,7 +43,7 @@ def train_scorer(
         chosen = torch.from_numpy(epoch_indices(settings.seed, step, size, len(images))).to(device)
         return {"loss": nn.functional.cross_entropy(network(images[chosen])[1].float(), labels[chosen])}
 
-    network = train(network, loss, settings.training, curve)
+    network = train(network, loss, settings.training, curve, checkpoints)
     write_weights(folder / WEIGHTS, network)
     _write_statistics(network, train_split.images, folder / STATISTICS)
     accuracy = float((_classes(network, test_split.images) == test_split.labels).mean())
