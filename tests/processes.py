@@ -9,14 +9,14 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 
-def wait_for(look: Callable[[], Found | None], what: str, seconds: float = 60) -> Found:
+def wait_for(look: Callable[[], Found | None], what: str, seconds: float = 240) -> Found:
     """Look until something is there."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = look()
         if found:
             return found
-        time.sleep(0.01)
+        time.sleep(0.02)
     raise AssertionError(f"waited {seconds} s in vain for {what}")
 
 
@@ -38,12 +38,13 @@ def wait_for_stage(folder: Path, words: str) -> int:
 
 def wait_until_gone(pid: int) -> None:
     """Wait for a process to end that is not our child."""
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), f"process {pid} to end", 30)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), f"process {pid} to end")
 
 
-def points(curve: Path) -> int:
-    """Points in the file of a training's curve."""
-    return len(curve.read_text().splitlines()) if curve.exists() else 0
+def iterations_kept(folder: Path, name: str) -> int:
+    """The number of the newest checkpoint of a training in a clone, 0 where there is none."""
+    kept = (folder / "scratch" / "checkpoints" / name).glob("*/[0-9]*")
+    return max((int(path.name.partition("-")[0]) for path in kept), default=0)
 
 
 def kill_group(pid: int, number: int) -> None:

@@ -48,7 +48,7 @@ class Project:
     def run(self, *command: str, code: int = 0, **environment: str) -> str:
         """Run a command and return what it printed; it has to end with `code`."""
         process = self.start(*command, **environment)
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=900)
         assert process.returncode == code, f"{' '.join(command)} ended with {process.returncode}:\n{output}"
         return output
 
@@ -56,6 +56,13 @@ class Project:
         """The stages that DVC would run again, by their own inputs."""
         status: dict[str, Any] = json.loads(self.run("dvc", "status", "--json"))
         return set(status)
+
+    def forget(self) -> None:
+        """Everything that the pipeline made is gone."""
+        for name in ("runs", "reports", "scratch", "mlartifacts", ".dvc/cache", ".dvc/tmp"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for name in ("dvc.lock", "mlflow.db"):
+            (self.folder / name).unlink(missing_ok=True)
 
     def edit(self, name: str, old: str, new: str) -> "Edit":
         """Replace text in a file as long as a `with` block lasts."""

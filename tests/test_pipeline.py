@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
@@ -11,7 +13,7 @@ from ruamel.yaml import YAML
 from sfddm.spec.data import Data
 from sfddm.spec.methods import Method
 from tests.imports import closure
-from tests.processes import kill_group, points, wait_for, wait_for_stage, wait_until_gone
+from tests.processes import iterations_kept, kill_group, wait_for, wait_for_stage, wait_until_gone
 from tests.project import LEAVES, ROOT, Project
 
 DECIDES_NO_NUMBER = (
@@ -28,6 +30,7 @@ DECIDES_NO_NUMBER = (
     "sfddm/tracking/start.py",
     "sfddm/training/checkpoints.py",
     "sfddm/training/guard.py",
+    "sfddm/training/state.py",
     "stages/harness.py",
     "stages/parent.py",
 )
@@ -41,6 +44,8 @@ def module_names(union: object) -> list[str]:
 
 DATA_SETS, METHODS = module_names(Data), module_names(Method)
 OURS = "tiny-ours-t4-s0"
+ELSEWHERE = {"PYTHONHASHSEED": "7", "TZ": "Pacific/Auckland", "LC_ALL": "C"}
+"""What differs between machines and sessions, and must not reach an output."""
 
 
 def modules(name: str) -> set[str]:
@@ -143,35 +148,31 @@ def test_one_specs_report_needs_nothing_of_another(project: Project) -> None:
 
 @pytest.fixture(scope="module")
 def ends(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[str]]:
-    """Another clone, whose trainings were ended in four ways before the pipeline ran through, and what each one printed.
+    """Another clone, whose trainings were ended in four ways before the pipeline ran through, and what was printed.
 
     kill -9 of DVC and its stage, of DVC alone, SIGTERM to the stage, Ctrl-C in the terminal that runs DVC.
     """
     made = Project(tmp_path_factory.mktemp("killed"))
-    teacher, student = ("stages.teacher", "tiny-teacher"), ("stages.distill tiny ours-t4", OURS)
+    teacher, student = ("teacher@tiny", "tiny-teacher"), (f"distill@{OURS}", OURS)
     printed = [
         _end(made, *teacher, lambda dvc, _: kill_group(dvc, signal.SIGKILL)),
         _end(made, *teacher, lambda _, stage: os.kill(stage, signal.SIGTERM)),
         _end(made, *student, lambda dvc, _: kill_group(dvc, signal.SIGINT)),
         _end(made, *student, lambda dvc, _: os.kill(dvc, signal.SIGKILL)),
-        made.run("dvc", "repro", *LEAVES),
+        made.run("dvc", "repro", *LEAVES, **ELSEWHERE),
     ]
     return made, printed
 
 
 def _end(made: Project, stage: str, name: str, kill: Callable[[int, int], None]) -> str:
-    """End the pipeline as soon as a training has added a point to its curve, and return what it printed."""
-    curve = made.folder / "scratch" / "curves" / f"{name}.jsonl"
-    kept = made.folder / "scratch" / "checkpoints" / name
-    before = points(curve) if kept.exists() else 0
-    curve.unlink(missing_ok=True)
-    dvc = made.start("dvc", "repro", *LEAVES, SFDDM_CHECKPOINT_SECONDS="0.001")
-    pid = wait_for_stage(made.folder, stage)
-    wait_for(lambda: points(curve) > before, f"a point of {name}")
+    """End a stage as soon as its training has kept some iterations more, and return what was printed."""
+    before = iterations_kept(made.folder, name)
+    dvc = made.start("dvc", "repro", stage, SFDDM_CHECKPOINT_SECONDS="0", **ELSEWHERE)
+    pid = wait_for_stage(made.folder, f"stages.{stage.partition('@')[0]} ")
+    wait_for(lambda: iterations_kept(made.folder, name) > before, f"a checkpoint of {name}")
     kill(dvc.pid, pid)
     output, _ = dvc.communicate(timeout=60)
     wait_until_gone(pid)
-    assert kept.is_dir() and not (made.folder / "runs/tiny" / stage.partition(".")[2]).exists()
     return output
 
 
@@ -183,6 +184,16 @@ def test_two_runs_from_scratch_agree_byte_for_byte_even_if_one_is_killed(
     assert project.hashes() == killed.hashes()
     assert len(project.hashes()) > 10
     assert not list(killed.folder.glob("scratch/checkpoints/*")) and not list(killed.folder.rglob("*.partial"))
+
+
+@pytest.mark.pipeline
+def test_no_output_names_a_folder_of_this_machine(project: Project) -> None:
+    words = {str(project.folder), str(Path.home()), sys.prefix} - {"/"}
+    files = [path for name in ("runs", "reports") for path in (project.folder / name).rglob("*") if path.is_file()]
+    assert len(files) > 20
+    for path in files:
+        content = path.read_bytes()
+        assert not [word for word in words if word.encode() in content], path
 
 
 @pytest.mark.pipeline
