@@ -50,6 +50,10 @@ def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "out") as partial:
         (partial / "fresh").write_text("y")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["fresh"]
+    (tmp_path / ".a.partial").write_text("stale")
+    with atomic_file(tmp_path / "a") as partial:
+        assert not partial.exists()
+        partial.write_text("fresh")
 
 
 def test_a_folder_replaces_the_one_before(tmp_path: Path) -> None:

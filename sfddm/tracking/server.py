@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from sfddm.environment import scratch
 from sfddm.errors import UserError
+from sfddm.files import atomic_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,11 +47,15 @@ def connect() -> "MlflowClient":
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
-    client = mlflow.MlflowClient()
     locks = scratch() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    # The first processes to open a new database would all migrate its schema.
+    # The first processes to open a new database would all create its tables; a client does that when it is made.
     with users_errors(), FileLock(locks / "mlflow.lock"):
+        if uri == _own_database() and not _own_path().exists():
+            # Beside its place: a database whose creation was cut off can never be opened again.
+            with atomic_file(_own_path()) as partial:
+                mlflow.MlflowClient(f"sqlite:///{partial}")
+        client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     return client
 
@@ -58,13 +63,14 @@ def connect() -> "MlflowClient":
 @contextmanager
 def users_errors() -> Iterator[None]:
     """Turn what MLflow and its database raise within a `with` block into errors that a user can act on."""
+    from alembic.util.exc import CommandError
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, RequestException, SQLAlchemyError) as error:
+    except (CommandError, MlflowException, RequestException, SQLAlchemyError) as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(
             f"MLflow at {without_password(tracking_uri())} refused, or does not answer: {reason}\n"
@@ -91,8 +97,12 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         return str(experiment.experiment_id)
 
 
+def _own_path() -> Path:
+    return repository() / "mlflow.db"
+
+
 def _own_database() -> str:
-    return f"sqlite:///{repository() / 'mlflow.db'}"
+    return f"sqlite:///{_own_path()}"
 
 
 def without_password(uri: str) -> str:
