@@ -71,7 +71,7 @@ def _train(teacher: Teacher, folder: Path, checkpoints: Timed) -> int:
     training = teacher.source.training
     with Curve(folder / "curve", "teacher", training.iterations, training.batch_size) as curve:
         network = train_teacher(teacher, images, device(), curve, checkpoints)
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    weights: int = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     return 4 * weights  # weights, their average, and Adam's two moments
 
 
