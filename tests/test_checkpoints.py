@@ -148,6 +148,16 @@ def test_other_code_never_goes_on_from_a_stale_checkpoint(tmp_path: Path, monkey
     assert folders[0] == folders[1] != folders[2]
 
 
+def test_another_number_of_threads_never_goes_on_from_a_stale_checkpoint(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    folders = []
+    for threads in (1, 2, 1):
+        torch.set_num_threads(threads)
+        folders.append(Checkpoints(tmp_path, {}).folder)
+    torch.set_num_threads(before)
+    assert folders[0] == folders[2] != folders[1]
+
+
 def fit(folder: Path, at: int, number: int) -> nn.Linear:
     """Train one weight; a signal arrives in iteration `at`."""
     network = nn.Linear(1, 1, bias=False)

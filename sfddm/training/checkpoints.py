@@ -169,11 +169,18 @@ def _interval() -> float:
 
 
 def _key(inputs: Mapping[str, Any]) -> str:
-    """Hash of all that decides a training: its inputs, where it runs, and the code that is loaded."""
+    """Hash of all that decides a training: its inputs, where it runs, and the code that is loaded.
+
+    On a CPU the number of threads decides the order of sums, and so their last bits.
+    """
+    import torch
+
+    where = device().type
     return digest(
         {
             "inputs": inputs,
-            "device": device().type,
+            "device": where,
+            "threads": torch.get_num_threads() if where == "cpu" else 0,
             "versions": [version(name) for name in PACKAGES],
             "code": _loaded_code(),
         }
