@@ -17,3 +17,13 @@ class SpecError(UserError):
 def missing(path: Path) -> UserError:
     """An output of the pipeline that is not there."""
     return UserError(f"{path} is missing: `dvc repro` makes it, `dvc pull` fetches it from a remote.")
+
+
+def damaged(path: Path, reason: object) -> UserError:
+    """An output of the pipeline that can't be what was written."""
+    return UserError(f"{path} is damaged ({reason}): delete it and run `dvc checkout` or `dvc repro`.")
+
+
+def printable(text: str) -> str:
+    """`text` with what a terminal would obey or hide (control characters, marks of direction) written as escapes."""
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)

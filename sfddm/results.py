@@ -5,11 +5,12 @@ from typing import Any
 from attrs import frozen
 
 from sfddm.errors import UserError
-from sfddm.files import digest, read_json
+from sfddm.files import digest
 from sfddm.paths import Paths
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.methods import Resampled
 from sfddm.spec.read import load_spec, spec_names
+from sfddm.spec.stored import read_mapping
 from sfddm.spec.structure import nearest, unstructure
 from sfddm.spec.sync import require_current
 
@@ -48,15 +49,15 @@ def load_row(spec: Spec, run: Run) -> Row:
     if not (folder / "metrics.json").exists():
         require_current()
         raise UserError(f"{run.name} has not been evaluated: run `dvc repro report@{spec.name}`.")
-    metrics = read_json(folder / "metrics.json")
+    metrics = dict(read_mapping(folder / "metrics.json"))
     key = digest({"spec": resolved(spec, run), "metrics": metrics})[:16]
     method = spec.students[run.student].method
     trained = method.student if isinstance(method, Resampled) else run.student
     return Row(
         run=run,
         metrics=metrics,
-        timing=read_json(folder / "timing.json"),
-        training=read_json(Paths(spec.name).timing(trained, run.seed)),
+        timing=dict(read_mapping(folder / "timing.json")),
+        training=dict(read_mapping(Paths(spec.name).timing(trained, run.seed))),
         content_key=key,
     )
 

@@ -71,7 +71,7 @@ def load_or_compute(
     path = cache / f"{key}.safetensors"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{key}.lock"):
-        kept = _read(path)
+        kept = _read(path, teacher, len(levels), source.noises)
         if kept is None:
             kept = _compute(teacher, levels, sampler, source)
             with atomic_file(path) as partial:
@@ -79,10 +79,15 @@ def load_or_compute(
     return Trajectories(kept.states.to(teacher.device), kept.features.to(teacher.device))
 
 
-def _read(path: Path) -> Trajectories | None:
+def _read(path: Path, teacher: Denoiser, steps: int, noises: int) -> Trajectories | None:
     """What the cache holds; nothing where it holds nothing that can be used."""
+    channels, height, width = teacher.image_shape
+    expected = {
+        "states": (torch.float32, (steps + 1, noises, channels, height, width)),
+        "features": (torch.float16, (steps, noises, teacher.config["block_out_channels"][0], height, width)),
+    }
     try:
-        tensors = read_tensors(path)
+        tensors = read_tensors(path, expected)
     except UserError:
         return None
     return Trajectories(tensors["states"], tensors["features"])

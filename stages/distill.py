@@ -10,7 +10,7 @@ from sfddm.files import atomic_folder, write_json
 from sfddm.memory import peak_memory_mb
 from sfddm.methods.job import Job
 from sfddm.methods.job import distill as make
-from sfddm.networks.layout import write_sampler
+from sfddm.networks.layout import COST, write_sampler
 from sfddm.paths import Paths
 from sfddm.spec.modules import module_name
 from sfddm.spec.read import load_spec
@@ -40,7 +40,7 @@ def distill(spec_name: str, student: str, seed: str) -> None:
     with atomic_folder(paths.student(student, run.seed)) as folder:
         made.write(folder)
         write_sampler(folder, made.sampler)
-        write_json(folder / "cost.json", made.cost)
+        write_json(folder / COST, made.cost)
         if made.curve is not None:
             shutil.copyfile(made.curve, folder / "curve.jsonl")
     seconds = time.perf_counter() - started

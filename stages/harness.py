@@ -10,7 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sfddm.environment import scratch
-from sfddm.errors import USAGE_ERROR, UserError
+from sfddm.errors import USAGE_ERROR, UserError, printable
+from sfddm.spec.fields import require_name
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -21,11 +22,13 @@ def main(stage: Callable[..., None], *parameters: str) -> None:
     try:
         if len(arguments) != len(parameters):
             raise UserError(f"usage: python -m {_module(stage)} {' '.join(name.upper() for name in parameters)}")
+        for argument in arguments:
+            require_name(argument, "an argument")
         name = "-".join([_module(stage), *arguments]).replace(os.sep, "_")
         with _only_one(scratch() / "locks" / f"{name}.lock"):
             stage(*arguments)
     except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     except KeyboardInterrupt:
         print("interrupted: nothing was left half-written", file=sys.stderr)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from sfddm.cli import index_sets, models, specs
 from sfddm.environment import calm_threads
-from sfddm.errors import USAGE_ERROR, UserError
+from sfddm.errors import USAGE_ERROR, UserError, printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,5 +27,5 @@ def main() -> None:
     try:
         app()
     except (UserError, OSError) as error:
-        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), printable(str(error))))
         sys.exit(USAGE_ERROR)

@@ -70,7 +70,7 @@ def search(
     grid: Annotated[
         int | None, typer.Option(min=1, help=f"Levels to choose from, evenly in angle ({GRID}, or T if fewer).")
     ] = None,
-    noises: Annotated[int, typer.Option(min=1, help="Trajectories of the teacher to search on.")] = 256,
+    noises: Annotated[int, typer.Option(min=1, max=100_000, help="Trajectories of the teacher to search on.")] = 256,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of their noises.")] = 0,
     solver: Annotated[GridSolver, typer.Option(help="The teacher's sampler over the grid.")] = GridSolver.DPM_SOLVER,
 ) -> None:
@@ -79,7 +79,7 @@ def search(
 
     from sfddm.index_search import search as find
     from sfddm.spec.edit import write_levels
-    from sfddm.spec.read import SPECS, load_spec
+    from sfddm.spec.read import load_spec, spec_path
 
     experiment = load_spec(spec)
     _check_students(experiment, student or [])
@@ -92,7 +92,7 @@ def search(
     Console().print(table)
     typer.echo(f"index_set: {{kind: explicit, levels: {list(found)}}}")
     if student:
-        path = Path(spec) if spec.endswith((".yaml", ".yml")) else SPECS / f"{spec}.yaml"
+        path = spec_path(spec)
         command = f"sfddm index-set search {spec} {steps}"
         options = f"--grid {len(levels)} --noises {noises} --seed {seed} --solver {solver.value}"
         write_levels(path, student, found, f"{command} {options}")

@@ -1,13 +1,17 @@
 """The data stage's output: uint8 images and labels of each split, memory-mapped when they are read."""
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from attrs import frozen
 
-from sfddm.errors import UserError, missing
+from sfddm.errors import damaged, missing
+from sfddm.files import check_regular
 
 SPLITS = ("train", "test")
+MOST_CLASSES = 16_384
+"""A classifier has an output for each."""
 
 
 @frozen
@@ -22,21 +26,29 @@ def read(folder: Path, split: str) -> Split:
     """One split of a stored data set.
 
     Raises:
-        UserError: a file is missing or damaged.
+        UserError: a file is missing or damaged, or the labels are not those of the images.
     """
-    return Split(read_array(folder / f"{split}.npy"), read_array(folder / f"{split}_labels.npy"))
+    images = read_array(folder / f"{split}.npy", np.dtype(np.uint8), 4)
+    labels = read_array(folder / f"{split}_labels.npy", np.dtype(np.int64), 1)
+    if len(labels) != len(images) or labels.min() < 0 or labels.max() >= MOST_CLASSES:
+        raise damaged(folder / f"{split}_labels.npy", f"expected a class below {MOST_CLASSES} for each of the images")
+    return Split(images, labels)
 
 
-def read_array(path: Path) -> np.ndarray:
-    """A stored array, memory-mapped; never unpickles.
+def read_array(path: Path, dtype: np.dtype, dimensions: int) -> np.ndarray:
+    """A stored array of so many dimensions, none of them empty; memory-mapped, and never unpickled.
 
     Raises:
-        UserError: the file is missing, cut off or no array.
+        UserError: the file is missing, cut off or no such array.
     """
     try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        check_regular(path)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise missing(path) from None
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete it and run `dvc checkout` or `dvc repro`.") from None
+    # The header is a Python literal, and a zip file is read as a mapping of arrays.
+    except (ValueError, TypeError, OSError, EOFError, OverflowError, MemoryError, RecursionError, BadZipFile) as error:
+        raise damaged(path, error) from None
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != dimensions or not array.size:
+        raise damaged(path, f"expected numbers of type {dtype} in {dimensions} dimensions")
     return array

@@ -9,11 +9,15 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from sfddm.errors import UserError
+from sfddm.errors import UserError, damaged
 from sfddm.evaluation.frechet import Moments, MomentSums
-from sfddm.files import digest_file, read_json
+from sfddm.evaluation.pixels import flat_pixels
+from sfddm.files import digest_file
 from sfddm.images import from_bytes
 from sfddm.networks.weights import load_weights, read_tensors
+from sfddm.spec.evaluation import MOST_CONVOLUTIONS
+from sfddm.spec.fields import Share, Width
+from sfddm.spec.stored import as_stored, read_mapping
 
 WEIGHTS = "classifier.safetensors"
 STATISTICS = "statistics.safetensors"
@@ -50,6 +54,8 @@ class Scorer:
     """A trained classifier, and the moments of the real images."""
 
     network: Network
+    shape: tuple[int, int, int]
+    """Channels, height and width of the images that it scores."""
     scale: Tensor
     """Standard deviations of the real images' features: their units."""
     real: Moments
@@ -73,24 +79,57 @@ class Scorer:
         return sums, np.concatenate(classes)
 
 
+@frozen(kw_only=True)
+class _Described:
+    """What stands beside the weights."""
+
+    version: int
+    classes: Width
+    held_out_accuracy: Share
+    shape: tuple[Width, ...]
+    channels: tuple[Width, ...]
+    features: Width
+
+
 def load_scorer(folder: Path, device: torch.device) -> Scorer:
     """Read a stored classifier.
 
     Raises:
         UserError: a file is missing or damaged, or of another version.
     """
-    content = read_json(folder / DESCRIPTION)
-    if content["version"] != VERSION:
-        raise UserError(f"{folder}: a scorer of version {content['version']}, expected {VERSION}: run `dvc repro`.")
-    shape = content["shape"]
-    network = Network((shape[0], shape[1], shape[2]), content["channels"], content["features"], content["classes"])
+    path = folder / DESCRIPTION
+    content = read_mapping(path)
+    if content.get("version") != VERSION:
+        raise UserError(f"{folder}: a scorer of version {content.get('version')}, expected {VERSION}: run `dvc repro`.")
+    described = as_stored(path, content, _Described)
+    if len(described.shape) != 3 or len(described.channels) > MOST_CONVOLUTIONS:
+        raise damaged(path, "it describes no network")
+    shape = (described.shape[0], described.shape[1], described.shape[2])
+    with torch.device("meta"):
+        network = Network(shape, described.channels, described.features, described.classes)
     load_weights(network, folder / WEIGHTS)
-    statistics = read_tensors(folder / STATISTICS)
+    statistics = _read_statistics(folder / STATISTICS, shape, described.features)
     count = int(statistics["count"])
     real = Moments(count, statistics["mean"], statistics["covariance"])
     real_pixels = Moments(count, statistics["pixel_mean"], statistics["pixel_covariance"])
     digest = digest_file(folder / WEIGHTS)[:16] + digest_file(folder / STATISTICS)[:16]
-    return Scorer(network.to(device).eval(), statistics["scale"].to(device), real, real_pixels, digest)
+    return Scorer(network.to(device).eval(), shape, statistics["scale"].to(device), real, real_pixels, digest)
+
+
+def _read_statistics(path: Path, shape: tuple[int, int, int], features: int) -> dict[str, Tensor]:
+    pixels = flat_pixels(torch.empty(1, *shape, device="meta")).shape[1]
+    expected = {
+        "scale": (torch.float64, (features,)),
+        "count": (torch.int64, ()),
+        "mean": (torch.float64, (features,)),
+        "covariance": (torch.float64, (features, features)),
+        "pixel_mean": (torch.float64, (pixels,)),
+        "pixel_covariance": (torch.float64, (pixels, pixels)),
+    }
+    statistics = read_tensors(path, expected)
+    if statistics["count"] < 2 or (statistics["scale"] <= 0).any():
+        raise damaged(path, "expected the statistics of several images")
+    return statistics
 
 
 def feature_batches(network: Network, images: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:

@@ -14,11 +14,11 @@ from sfddm.evaluation.frechet import frechet_distance
 from sfddm.evaluation.pixels import pixel_moments
 from sfddm.evaluation.reference import Reference, read_reference
 from sfddm.evaluation.timing import time_sampling
-from sfddm.files import read_json, write_json
+from sfddm.files import write_json
 from sfddm.generation import generate
 from sfddm.images import from_bytes
 from sfddm.networks import storage
-from sfddm.networks.layout import read_sampler, weights_digest
+from sfddm.networks.layout import read_cost, read_sampler, weights_digest
 from sfddm.pictures import grid, png
 
 BATCH = 1000
@@ -45,6 +45,10 @@ def evaluate(
     sampler = read_sampler(student)
     judged_by = load_scorer(scorer, device)
     wanted = read_reference(reference)
+    for folder, shape in ((scorer, judged_by.shape), (reference, wanted.images.shape[1:])):
+        if shape != own.image_shape:
+            made = list(own.image_shape)
+            raise UserError(f"{folder} is for images {list(shape)}, {student} makes {made}: run `dvc repro`.")
     if (weights_digest(student), sampler) == (wanted.weights, wanted.sampler):
         images = wanted.images  # the reference is this very sampler: nothing to draw again
     else:
@@ -55,7 +59,7 @@ def evaluate(
         "levels": list(sampler.levels),
         "noise_seed": seed,
         "weights": weights_digest(student)[:16],
-        "cost": read_json(student / "cost.json"),
+        "cost": read_cost(student),
     }
     write_json(out / "metrics.json", metrics)
     write_json(out / "timing.json", time_sampling(own, sampler, storage.load(teacher, device)))

@@ -8,10 +8,11 @@ from attrs import frozen
 
 from sfddm.data.store import read_array
 from sfddm.diffusion.sampler import Sampler
-from sfddm.files import digest_file, read_json, write_json
+from sfddm.files import digest_file, write_json
 from sfddm.generation import generate
 from sfddm.networks import storage
 from sfddm.networks.layout import weights_digest
+from sfddm.spec.stored import read_stored
 
 
 @frozen(kw_only=True)
@@ -22,6 +23,14 @@ class Reference:
     sampler: Sampler
     weights: str
     digest: str
+
+
+@frozen(kw_only=True)
+class _Described:
+    """What stands beside the images."""
+
+    sampler: Sampler
+    weights: str
 
 
 def write_reference(
@@ -35,10 +44,10 @@ def write_reference(
 
 def read_reference(folder: Path) -> Reference:
     """Read what `write_reference` stored."""
-    content = read_json(folder / "reference.json")
+    described = read_stored(folder / "reference.json", _Described)
     return Reference(
-        images=read_array(folder / "images.npy"),
-        sampler=Sampler.from_json(content["sampler"]),
-        weights=content["weights"],
+        images=read_array(folder / "images.npy", np.dtype(np.uint8), 4),
+        sampler=described.sampler,
+        weights=described.weights,
         digest=digest_file(folder / "images.npy")[:16],
     )

@@ -2,13 +2,25 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from sfddm.errors import UserError, missing
+from sfddm.files import check_regular, parse_json
+
+MOST_HEADER = 2**20
+"""Bytes of a file's header; an entry takes about a hundred, and the largest network here has a few hundred entries."""
+DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "I64": torch.int64, "I32": torch.int32, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+"""The types of numbers that are read."""
+Layout = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
+"""Type and shape of named tensors."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -25,17 +37,27 @@ def write_weights(path: Path, network: torch.nn.Module) -> None:
     write_tensors(path, network.state_dict())
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, expected: Layout | None = None) -> dict[str, Tensor]:
     """Read named tensors, all of them finite.
 
+    Args:
+        path: a safetensors file.
+        expected: what has to be in it, where that is known: it is compared before any memory is filled.
+
     Raises:
-        UserError: the file is missing, damaged or no safetensors, or holds NaN or infinity.
+        UserError: the file is missing, damaged or no safetensors, or holds NaN, infinity or what isn't expected.
     """
     try:
-        tensors: dict[str, Tensor] = load_file(path)
+        check_regular(path)
+        _check_header(path)
+        with safe_open(path, framework="pt") as file:
+            found = {name: _layout(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            if expected is not None and found != expected:
+                raise UserError(_difference(path, expected, found))
+            tensors = {name: file.get_tensor(name) for name in found}
     except FileNotFoundError:
         raise missing(path) from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path} can't be read as safetensors ({error}).\n"
             "Delete it and run `dvc checkout`; other formats (.pt, .pkl) are never loaded."
@@ -46,18 +68,41 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(network: torch.nn.Module, path: Path) -> None:
-    """Put the weights of a safetensors file into `network`.
+    """Put the weights of a safetensors file into `network`, which gets its memory only when they are found to fit.
+
+    Args:
+        network: on torch's meta device.
+        path: the file.
 
     Raises:
         UserError: as `read_tensors`, or the tensors don't fit the network.
     """
-    tensors = read_tensors(path)
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if expected != found:
-        name = min(name for name, _ in expected.items() ^ found.items())
-        raise UserError(
-            f"{path}: the weights don't fit the network that is described beside them: {name} is "
-            f"{found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}."
-        )
-    network.load_state_dict(tensors)
+    expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in network.state_dict().items()}
+    tensors = read_tensors(path, expected)
+    network.to_empty(device="cpu").load_state_dict(tensors)
+
+
+def _check_header(path: Path) -> None:
+    """Raises: ValueError: the header is longer than any of ours, or has a name twice (the library would keep one)."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MOST_HEADER:
+            raise ValueError(f"a header of {length} bytes")
+        parse_json(file.read(length))
+
+
+def _layout(stored: Any) -> tuple[torch.dtype, tuple[int, ...]]:
+    dtype, shape = stored.get_dtype(), tuple(stored.get_shape())
+    if dtype not in DTYPES:
+        raise ValueError(f"numbers of type {dtype}")
+    return DTYPES[dtype], shape
+
+
+def _difference(path: Path, expected: Layout, found: Layout) -> str:
+    name = min(name for name, _ in expected.items() ^ found.items())
+    have, want = (_described(layout.get(name)) for layout in (found, expected))
+    return f"{path}: the weights don't fit what is described beside them: {name!r} is {have}, expected {want}."
+
+
+def _described(layout: tuple[torch.dtype, tuple[int, ...]] | None) -> str:
+    return f"{str(layout[0]).removeprefix('torch.')} {list(layout[1])}" if layout else "no such tensor"

@@ -61,7 +61,8 @@ def picture(spec: Spec) -> Image:
     """One row of images a student, of its first seed, the same noise in every column."""
     paths = Paths(spec.name)
     folders = [paths.result(name, spec.students[name].seeds[0]) for name in _order(spec)]
-    return grid(np.concatenate([read_array(folder / "shown.npy")[:IMAGES] for folder in folders]), IMAGES)
+    shown = [read_array(folder / "shown.npy", np.dtype(np.uint8), 4)[:IMAGES] for folder in folders]
+    return grid(np.concatenate(shown), IMAGES)
 
 
 def _order(spec: Spec) -> list[str]:

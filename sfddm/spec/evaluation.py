@@ -5,9 +5,12 @@ from typing import Literal
 from attrs import frozen
 
 from sfddm.diffusion.sampler import Deterministic
-from sfddm.spec.fields import Count, Name, Seed, Several
+from sfddm.spec.fields import Batch, Name, Samples, Seed, Width
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.training import Training
+
+MOST_CONVOLUTIONS = 16
+"""Of a scorer, all but one of which halve the image."""
 
 
 @frozen(kw_only=True)
@@ -15,9 +18,9 @@ class Classifier:
     """A small convolutional classifier trained on the data alone; distances are taken in its last hidden layer."""
 
     kind: Literal["classifier"]
-    channels: tuple[Count, ...]
+    channels: tuple[Width, ...]
     """Width of each 3x3 convolution; every one but the first halves the image."""
-    features: Count
+    features: Width
     """Width of the last hidden layer."""
     training: Training
     seed: Seed
@@ -36,10 +39,10 @@ class Reference:
 class Evaluation:
     """The same noises, the same scorer and the same real images for every row of the comparison."""
 
-    samples: Several
+    samples: Samples
     """n, the number of images a row."""
     noise_seed: Seed
-    batch_size: Count
+    batch_size: Batch
     scorer: Classifier
     reference: Reference
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from sfddm.errors import UserError
 from sfddm.paths import Paths
@@ -12,7 +13,7 @@ from sfddm.results import Row, resolved
 from sfddm.spec.experiment import Run, Spec
 from sfddm.tracking.curves import read_points, send_points, steps_sent
 from sfddm.tracking.live import follower_lock, read_followed
-from sfddm.tracking.server import experiment_id, tracking_uri
+from sfddm.tracking.server import experiment_id, server_name
 from sfddm.tracking.start import tags, training_key
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def lineage(spec: Spec, run: Run) -> dict[str, Any]:
     names = [
         *(f"{stage}@{spec.name}" for stage in shared), *made_from, f"distill@{run.name}", f"evaluate@{run.name}"
     ]  # fmt: skip
-    locked = YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8")) if LOCK.exists() else {}
-    stages = locked.get("stages", {})
+    stages = _locked_stages()
     missing = [name for name in names if name not in stages]
     if missing:
         raise UserError(f"dvc.lock has no entry for {', '.join(missing)}: run `dvc repro`, or `dvc commit` for outputs "
@@ -64,11 +64,21 @@ def lineage(spec: Spec, run: Run) -> dict[str, Any]:
     return {name: stages[name] for name in names}
 
 
+def _locked_stages() -> dict[str, Any]:
+    if not LOCK.exists():
+        return {}
+    try:
+        return dict(YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8"))["stages"])
+    except (YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{LOCK} is damaged ({reason}): `git checkout {LOCK}`, or delete it and `dvc repro`.") from None
+
+
 def _adopt(client: "MlflowClient", spec: Spec, run: Run) -> str | None:
     """The live run of this very training, once its follower is done with it."""
     from mlflow.exceptions import MlflowException
 
-    run_id = read_followed(run.name, training_key(spec, run), tracking_uri())
+    run_id = read_followed(run.name, training_key(spec, run), server_name())
     if run_id is None:
         return None
     with FileLock(follower_lock(run.name), timeout=FOLLOWER_SECONDS):

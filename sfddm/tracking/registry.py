@@ -15,7 +15,7 @@ from sfddm.results import Row, load_row, resolved
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.structure import nearest
 from sfddm.tracking.record import lineage
-from sfddm.tracking.server import connect, users_errors
+from sfddm.tracking.server import connect, users_errors, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,6 +33,9 @@ REQUIREMENTS = (
     "torch",
 )
 """What the served model imports; the library itself travels with the version."""
+
+FOUND_OUT = ("mlflow.source.name", "mlflow.source.git.repoURL", "mlflow.user")
+"""What MLflow would note of its surroundings by itself: paths, names, and the remote's address with its password."""
 
 
 def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> str:
@@ -95,15 +98,21 @@ def download(uri: str) -> Path:
 
     client = connect()
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        folder = Path(mlflow.artifacts.download_artifacts(uri)).resolve()
         flavor = Model.load(folder).flavors["python_function"]
-        return folder / str(flavor["artifacts"]["student"]["path"])
+        student = (folder / str(flavor["artifacts"]["student"]["path"])).resolve()
     except MlflowException as error:
         name = uri.removeprefix("models:/").split("@")[0].split("/")[0]
         known = [model.name for model in client.search_registered_models()]
         if name not in known:
             raise UserError(f"{uri}: no registered model {name!r}{nearest(name, known)}") from None
-        raise UserError(f"{uri}: {str(error).splitlines()[0]}\n`sfddm promote RUN` sets the alias champion.") from None
+        reason = without_secrets(str(error).splitlines()[0])
+        raise UserError(f"{uri}: {reason}\n`sfddm promote RUN` sets the alias champion.") from None
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{uri} is no student of this project ({without_secrets(repr(error))}).") from None
+    if not student.is_relative_to(folder):
+        raise UserError(f"{uri} is no student of this project: its files would lie outside of it, in {student}.")
+    return student
 
 
 def _log_model(spec: Spec, row: Row, run_id: str) -> str:
@@ -125,6 +134,7 @@ def _log_model(spec: Spec, row: Row, run_id: str) -> str:
                 signature=_signature(folder),
                 code_paths=[str(package)],
                 pip_requirements=list(REQUIREMENTS),
+                tags=dict.fromkeys(FOUND_OUT, ""),
             )
     return str(logged.model_uri)
 

@@ -1,6 +1,7 @@
 """Reaching MLflow: the server that MLFLOW_TRACKING_URI names, or a database in the repository's root."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,9 +66,9 @@ def users_errors() -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError) as error:
-        reason = str(error).splitlines()[0][:200]
+        reason = without_secrets(str(error).splitlines()[0])[:200]
         raise UserError(
-            f"MLflow at {without_password(tracking_uri())} refused, or does not answer: {reason}\n"
+            f"MLflow at {server_name()} refused, or does not answer: {reason}\n"
             "Mend that, or correct MLFLOW_TRACKING_URI, then run the command again: nothing was lost."
         ) from None
 
@@ -95,7 +96,11 @@ def _own_database() -> str:
     return f"sqlite:///{repository() / 'mlflow.db'}"
 
 
-def without_password(uri: str) -> str:
-    """The address without what stands before an @ in it."""
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+def server_name() -> str:
+    """The tracking server's address as it may be shown and stored."""
+    return without_secrets(tracking_uri())
+
+
+def without_secrets(text: str) -> str:
+    """A text whose addresses lose what can hold a password: all before an @, and all behind a question mark."""
+    return re.sub(r"(://[^\s?]*)\?\S*", r"\1", re.sub(r"://\S*@", "://", text))
