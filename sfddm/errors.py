@@ -25,5 +25,10 @@ def damaged(path: Path, reason: object) -> UserError:
 
 
 def printable(text: str) -> str:
-    """`text` with what a terminal would obey or hide (control characters, marks of direction) written as escapes."""
-    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+    """`text` on one line; what a terminal would obey or hide (control characters, marks of direction) as escapes."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def shown(error: BaseException) -> str:
+    """An error's lines, fit for a terminal."""
+    return "\n".join(printable(line) for line in str(error).split("\n"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sfddm.environment import scratch
-from sfddm.errors import USAGE_ERROR, UserError, printable
+from sfddm.errors import USAGE_ERROR, UserError, shown
 from sfddm.spec.fields import require_name
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -28,7 +28,7 @@ def main(stage: Callable[..., None], *parameters: str) -> None:
         with _only_one(scratch() / "locks" / f"{name}.lock"):
             stage(*arguments)
     except (UserError, OSError) as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(f"error: {shown(error)}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     except KeyboardInterrupt:
         print("interrupted: nothing was left half-written", file=sys.stderr)

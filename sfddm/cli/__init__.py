@@ -8,7 +8,7 @@ from rich.text import Text
 
 from sfddm.cli import index_sets, models, specs
 from sfddm.environment import calm_threads
-from sfddm.errors import USAGE_ERROR, UserError, printable
+from sfddm.errors import USAGE_ERROR, UserError, shown
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,5 +27,5 @@ def main() -> None:
     try:
         app()
     except (UserError, OSError) as error:
-        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), printable(str(error))))
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), shown(error)))
         sys.exit(USAGE_ERROR)

@@ -1,7 +1,6 @@
 """The data stage's output: uint8 images and labels of each split, memory-mapped when they are read."""
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from attrs import frozen
@@ -46,9 +45,8 @@ def read_array(path: Path, dtype: np.dtype, dimensions: int) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise missing(path) from None
-    # The header is a Python literal, and a zip file is read as a mapping of arrays.
-    except (ValueError, TypeError, OSError, EOFError, OverflowError, MemoryError, RecursionError, BadZipFile) as error:
-        raise damaged(path, error) from None
+    except Exception as error:  # the header is a Python literal, and numpy raises all that reading one can raise
+        raise damaged(path, (str(error) or repr(error)).splitlines()[0]) from None
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != dimensions or not array.size:
         raise damaged(path, f"expected numbers of type {dtype} in {dimensions} dimensions")
     return array

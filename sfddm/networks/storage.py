@@ -47,8 +47,9 @@ def load(folder: Path, device: torch.device) -> Denoiser:
     config = {key: value for key, value in read_mapping(folder / CONFIG).items() if not key.startswith("_")}
     size = as_stored(folder / CONFIG, {key: config.get(key) for key in fields_dict(_Size)}, _Size)
     channels = size.in_channels * (2 if contract.prediction == "epsilon-sample" else 1)
-    asks_twice = config.get("class_embed_type") == "timestep"
-    if (size.out_channels, asks_twice, len(size.sample_size)) != (channels, contract.two_times, 2):
+    second_time = "timestep" if contract.two_times else None
+    described = (size.out_channels, len(size.sample_size), config.get("class_embed_type"))
+    if described != (channels, 2, second_time):
         raise damaged(folder / CONFIG, f"it is not the network that {CONTRACT} describes")
     if not rises_within(contract.index_levels, contract.timesteps):
         raise damaged(folder / CONTRACT, f"expected index_levels that increase within 1..{contract.timesteps}")

@@ -1,8 +1,8 @@
 """Tensors to and from safetensors files: the one loader. Nothing is ever unpickled."""
 
 from collections.abc import Mapping
+from operator import index
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -49,11 +49,10 @@ def read_tensors(path: Path, expected: Layout | None = None) -> dict[str, Tensor
     """
     try:
         check_regular(path)
-        _check_header(path)
+        found = _read_header(path)
+        if expected is not None and found != expected:
+            raise UserError(_difference(path, expected, found))
         with safe_open(path, framework="pt") as file:
-            found = {name: _layout(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-            if expected is not None and found != expected:
-                raise UserError(_difference(path, expected, found))
             tensors = {name: file.get_tensor(name) for name in found}
     except FileNotFoundError:
         raise missing(path) from None
@@ -82,20 +81,23 @@ def load_weights(network: torch.nn.Module, path: Path) -> None:
     network.to_empty(device="cpu").load_state_dict(tensors)
 
 
-def _check_header(path: Path) -> None:
-    """Raises: ValueError: the header is longer than any of ours, or has a name twice (the library would keep one)."""
+def _read_header(path: Path) -> Layout:
+    """What a file says that it holds, unchecked but for what the library lets pass.
+
+    Raises:
+        ValueError: the header is longer than any of ours, has a name twice, of which the library would keep one, or
+            describes other than tensors of the types that are read.
+    """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > MOST_HEADER:
             raise ValueError(f"a header of {length} bytes")
-        parse_json(file.read(length))
-
-
-def _layout(stored: Any) -> tuple[torch.dtype, tuple[int, ...]]:
-    dtype, shape = stored.get_dtype(), tuple(stored.get_shape())
-    if dtype not in DTYPES:
-        raise ValueError(f"numbers of type {dtype}")
-    return DTYPES[dtype], shape
+        header = parse_json(file.read(length))
+    try:
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        return {name: (DTYPES[entry["dtype"]], tuple(map(index, entry["shape"]))) for name, entry in entries.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"a header that describes no tensors of ours: {error!r}") from None
 
 
 def _difference(path: Path, expected: Layout, found: Layout) -> str:
