@@ -139,8 +139,8 @@ def test_the_longest_index_sets_are_understood() -> None:
 
 
 def test_mutations_of_the_specs_are_refused_with_their_place_or_valid(tmp_path: Path) -> None:
-    outcomes = try_mutations(200, tmp_path)
-    assert outcomes.total() >= 200 and min(outcomes["refused"], outcomes["valid"]) > 0
+    outcomes = try_mutations(300, tmp_path)
+    assert outcomes.total() >= 300 and min(outcomes["refused"], outcomes["valid"]) > 0
 
 
 @pytest.mark.parametrize("name", NO_NAMES)

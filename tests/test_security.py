@@ -74,7 +74,7 @@ def status(port: int, host: str, path: str = "/health") -> int:
 
 
 def wait_until_it_answers(process: "subprocess.Popen[str]", port: int) -> None:
-    for _ in range(600):
+    for _ in range(3000):
         assert process.poll() is None, process.communicate()[0]
         try:
             status(port, f"127.0.0.1:{port}")

@@ -19,6 +19,7 @@ from sfddm.tracking.server import connect, users_errors, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.models.model import ModelInfo
 
 REQUIREMENTS = (
     "attrs",
@@ -50,7 +51,7 @@ def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> str:
     for version in client.search_model_versions(f"name='{name}'"):
         if version.tags.get("sfddm.content_key") == row.content_key:
             return str(version.version)
-    uri = _log_model(spec, row, run_id)
+    logged = _log_model(spec, row, run_id)
     tags = {
         "sfddm.content_key": row.content_key,
         "sfddm.run": row.run.name,
@@ -58,7 +59,9 @@ def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> str:
         "sfddm.frechet_distance": f"{row.metrics['frechet_distance']:.4f}",
         "sfddm.nfe": str(row.metrics["nfe"]),
     }
-    created = client.create_model_version(name, source=uri, run_id=run_id, tags=tags)
+    created = client.create_model_version(
+        name, source=logged.model_uri, run_id=run_id, tags=tags, model_id=logged.model_id
+    )
     return str(created.version)
 
 
@@ -115,7 +118,7 @@ def download(uri: str) -> Path:
     return student
 
 
-def _log_model(spec: Spec, row: Row, run_id: str) -> str:
+def _log_model(spec: Spec, row: Row, run_id: str) -> "ModelInfo":
     """Store the student as an MLflow model made of code and safetensors; nothing is pickled."""
     import mlflow
 
@@ -127,7 +130,7 @@ def _log_model(spec: Spec, row: Row, run_id: str) -> str:
         for name, content in (("spec.yaml", resolved(spec, row.run)), ("lineage.yaml", lineage(spec, row.run))):
             YAML().dump(content, about / name)
         with mlflow.start_run(run_id=run_id):
-            logged = mlflow.pyfunc.log_model(
+            return mlflow.pyfunc.log_model(
                 name="student",
                 python_model=str(package / "tracking" / "served.py"),
                 artifacts={"student": str(folder), "about": str(about)},
@@ -136,7 +139,6 @@ def _log_model(spec: Spec, row: Row, run_id: str) -> str:
                 pip_requirements=list(REQUIREMENTS),
                 tags=dict.fromkeys(FOUND_OUT, ""),
             )
-    return str(logged.model_uri)
 
 
 def _signature(folder: Path) -> Any:

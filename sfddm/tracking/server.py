@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from filelock import FileLock
 
@@ -25,8 +26,12 @@ def repository() -> Path:
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or the database in the repository's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _own_database()
+    """MLFLOW_TRACKING_URI, or the database in the repository's root.
+
+    A server's address comes without user and password: MLflow prints and stores addresses. `connect` hands them over.
+    """
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    return _without_login(named) if named else _own_database()
 
 
 def connect() -> "MlflowClient":
@@ -45,8 +50,9 @@ def connect() -> "MlflowClient":
     except ImportError:
         raise UserError('mlflow is not installed: `pip install "sfddm[pipeline]"`.') from None
     uri = tracking_uri()
+    _hand_over_login()
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
+    mlflow.set_registry_uri(_without_login(os.environ.get("MLFLOW_REGISTRY_URI", uri)))
     client = mlflow.MlflowClient()
     locks = scratch() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
@@ -90,6 +96,29 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         if experiment is None:
             raise
         return str(experiment.experiment_id)
+
+
+def _without_login(uri: str) -> str:
+    """The address of a server without user and password; a database's as it is, because it needs them."""
+    parts = _parts(uri)
+    if parts.scheme not in ("http", "https"):
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _hand_over_login() -> None:
+    """Give MLflow the user and the password of the server's address in the variables that it sends them from."""
+    parts = _parts(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if parts.scheme in ("http", "https") and parts.username is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
+
+
+def _parts(uri: str) -> SplitResult:
+    try:
+        return urlsplit(uri)
+    except ValueError as error:
+        raise UserError(f"MLFLOW_TRACKING_URI is no address ({error}): correct it.") from None
 
 
 def _own_database() -> str:
