@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from attrs import evolve
 from rich.console import Console
+from sfddm.report.render import PAGE_ONLY, TERMINAL, to_markdown, to_terminal
 
 from sfddm.errors import UserError
 from sfddm.figures.distance import distance_svg, series_of
 from sfddm.files import read_json, write_json
 from sfddm.paths import Paths
-from sfddm.report.render import PAGE_ONLY, TERMINAL, to_markdown, to_terminal
 from sfddm.report.table import COLUMNS, make_table
 from sfddm.results import load_rows
 from sfddm.spec.experiment import Spec, Student

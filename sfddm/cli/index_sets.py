@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -53,8 +53,8 @@ def show(
         from sfddm.figures.index_sets import index_sets_figure
 
         teacher = experiment.teacher
-        title = f"{experiment.name}: {teacher.noise_schedule} schedule, T = {teacher.timesteps}"
-        drawn = index_sets_figure(title, sets, teacher.noise_schedule, teacher.timesteps, out.suffix[1:])
+        file_format: Literal["svg", "png"] = "svg" if out.suffix == ".svg" else "png"
+        drawn = index_sets_figure(sets, teacher.noise_schedule, teacher.timesteps, file_format)
         with atomic_file(out) as partial:
             partial.write_bytes(drawn)
         typer.echo(f"{out}: {len(sets)} index sets over log-SNR")

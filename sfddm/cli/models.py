@@ -34,13 +34,14 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
     """Print the comparison of a spec's students, and what to do next."""
     from rich.console import Console
 
-    from sfddm.report.render import to_terminal
     from sfddm.report.table import make_table
+    from sfddm.report.terminal import to_terminal
+    from sfddm.results import load_rows
     from sfddm.spec.read import load_spec
 
     experiment = load_spec(spec)
-    to_terminal(experiment, make_table(experiment), Console())
-    typer.echo(f"The same with pictures: reports/{experiment.name}.md\n")
+    to_terminal(experiment.name, make_table(experiment, load_rows(experiment)), Console())
+    typer.echo(f"The same with pictures: reports/{experiment.name}.html\n")
     registered = [run for run in experiment.runs() if run.student in experiment.registry.students]
     if registered:
         name = registered[0].name

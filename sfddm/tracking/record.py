@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
 from sfddm.paths import Paths
-from sfddm.results import Row, resolved
+from sfddm.results import Row, flatten, resolved
 from sfddm.spec.experiment import Run, Spec
 from sfddm.tracking.curves import read_points, send_points, steps_sent
 from sfddm.tracking.live import follower_lock, read_followed
@@ -128,16 +128,3 @@ def _log_artifacts(client: "MlflowClient", run_id: str, spec: Spec, row: Row) ->
         client.log_artifact(run_id, str(folder / name))
     client.log_dict(run_id, resolved(spec, row.run), "spec.yaml")
     client.log_dict(run_id, lineage(spec, row.run), "lineage.yaml")
-
-
-def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested plain data as one level, the keys joined by dots; lists of plain values become text."""
-    if isinstance(content, list) and any(isinstance(item, dict) for item in content):
-        content = {str(position): item for position, item in enumerate(content)}
-    if not isinstance(content, dict):
-        text = " ".join(map(str, content)) if isinstance(content, list) else content
-        return {prefix: text}
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        flat.update(flatten(value, f"{prefix}.{key}" if prefix else key))
-    return flat

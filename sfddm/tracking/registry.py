@@ -1,6 +1,9 @@
 """Versions of registered models: made once for each content key, promoted by alias."""
 
+import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,14 +93,43 @@ def download(uri: str) -> Path:
         UserError: no such model, alias or version.
     """
     import mlflow
-    from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
-    client = connect()
-    try:
+    with _known_version(connect(), uri):
         folder = Path(mlflow.artifacts.download_artifacts(uri))
         flavor = Model.load(folder).flavors["python_function"]
         return folder / str(flavor["artifacts"]["student"]["path"])
+
+
+def download_results(uri: str, folder: Path) -> str:
+    """Put what tracking has of a registered version into a folder, and return the name of its student.
+
+    These are `metrics.json`, `timing.json`, `grid.png` and `spec.yaml`, the part of the spec that it depends on.
+
+    Raises:
+        UserError: no such model, alias or version; or it was registered by something else.
+    """
+    import mlflow
+
+    client = connect()
+    with _known_version(client, uri):
+        name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri).groups()  # type: ignore[union-attr]
+        alias = separator == "@"
+        version = client.get_model_version_by_alias(name, word) if alias else client.get_model_version(name, word)
+        if "sfddm.student" not in version.tags:
+            raise UserError(f"{uri} was not registered by `dvc repro track@SPEC`: there are no figures of it.")
+        for file in ("metrics.json", "timing.json", "grid.png", "spec.yaml"):
+            mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=str(folder))
+    return str(version.tags["sfddm.student"])
+
+
+@contextmanager
+def _known_version(client: "MlflowClient", uri: str) -> Iterator[None]:
+    """Tell users which part of a version's name MLflow doesn't know."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
     except MlflowException as error:
         name = uri.removeprefix("models:/").split("@")[0].split("/")[0]
         known = [model.name for model in client.search_registered_models()]
