@@ -1,9 +1,17 @@
-"""Scorer: the feature extractor that distances are taken in, from the data alone."""
+"""Scorer: the feature extractor that distances are taken in, and the real images in its features."""
+
+from pathlib import Path
 
 from sfddm.data import store
+from sfddm.data.source import root
 from sfddm.environment import device, scratch
+from sfddm.evaluation.given import Given, read_statistics
+from sfddm.evaluation.install import install
+from sfddm.evaluation.real import write_real
+from sfddm.evaluation.scorer import load_extractor
 from sfddm.files import atomic_folder
 from sfddm.paths import Paths
+from sfddm.spec.evaluation import Classifier, GivenStatistics, Scorer
 from sfddm.spec.read import load_spec
 from sfddm.training.curve import Curve
 from sfddm.training.scorer import train_scorer
@@ -14,13 +22,29 @@ def scorer(spec_name: str) -> None:
     """Write `runs/SPEC/scorer`."""
     spec = load_spec(spec_name)
     paths, settings = Paths(spec.name), spec.evaluation.scorer
-    train_split, test_split = store.read(paths.data, "train"), store.read(paths.data, "test")
-    path = scratch() / "curves" / f"{spec.name}-scorer.jsonl"
-    with (
-        atomic_folder(paths.scorer) as folder,
-        Curve(path, "scorer", settings.training.iterations, settings.training.batch_size) as curve,
-    ):
-        train_scorer(settings, train_split, test_split, device(), curve, folder)
+    images = store.read(paths.data, "train").images
+    with atomic_folder(paths.scorer) as folder:
+        if isinstance(settings, Classifier):
+            _train(settings, spec.name, folder)
+        else:
+            install(settings, spec.data.shape, folder)
+        extractor = load_extractor(folder, device())
+        given = _given(settings, extractor.features)
+        write_real(folder, extractor, images, spec.evaluation.samples, isinstance(settings, Classifier), given)
+
+
+def _train(settings: Classifier, name: str, folder: Path) -> None:
+    data = Paths(name).data
+    path = scratch() / "curves" / f"{name}-scorer.jsonl"
+    with Curve(path, "scorer", settings.training.iterations, settings.training.batch_size) as curve:
+        train_scorer(settings, store.read(data, "train"), store.read(data, "test"), device(), curve, folder)
+
+
+def _given(settings: Scorer, features: int) -> Given | None:
+    if isinstance(settings, Classifier) or not isinstance(settings.statistics, GivenStatistics):
+        return None
+    wanted = settings.statistics
+    return read_statistics(root() / wanted.file, wanted.sha256, wanted.images, features)
 
 
 if __name__ == "__main__":

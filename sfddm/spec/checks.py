@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sfddm.diffusion.index_set import IndexSetError, finer, resolve
 from sfddm.spec.data import Digits
+from sfddm.spec.evaluation import Classifier
 from sfddm.spec.experiment import Spec, Student
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.methods import (
@@ -29,7 +30,8 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
     """Yield every disagreement between sections that are each valid alone."""
     yield from _check_data(spec)
     yield from _check_training(spec.teacher.source.training, ("teacher", "source", "training"))
-    yield from _check_training(spec.evaluation.scorer.training, ("evaluation", "scorer", "training"))
+    if isinstance(spec.evaluation.scorer, Classifier):
+        yield from _check_training(spec.evaluation.scorer.training, ("evaluation", "scorer", "training"))
     yield from _check_network(spec.teacher.source.network, spec.data.shape, ("teacher", "source", "network"))
     yield from _check_index_set(spec.evaluation.reference.index_set, spec, ("evaluation", "reference", "index_set"))
     if not spec.students:

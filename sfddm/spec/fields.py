@@ -62,3 +62,9 @@ Name = Annotated[
     str, Pattern("[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?", "a name of a-z, 0-9 and inner hyphens, 64 characters at most")
 ]
 """A name that is safe as a file name, as a key of DVC's parameters and as a part of a model's name."""
+ModelName = Annotated[str, Pattern("[a-z0-9_]{1,64}", "a name of a-z, 0-9 and underscores")]
+"""What a library calls one of its networks."""
+Npz = Annotated[str, Pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.npz", "the name of an .npz file, without a folder")]
+"""A file of arrays."""
+SHA256 = Annotated[str, Pattern("[0-9a-f]{64}", "a SHA-256 of 64 hexadecimal digits, small letters")]
+"""The hash of a file's content."""

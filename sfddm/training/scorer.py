@@ -1,4 +1,4 @@
-"""Training the `classifier` scorer, and the statistics of the real images in its features."""
+"""Training the `classifier` scorer."""
 
 from pathlib import Path
 
@@ -7,12 +7,11 @@ import torch
 from torch import nn
 
 from sfddm.data.store import Split
-from sfddm.evaluation.classifier import DESCRIPTION, STATISTICS, VERSION, WEIGHTS, Network, feature_batches
-from sfddm.evaluation.frechet import MomentSums
-from sfddm.evaluation.pixels import pixel_moments
+from sfddm.evaluation.classifier import VERSION, Network, load
+from sfddm.evaluation.scorer import DESCRIPTION, WEIGHTS
 from sfddm.files import write_json
 from sfddm.images import from_bytes
-from sfddm.networks.weights import write_tensors, write_weights
+from sfddm.networks.weights import write_weights
 from sfddm.randomness import epoch_indices
 from sfddm.spec.evaluation import Classifier
 from sfddm.training.curve import Curve
@@ -22,7 +21,7 @@ from sfddm.training.loop import Losses, train
 def train_scorer(
     settings: Classifier, train_split: Split, test_split: Split, device: torch.device, curve: Curve, folder: Path
 ) -> None:
-    """Train a classifier and store it, the real images' statistics and its accuracy in an existing folder."""
+    """Train a classifier and store it and its accuracy in an existing folder."""
     images = from_bytes(np.array(train_split.images)).to(device)
     labels = torch.from_numpy(np.array(train_split.labels)).to(device)
     shape = (images.shape[1], images.shape[2], images.shape[3])
@@ -38,35 +37,9 @@ def train_scorer(
 
     network = train(network, loss, settings.training, curve)
     write_weights(folder / WEIGHTS, network)
-    _write_statistics(network, train_split.images, folder / STATISTICS)
-    accuracy = float((_classes(network, test_split.images) == test_split.labels).mean())
     network_of = {"shape": list(shape), "channels": list(settings.channels), "features": settings.features}
-    content = {"version": VERSION, "classes": classes, "held_out_accuracy": accuracy, **network_of}
-    write_json(folder / DESCRIPTION, content)
-
-
-@torch.inference_mode()
-def _write_statistics(network: Network, images: np.ndarray, path: Path) -> None:
-    """Moments of the real images' features, each divided by its own standard deviation, and of their pixels."""
-    sums = MomentSums(network.head.in_features)
-    for features, _ in feature_batches(network, images):
-        sums.add(features)
-    raw = sums.moments()
-    scale = raw.covariance.diagonal().sqrt()
-    pixels = pixel_moments(images)
-    write_tensors(
-        path,
-        {
-            "scale": scale,
-            "count": torch.tensor(raw.count),
-            "mean": raw.mean / scale,
-            "covariance": raw.covariance / torch.outer(scale, scale),
-            "pixel_mean": pixels.mean,
-            "pixel_covariance": pixels.covariance,
-        },
-    )
-
-
-@torch.inference_mode()
-def _classes(network: Network, images: np.ndarray) -> np.ndarray:
-    return np.concatenate([scores.argmax(1).cpu().numpy() for _, scores in feature_batches(network, images)])
+    content = {"kind": settings.kind, "version": VERSION, "classes": classes, **network_of}
+    extractor = load(folder / WEIGHTS, content, device)
+    found = np.concatenate([scores.argmax(1).cpu().numpy() for _, scores in extractor.batches(test_split.images)])
+    accuracy = float((found == test_split.labels).mean())
+    write_json(folder / DESCRIPTION, {**content, "held_out_accuracy": accuracy})
