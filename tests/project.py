@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +63,25 @@ class Project:
         """Replace text in a file as long as a `with` block lasts."""
         return Edit(self.folder / name, old, new)
 
+    @contextmanager
+    def tag(self, name: str, *paths: str) -> Iterator[str]:
+        """A git tag on some files as they are, as long as a `with` block lasts; the branch stays without commits."""
+        index = {"GIT_INDEX_FILE": str(self.folder / ".git" / f"index-of-{name}")}
+        who = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+        self.run("git", "add", "--", *paths, **index)
+        tree = self.run("git", "write-tree", **index).strip()
+        self.run("git", "tag", name, self.run("git", *who, "commit-tree", tree, "-m", name).strip())
+        yield name
+        self.run("git", "tag", "--delete", name)
+
     def hashes(self) -> dict[str, str]:
         """DVC's hash of every output but the measured ones."""
         from ruamel.yaml import YAML
 
         stages = YAML(typ="safe").load((self.folder / "dvc.lock").read_text())["stages"]
         outs = [out for stage in stages.values() for out in stage.get("outs", [])]
-        return {out["path"]: out["md5"] for out in outs if not out["path"].endswith(("timing.json", ".md"))}
+        measured = ("timing.json", ".md", ".html", "/figures")
+        return {out["path"]: out["md5"] for out in outs if not out["path"].endswith(measured)}
 
 
 class Edit:

@@ -14,6 +14,15 @@ SHARED = {
     "reference": "reference",
 }
 """What two students' `metrics.json` must agree on for their figures to compare, and what users call it."""
+BLOCKS = {
+    "frechet_distance": "frechet_blocks",
+    "kernel_distance": "kernel_blocks",
+    "agreement": "agreement_blocks",
+    "mse_to_teacher": "mse_blocks",
+    "ssim": "ssim_blocks",
+    "feature_cosine": "cosine_blocks",
+}
+"""Figures that are also known for each block of the common noises, from which the spread of a difference comes."""
 
 
 def fields_that_differ(subjects: list[Subject]) -> dict[str, list[Any]]:
@@ -32,14 +41,13 @@ def why_not(a: Subject, b: Subject) -> list[str]:
     ]
 
 
-def distance_difference(a: Subject, b: Subject) -> Difference:
-    """How much larger the Frechet distance of `b` is than that of `a`: of these two trained networks."""
-    return paired_difference([_distances(b)], [_distances(a)])
-
-
-def _distances(subject: Subject) -> Distances:
-    metrics = subject.metrics
-    return Distances(whole=metrics["frechet_distance"], blocks=tuple(metrics["frechet_blocks"]))
+def difference(a: Subject, b: Subject, key: str) -> Difference | None:
+    """How much larger a figure of `b` is than that of `a`, of these two trained networks; None without blocks of it."""
+    blocks = BLOCKS.get(key, "")
+    if blocks not in a.metrics or blocks not in b.metrics:
+        return None
+    of_a, of_b = (Distances(whole=subject.metrics[key], blocks=tuple(subject.metrics[blocks])) for subject in (a, b))
+    return paired_difference([of_b], [of_a])
 
 
 def _text(subject: Subject, key: str) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sfddm.comparison.difference import distance_difference, fields_that_differ, why_not
+from sfddm.comparison.difference import difference, fields_that_differ, why_not
 from sfddm.comparison.subject import Subject
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -92,11 +92,15 @@ def _figures(subjects: list[Subject], reasons: dict[str, list[str]]) -> Table:
 def _difference(figure: Figure, a: Subject, of_a: Any, b: Subject, of_b: Any, reasons: list[str]) -> str:
     if of_a is None or of_b is None or (reasons and not figure.measured):
         return ""
-    if figure.key != "frechet_distance":
-        return figure.form.replace(":", ":+").format(of_b - of_a)
-    found = distance_difference(a, b)
-    text = f"{found.estimate:+.4f} ± {found.half_width:.4f}"
+    found = difference(a, b, figure.key)
+    if found is None:
+        return _signed(figure, of_b - of_a)
+    text = f"{_signed(figure, found.estimate)} ± {figure.form.format(found.half_width)}"
     return f"[bold]{text}[/bold]" if found.different else f"≈ {text}"
+
+
+def _signed(figure: Figure, value: float) -> str:
+    return figure.form.replace(":", ":+").format(value)
 
 
 def _text(form: Callable[[Any], str], value: Any) -> str:

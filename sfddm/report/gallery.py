@@ -14,9 +14,9 @@ from sfddm.spec.experiment import Spec
 
 MOST_PIXELS = 32
 """A side of an image in the report: larger ones are reduced, so that the page stays small."""
-SAMPLES = 12
+SAMPLES = 10
 """Noises of the sample grids."""
-COMPARED = 8
+COMPARED = 6
 """Noises of the strips that compare a student with its teacher."""
 
 

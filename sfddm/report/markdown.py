@@ -23,7 +23,7 @@ def _lines(contents: Contents) -> Iterator[str]:
         for entry in table.entries
     ]
     yield from _table(header, rows)
-    yield from ("", " ".join(table.notes(COLUMNS)), "")
+    yield from ("", " ".join([*table.warnings, *table.notes(COLUMNS)]), "")
     for chart in contents.charts:
         yield from (
             f"## {chart.title}",

@@ -20,7 +20,7 @@ from sfddm.report.summary import headline
 from sfddm.spec.structure import unstructure
 
 HERE = Path(__file__).parent
-SHOWN = 6
+SHOWN = 5
 """Images beside the best student of every number of steps."""
 
 

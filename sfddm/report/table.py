@@ -26,6 +26,11 @@ class Table:
         """All rows in the table's order."""
         return [entry for group in self.groups for entry in group]
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the evaluation says is amiss with the figures; empty where nothing is."""
+        return [f"Beware: {warning}." for warning in self.shared["notes"]]
+
     def notes(self, columns: tuple[Column, ...]) -> list[str]:
         """What these columns mean, with the figures that they rest on."""
         known = {**self.shared, "blocks": len(self.shared["frechet_blocks"])}

@@ -11,7 +11,7 @@ from sfddm.report.table import Table
 
 def to_terminal(name: str, table: Table, console: Console) -> None:
     """The columns that fit, a rule between numbers of steps; long names are broken, figures never."""
-    caption = escape(" ".join(table.notes(TERMINAL)))
+    caption = escape(" ".join([*table.warnings, *table.notes(TERMINAL)]))
     rich = RichTable(title=name, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=0)
     rich.add_column("student", overflow="fold")
     for column in TERMINAL:
