@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from sfddm.evaluation.frechet import MomentSums
-from sfddm.evaluation.real import KEPT
+from sfddm.evaluation.real import keep
 from sfddm.evaluation.scorer import Scorer
 from sfddm.images import from_bytes
 from sfddm.progress import Status
@@ -31,7 +31,7 @@ class Comparison:
     """Sums of the features of the images from one position up to another, for consecutive stretches of all images."""
     teachers: MomentSums
     features: Tensor
-    """Of the first images, float32 [at most `KEPT`, D]."""
+    """Of the first images, float32 [at most `sfddm.evaluation.real.KEPT`, D]."""
     per_image: dict[str, np.ndarray]
     """`mse_to_teacher`, `ssim`, `feature_cosine` and `agreement` (0 or 1) of each image, float64 [n]."""
 
@@ -43,7 +43,7 @@ class Comparison:
 def compare(images: np.ndarray, teachers: np.ndarray, scorer: Scorer, ends: Sequence[int], label: str) -> Comparison:
     """Go through uint8 images [n, C, H, W] and the teacher's from the same noises; stretches end at `ends`."""
     parts: dict[tuple[int, int], MomentSums] = {}
-    teachers_sums, kept = MomentSums(scorer.extractor.features), torch.empty(0, scorer.extractor.features)
+    teachers_sums, kept = MomentSums(scorer.extractor.features), list[Tensor]()
     cosines: list[np.ndarray] = []
     same: list[np.ndarray] = []
     with Status(label, len(images), "img") as status:
@@ -53,14 +53,17 @@ def compare(images: np.ndarray, teachers: np.ndarray, scorer: Scorer, ends: Sequ
             for (own, own_classes), (theirs, their_classes) in both:
                 sums.add(own)
                 teachers_sums.add(theirs)
-                kept = torch.cat([kept, own.float().cpu()[: KEPT - len(kept)]])
+                keep(kept, own)
                 cosines.append(cosine_similarity(own, theirs).double().cpu().numpy())
                 same.append((own_classes == their_classes).double().cpu().numpy())
                 status.update(sum(map(len, same)))
             parts[low, high] = sums
     per_image = {"feature_cosine": np.concatenate(cosines), "agreement": np.concatenate(same)}
     return Comparison(
-        parts=parts, teachers=teachers_sums, features=kept, per_image={**per_image, **_pixels(images, teachers)}
+        parts=parts,
+        teachers=teachers_sums,
+        features=torch.cat(kept),
+        per_image={**per_image, **_pixels(images, teachers)},
     )
 
 

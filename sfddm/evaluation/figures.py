@@ -30,8 +30,8 @@ def check_inputs(shape: tuple[int, ...], reference: Reference, scorer: Scorer) -
     """What has to fit together before anything is drawn.
 
     Raises:
-        UserError: student, reference and scorer are of images of different sizes, the reference holds no images, or too
-            few for every block to have a covariance.
+        UserError: student, reference and scorer are of images of different sizes; the reference holds no images, too
+            few for every block to have a covariance, or fewer than the floor is of.
     """
     check_images(reference.images, shape, "the teacher's images in the reference")
     if scorer.extractor.shape != shape:
@@ -42,6 +42,11 @@ def check_inputs(shape: tuple[int, ...], reference: Reference, scorer: Scorer) -
     if len(reference.images) < 2 * BLOCKS:
         raise UserError(
             f"evaluation.samples is {len(reference.images)}: comparisons need at least {2 * BLOCKS}, better thousands."
+        )
+    if len(reference.images) < scorer.real.half.count:
+        raise UserError(
+            f"the scorer's floor is of {scorer.real.half.count} images, and there are {len(reference.images)} of the "
+            "teacher: one of the two is of another version of the spec. Run `dvc repro`."
         )
 
 
@@ -86,7 +91,7 @@ def figures(images: np.ndarray, reference: Reference, scorer: Scorer, label: str
 def notes(n: int, scorer: Scorer) -> list[str]:
     """What a reader of the distances has to know; empty where nothing is amiss."""
     features = scorer.extractor.features
-    few = {"images": n, "real images": scorer.real.moments.count}
+    few = {"images": n, "real images": scorer.real.moments.count, "images at the floor": scorer.real.half.count}
     return [
         f"{count} {what} are fewer than the scorer's {features} features and can't fill their covariance: the Frechet "
         "distance is far too large, and only figures of equal numbers compare"

@@ -105,6 +105,13 @@ def read_real(folder: Path) -> Real:
     )
 
 
+def keep(kept: list[Tensor], features: Tensor) -> None:
+    """Add features [B, D] to a list that holds at most `KEPT` rows, as float32."""
+    room = KEPT - sum(map(len, kept))
+    if room:
+        kept.append(features[:room].float().cpu())
+
+
 def _gather(extractor: Extractor, images: np.ndarray, half: int) -> tuple[MomentSums, MomentSums, MomentSums, Tensor]:
     """Sums of two disjoint random halves and of the rest, and the first features, float32 [at most KEPT, D]."""
     order = generator(0, Purpose.SPLIT).permutation(len(images))
@@ -115,7 +122,7 @@ def _gather(extractor: Extractor, images: np.ndarray, half: int) -> tuple[Moment
         for start in range(0, len(indices), extractor.batch):
             for features, _ in extractor.batches(images[np.sort(indices[start : start + extractor.batch])]):
                 sums.add(features)
-                kept.append(features.float().cpu()[: max(KEPT - sum(map(len, kept)), 0)])
+                keep(kept, features)
         parts.append(sums)
     return parts[0], parts[1], parts[2], torch.cat(kept)
 

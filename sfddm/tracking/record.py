@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LOCK = Path("dvc.lock")
-FIGURES = ("frechet_distance", "agreement", "mse_to_teacher", "pixel_distance", "nfe", "samples")
+FIGURES = (
+    "frechet_distance", "agreement", "mse_to_teacher", "pixel_distance", "nfe", "samples",
+    "kernel_distance", "precision", "recall", "ssim", "feature_cosine", "path_length",
+)  # fmt: skip
 """In this order: MLflow's compare page starts with the metric that was logged first."""
 FOLLOWER_SECONDS = 60.0
 """How long a follower may take to send its last points."""
@@ -112,7 +115,7 @@ def _log_figures(client: "MlflowClient", run_id: str, row: Row) -> None:
         client.log_metric(run_id, name, float(row.metrics[name]))
     client.log_metric(run_id, "cost_forward_equivalents", float(row.metrics["cost"]["total"]))
     client.log_metric(run_id, "training_seconds", float(row.training["seconds"]))
-    for name in ("seconds_per_1000_images", "speed_up", "peak_memory_mb"):
+    for name in ("seconds_per_1000_images", "latency_ms", "speed_up", "peak_memory_mb"):
         client.log_metric(run_id, name, float(row.timing[name]))
 
 
