@@ -23,7 +23,6 @@ from sfddm.generation import draw, generate
 from sfddm.images import from_bytes, to_bytes
 from sfddm.networks import storage
 from sfddm.networks.weights import write_tensors
-from sfddm.pictures import grid, png
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.evaluation import Classifier
 from sfddm.training.curve import Curve
@@ -281,14 +280,6 @@ def test_bytes_and_images_convert_without_loss() -> None:
     every = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
     assert (to_bytes(from_bytes(every)) == every).all()
     assert to_bytes(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
-
-
-def test_a_grid_shows_every_image_in_its_place() -> None:
-    images = np.zeros((3, 1, 64, 64), dtype=np.uint8)
-    images[1] = 200
-    pixels = np.asarray(grid(images, 2))
-    assert pixels.shape == (2 * 66 + 2, 2 * 66 + 2) and pixels[10, 80] == 200 and pixels[10, 10] == 0
-    assert png(grid(images, 2)) == png(grid(images, 2))
 
 
 def test_data_keeps_every_image_once(scored: tuple[Path, Path]) -> None:

@@ -123,7 +123,8 @@ def _interpolations(spec: Spec, groups: list[list[Entry]]) -> Gallery:
         name="interpolation",
         title="Between two noises",
         caption="Images along the arc between two noises, the teacher's above the student's. A student that has kept "
-        "the teacher's map changes where the teacher changes, and its path in features is about as long.",
+        "the teacher's map changes where the teacher changes, and its path in features, the mean over all pairs, is "
+        "about as long.",
         groups=found,
     )
 
@@ -137,7 +138,7 @@ def _with_trained(groups: Iterable[list[Entry]]) -> Iterator[tuple[list[Entry], 
 
 def _reference(spec: Spec, count: int, name: str) -> Strip:
     images = read_array(Paths(spec.name).reference / "images.npy")
-    return _strip(images[:count], f"{name}-reference", "teacher", "")
+    return _strip(images[:count], f"reference-{name}", "teacher", "")
 
 
 def _strip(images: np.ndarray, name: str, label: str, note: str) -> Strip:
