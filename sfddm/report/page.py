@@ -34,6 +34,8 @@ class Best:
     """Of its distance to the teacher's."""
     free: Entry | None
     """The best free sampler of as many steps."""
+    equals: list[str]
+    """The students whose distance can't be told from its own."""
     strip: Strip
 
 
@@ -75,7 +77,8 @@ def _best(contents: Contents) -> list[Best]:
         steps, teacher = entry.rows[0].metrics["nfe"], entry.rows[0].metrics["teacher_frechet_distance"]
         shown = strip(contents.spec, entry, SHOWN, f"best-{steps}", entry.student)
         ratio = entry.distance / teacher
-        found.append(Best(steps=steps, entry=entry, ratio=ratio, free=free, strip=shown))
+        equals = [other.student for other in group if other.above_best and not other.above_best.different]
+        found.append(Best(steps=steps, entry=entry, ratio=ratio, free=free, equals=equals, strip=shown))
     return found
 
 

@@ -20,7 +20,8 @@ def _nearest(trained: list[Entry]) -> str:
     """Which student has the lowest distance."""
     best = min(trained, key=lambda entry: entry.distance)
     ratio = best.distance / float(best.rows[0].metrics["teacher_frechet_distance"])
+    steps = best.rows[0].metrics["nfe"]
     return (
-        f"The best of them, {best.student}, takes {best.rows[0].metrics['nfe']} network evaluations an image and has "
-        f"{ratio:.2f} times the teacher's own distance to real images."
+        f"The lowest distance to real images is that of {best.student}, with {steps} network "
+        f"evaluation{'' if steps == 1 else 's'} an image: {ratio:.2f} times the teacher's own."
     )
