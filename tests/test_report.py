@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from sfddm.errors import UserError
+from sfddm.figures.curves import curves_svg
 from sfddm.figures.quality_time import pareto_front
 from sfddm.figures.series import series_of
 from sfddm.figures.style import THEME, inline
@@ -184,6 +185,13 @@ def test_figures_are_the_same_bytes_twice_and_name_what_they_show(drawn: Content
     assert {"ours", "ddim (free)", "none better in both"} <= texts["quality-time"]
     assert {"ours", "T' = 8", "T' = 2"} <= texts["curves"] and "ours-t8, T' = 8" in texts["index-sets"]
     assert all("<dc:date>" not in text and 'id="figure_1"' not in text for text in svg.values())
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loss_that_is_always_0_can_be_drawn(experiment: Experiment) -> None:
+    experiment.add("published-t4", 4, experiment.ours, [0.5])
+    (row,) = load_rows(experiment.spec)
+    assert b">0.00</text>" in curves_svg([(row, [{"step": step, "loss": 0.0} for step in (1, 2)])])
 
 
 def test_figures_take_their_ink_from_the_page_they_stand_in(drawn: Contents) -> None:

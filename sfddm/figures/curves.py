@@ -46,7 +46,9 @@ def _panel(axes: Axes, members: list[tuple[Row, Curve]]) -> None:
         axes.plot(at, loss, color=colour, alpha=0.25, linewidth=0.6)
         axes.plot(at, _smooth(loss), color=colour, linewidth=1.3, label=None if nfe in labelled else f"T' = {nfe}")
         labelled.add(nfe)
-    log_scale(axes.yaxis)
+    # A student that starts at its optimum, as the published loss on the teacher's weights, has losses of 0 alone.
+    if any(point["loss"] > 0 for _, curve in members for point in curve):
+        log_scale(axes.yaxis)
     rule_lines(axes)
     axes.tick_params(labelsize=8)
     axes.legend(fontsize=8, handlelength=1.2)
