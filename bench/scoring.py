@@ -39,7 +39,7 @@ MODEL = "resnet18"
 
 def main(count: int, size: int) -> None:
     """Print images a second, and the largest resident memory of the process."""
-    splits = [_cifar10(train)[:count] for train in (False, True)]
+    splits = [_cifar10(train, count) for train in (False, True)]
     with TemporaryDirectory() as name:
         folder = Path(name)
         _install(folder, size)
@@ -77,11 +77,11 @@ def _install(folder: Path, size: int) -> None:
     install(settings, (3, 32, 32), folder)
 
 
-def _cifar10(train: bool) -> np.ndarray:
+def _cifar10(train: bool, count: int) -> np.ndarray:
     from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
 
     try:
-        images: np.ndarray = CIFAR10(str(root()), train=train, download=False).data
+        images: np.ndarray = CIFAR10(str(root()), train=train, download=False).data[:count]
     except RuntimeError as error:
         print(f"skipped: no CIFAR-10 in {root()} ({str(error).splitlines()[0]}); set SFDDM_DATA_ROOT", file=sys.stderr)
         sys.exit(0)
