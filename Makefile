@@ -8,11 +8,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test prove lint lock clean
 
 help:
 	@echo "make demo   set up, then run the main job: dvc repro over specs/digits.yaml"
 	@echo "make test   set up, then lint, type check and run every test"
+	@echo "make prove  the long proofs: 100 kills, full disks, two at once (about half an hour)"
 	@echo "make lock   resolve requirements.lock anew (needs uv)"
 	@echo "make clean  remove the environment and everything that the pipeline can make again"
 
@@ -37,6 +38,10 @@ lint: setup
 
 test: lint
 	$(BIN)/pytest
+
+# SFDDM_PROVE_KILLS and SFDDM_PROVE_SEED change the number of kills and their moments.
+prove: setup
+	$(BIN)/pytest tests/prove -m prove -s
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -6,14 +6,19 @@ a `.NAME.partial`, which the next writer of the same name clears away.
 
 import hashlib
 import json
+import math
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sfddm.errors import UserError, missing
+from sfddm.errors import UserError, damaged, missing
+
+LARGEST_JSON = 64 * 2**20
+"""Bytes; the longest lists that are stored so are the levels of an index set."""
 
 
 @contextmanager
@@ -26,12 +31,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)  # a link that lies there would lead the writer elsewhere
         yield partial
         _flush(partial)
         partial.replace(path)
         _flush(path.parent)
     except OSError as error:
-        raise UserError(f"could not write {path}: {error.strerror or error}\nNothing was left half-written.") from error
+        raise could_not_write(path, error) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -48,15 +54,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _clear(partial)
         partial.mkdir(parents=True)
         yield partial
-        for file in sorted(partial.rglob("*")):
-            _flush(file)
+        for written in (*sorted(partial.rglob("*")), partial):
+            _flush(written)
         _clear(path)
         partial.replace(path)
         _flush(path.parent)
     except OSError as error:
-        raise UserError(f"could not write {path}: {error.strerror or error}\nNothing was left half-written.") from error
+        raise could_not_write(path, error) from error
     finally:
         _clear(partial)
+
+
+def could_not_write(path: Path, error: OSError) -> UserError:
+    """What to say of a full disk, a missing permission and the like."""
+    reason = error.strerror or f"{error} (is the disk full?)"  # numpy and safetensors pass on no error number
+    return UserError(f"could not write {path}: {reason}\nNothing was left half-written.")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -71,17 +83,62 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON that the pipeline wrote.
+    """Read JSON that the pipeline wrote: numbers are finite, and no key stands twice.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing, too large, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(read_bytes(path, LARGEST_JSON))
     except FileNotFoundError:
         raise missing(path) from None
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): delete it and run `dvc checkout` or `dvc repro`.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, error) from None
+
+
+def parse_json(content: bytes) -> Any:
+    """Plain data of a JSON text.
+
+    Raises:
+        ValueError: no JSON, or not UTF-8; a number that is not finite, or a key that stands twice.
+        RecursionError: too many lists in each other.
+    """
+    return json.loads(content.decode(), parse_constant=_finite, parse_float=_finite, object_pairs_hook=_once_each)
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a file of at most `most` bytes.
+
+    Raises:
+        OSError: it is missing, or no regular file.
+        ValueError: it is larger.
+    """
+    check_regular(path)
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"larger than {most} bytes")
+    return content
+
+
+def check_regular(path: Path) -> None:
+    """Raises: OSError: there is nothing, or a folder, a pipe or a device, from which reading might never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("a folder, a pipe or a device, not a file")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key stands twice")
+    return content
 
 
 def digest_file(path: Path) -> str:
@@ -91,6 +148,13 @@ def digest_file(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise missing(path) from None
+
+
+def digest_folder(path: Path) -> str:
+    """SHA-256 of the names and the bytes of all files of a folder, in hexadecimal."""
+    if not path.is_dir():
+        raise missing(path)
+    return digest({file.relative_to(path).as_posix(): digest_file(file) for file in path.rglob("*") if file.is_file()})
 
 
 def digest(content: Mapping[str, Any]) -> str:

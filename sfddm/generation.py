@@ -1,6 +1,6 @@
 """Images from a stored denoiser: the same image for the same seed and number, whatever the batch size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ def draw(denoiser: Denoiser, sampler: Sampler, seed: int, indices: range) -> Ten
         UserError: the network put out NaN.
     """
     noise = normals(seed, Purpose.EVALUATION_NOISE, indices, denoiser.image_shape)
-    return _draw(denoiser, sampler, noise, seed, indices)
+    return draw_from(denoiser, sampler, noise, seed, indices)
 
 
 def from_noise(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray) -> np.ndarray:
@@ -46,22 +46,29 @@ def from_noise(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray) -> np.nd
     Raises:
         UserError: the network put out NaN.
     """
-    return to_bytes(_draw(denoiser, sampler, noise, 0, range(len(noise))))
+    return to_bytes(draw_from(denoiser, sampler, noise, 0, range(len(noise))))
 
 
 @torch.inference_mode()
-def _draw(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray, seed: int, indices: range) -> Tensor:
+def draw_from(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray, seed: int, streams: Sequence[int]) -> Tensor:
+    """The images [N, C, H, W] from given noises, float32 [N, C, H, W].
+
+    A stochastic sampler adds to image i what stream `streams[i]` of `seed` holds: equal streams, equal step noise.
+
+    Raises:
+        UserError: the network put out NaN.
+    """
     device = denoiser.device
-    step_noise = _step_noise(seed, indices, noise.shape[1:], device)
+    step_noise = _step_noise(seed, streams, noise.shape[1:], device)
     images = sample(denoiser, torch.from_numpy(noise).to(device), sampler, step_noise)
     if not bool(images.isfinite().all()):
         raise UserError("sampling gave images with NaN or infinite pixels: the network's weights are no good.")
     return images
 
 
-def _step_noise(seed: int, indices: range, shape: tuple[int, ...], device: torch.device) -> Iterator[Tensor]:
+def _step_noise(seed: int, streams: Sequence[int], shape: tuple[int, ...], device: torch.device) -> Iterator[Tensor]:
     """What a stochastic sampler adds after each step: every image has its own stream."""
-    streams = [generator(seed, Purpose.STEP_NOISE, index) for index in indices]
+    generators = [generator(seed, Purpose.STEP_NOISE, stream) for stream in streams]
     while True:
-        drawn = np.stack([stream.standard_normal(shape, dtype=np.float32) for stream in streams])
+        drawn = np.stack([each.standard_normal(shape, dtype=np.float32) for each in generators])
         yield torch.from_numpy(drawn).to(device)

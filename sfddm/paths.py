@@ -1,15 +1,24 @@
-"""Where the pipeline's outputs lie, relative to the repository's root."""
+"""Where the pipeline's outputs lie, relative to the repository's root.
+
+No name leads out of there. Links may: who moves `runs` to a larger disk, and leaves a link, finds everything as before.
+"""
 
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
+
+from sfddm.spec.fields import require_name
 
 
 @frozen
 class Paths:
-    """The outputs of one spec."""
+    """The outputs of one spec.
 
-    spec: str
+    Raises:
+        SpecError: spec or student is called what no name may be.
+    """
+
+    spec: str = field(validator=lambda _, __, name: require_name(name, "the name of a spec"))
 
     @property
     def root(self) -> Path:
@@ -38,16 +47,24 @@ class Paths:
 
     def student(self, student: str, seed: int) -> Path:
         """One run's network, sampler and cost."""
-        return self.root / "students" / f"{student}-s{seed}"
+        return self.root / "students" / _run(student, seed)
 
     def parent(self, student: str | None) -> Path:
         """What a run's student is made from: another run's student (`STUDENT-sSEED`), or the teacher."""
-        return self.teacher if student is None else self.root / "students" / student
+        if student is None:
+            return self.teacher
+        name, _, seed = student.rpartition("-s")
+        return self.student(name, int(seed))
 
     def timing(self, student: str, seed: int) -> Path:
         """What making one run's student took."""
-        return self.root / "timings" / f"{student}-s{seed}" / "timing.json"
+        return self.root / "timings" / _run(student, seed) / "timing.json"
 
     def result(self, student: str, seed: int) -> Path:
         """One run's figures and pictures."""
-        return self.root / "results" / f"{student}-s{seed}"
+        return self.root / "results" / _run(student, seed)
+
+
+def _run(student: str, seed: int) -> str:
+    """The folder of one run."""
+    return f"{require_name(student, 'the name of a student')}-s{seed}"

@@ -10,18 +10,22 @@ GAP = 2
 
 
 def grid(images: np.ndarray, columns: int) -> Image.Image:
-    """A picture of uint8 images [N, C, H, W] in rows of `columns`, small ones enlarged so that people can see them."""
+    """A picture of uint8 images [N, C, H, W] in rows of `columns`, small ones enlarged so that people can see them.
+
+    What is between the images is transparent: it takes the colour of the page.
+    """
     count, channels, height, width = images.shape
     scale = max(64 // height, 1)
     images = images.repeat(scale, axis=2).repeat(scale, axis=3)
     height, width = height * scale, width * scale
     rows = -(-count // columns)
-    canvas = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), 255, dtype=np.uint8)
+    canvas = np.zeros((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, channels + 1), dtype=np.uint8)
     for position, image in enumerate(images):
         row, column = divmod(position, columns)
-        top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
-        canvas[top : top + height, left : left + width] = image.transpose(1, 2, 0)
-    return Image.fromarray(canvas.squeeze(2) if channels == 1 else canvas)
+        place = canvas[row * (height + GAP) :, column * (width + GAP) :][:height, :width]
+        place[..., :channels] = image.transpose(1, 2, 0)
+        place[..., channels] = 255
+    return Image.fromarray(canvas)
 
 
 def png(picture: Image.Image) -> bytes:
@@ -29,3 +33,15 @@ def png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
+
+
+def reduced(images: np.ndarray, most: int) -> np.ndarray:
+    """uint8 images [N, C, H, W] of at most `most` pixels a side: means of squares of pixels where they are larger."""
+    factor = -(-max(images.shape[2:]) // most)
+    if factor == 1:
+        return images
+    count, channels, height, width = images.shape
+    height, width = height // factor, width // factor
+    cut = images[:, :, : height * factor, : width * factor]
+    means: np.ndarray = cut.reshape(count, channels, height, factor, width, factor).mean(axis=(3, 5))
+    return means.round().astype(np.uint8)

@@ -18,6 +18,7 @@ class Status:
         """`total` steps of `units_per_step` units (img, say) each."""
         self._label, self._total, self._unit, self._units_per_step = label, total, unit, units_per_step
         self._started = self._shown = time.monotonic()
+        self._before = 0
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}"))
         self._bar = Progress(
@@ -32,10 +33,14 @@ class Status:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def go_on(self, done: int) -> None:
+        """Say that `done` steps were behind already; the rate is that of those to come."""
+        self._before, self._started = done, time.monotonic()
+
     def update(self, done: int, note: str = "") -> None:
         """Say that `done` steps are behind, with a note in front of the rate."""
         now = time.monotonic()
-        per_step = (now - self._started) / done
+        per_step = (now - self._started) / max(done - self._before, 1)
         status = f"{note}{self._units_per_step / max(per_step, 1e-9):.0f} {self._unit}/s"
         self._bar.update(self._task, completed=done, status=status)
         if self._bar.disable and now - self._shown > SECONDS:

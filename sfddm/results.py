@@ -5,11 +5,12 @@ from typing import Any
 from attrs import frozen
 
 from sfddm.errors import UserError
-from sfddm.files import digest, read_json
+from sfddm.files import digest
 from sfddm.paths import Paths
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.methods import Resampled
 from sfddm.spec.read import load_spec, spec_names
+from sfddm.spec.stored import read_mapping
 from sfddm.spec.structure import nearest, unstructure
 from sfddm.spec.sync import require_current
 
@@ -48,26 +49,45 @@ def load_row(spec: Spec, run: Run) -> Row:
     if not (folder / "metrics.json").exists():
         require_current()
         raise UserError(f"{run.name} has not been evaluated: run `dvc repro report@{spec.name}`.")
-    metrics = read_json(folder / "metrics.json")
+    metrics = dict(read_mapping(folder / "metrics.json"))
+    if "scorer_version" not in metrics:
+        raise UserError(f"{run.name} was evaluated by an older version: run `dvc repro report@{spec.name}`.")
     key = digest({"spec": resolved(spec, run), "metrics": metrics})[:16]
     method = spec.students[run.student].method
     trained = method.student if isinstance(method, Resampled) else run.student
     return Row(
         run=run,
         metrics=metrics,
-        timing=read_json(folder / "timing.json"),
-        training=read_json(Paths(spec.name).timing(trained, run.seed)),
+        timing=dict(read_mapping(folder / "timing.json")),
+        training=dict(read_mapping(Paths(spec.name).timing(trained, run.seed))),
         content_key=key,
     )
 
 
 def resolved(spec: Spec, run: Run) -> dict[str, Any]:
     """What one run depends on, in plain data: the spec with this student and this seed alone."""
-    content: dict[str, Any] = unstructure(spec)
+    return section_of(unstructure(spec), run.student, run.seed)
+
+
+def section_of(content: dict[str, Any], student: str, seed: int) -> dict[str, Any]:
+    """The part of a spec, given in plain data, that one run depends on."""
     kept = {section: content[section] for section in ("version", "name", "data", "teacher", "evaluation")}
-    parent = spec.students[run.student].method
-    names = [run.student, parent.student] if isinstance(parent, Resampled) else [run.student]
-    return {**kept, "students": {name: {**content["students"][name], "seeds": [run.seed]} for name in names}}
+    method = content["students"][student]["method"]
+    names = [student, method["student"]] if method["kind"] == "resampled" else [student]
+    return {**kept, "students": {name: {**content["students"][name], "seeds": [seed]} for name in names}}
+
+
+def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested plain data as one level, the keys joined by dots; lists of plain values become text."""
+    if isinstance(content, list) and any(isinstance(item, dict) for item in content):
+        content = {str(position): item for position, item in enumerate(content)}
+    if not isinstance(content, dict):
+        text = " ".join(map(str, content)) if isinstance(content, list) else content
+        return {prefix: text}
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat.update(flatten(value, f"{prefix}.{key}" if prefix else key))
+    return flat
 
 
 def find_run(name: str) -> tuple[Spec, Run]:

@@ -6,7 +6,6 @@ from pathlib import Path
 import diffusers
 import torch
 from attrs import frozen
-from filelock import FileLock
 from torch import Tensor
 
 from sfddm import randomness
@@ -16,6 +15,7 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import trajectory
 from sfddm.errors import UserError
 from sfddm.files import atomic_file, digest, digest_file
+from sfddm.locks import locked
 from sfddm.networks import denoiser
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.weights import read_tensors, write_tensors
@@ -69,9 +69,8 @@ def load_or_compute(
         }
     )[:16]
     path = cache / f"{key}.safetensors"
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f"{key}.lock"):
-        kept = _read(path)
+    with locked(cache / f"{key}.lock"):
+        kept = _read(path, teacher, len(levels), source.noises)
         if kept is None:
             kept = _compute(teacher, levels, sampler, source)
             with atomic_file(path) as partial:
@@ -79,10 +78,15 @@ def load_or_compute(
     return Trajectories(kept.states.to(teacher.device), kept.features.to(teacher.device))
 
 
-def _read(path: Path) -> Trajectories | None:
+def _read(path: Path, teacher: Denoiser, steps: int, noises: int) -> Trajectories | None:
     """What the cache holds; nothing where it holds nothing that can be used."""
+    channels, height, width = teacher.image_shape
+    expected = {
+        "states": (torch.float32, (steps + 1, noises, channels, height, width)),
+        "features": (torch.float16, (steps, noises, teacher.config["block_out_channels"][0], height, width)),
+    }
     try:
-        tensors = read_tensors(path)
+        tensors = read_tensors(path, expected)
     except UserError:
         return None
     return Trajectories(tensors["states"], tensors["features"])

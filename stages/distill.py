@@ -6,15 +6,18 @@ from importlib import import_module
 
 from sfddm.diffusion.index_set import resolve
 from sfddm.environment import device, scratch
-from sfddm.files import atomic_folder, write_json
+from sfddm.files import atomic_folder, digest_folder, write_json
 from sfddm.memory import peak_memory_mb
 from sfddm.methods.job import Job
 from sfddm.methods.job import distill as make
-from sfddm.networks.layout import write_sampler
+from sfddm.networks.layout import COST, write_sampler
 from sfddm.paths import Paths
+from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.modules import module_name
 from sfddm.spec.read import load_spec
+from sfddm.spec.structure import unstructure
 from sfddm.tracking.start import follow_training
+from sfddm.training.checkpoints import Checkpoints
 from stages.harness import main
 
 
@@ -32,6 +35,7 @@ def distill(spec_name: str, student: str, seed: str) -> None:
         data=paths.data,
         cache=scratch() / "trajectories",
         curve=curve,
+        checkpoints=_checkpoints(spec, run),
         training_starts=lambda iterations: follow_training(spec, run, curve, iterations, device().type),
     )
     import_module(f"sfddm.methods.{module_name(job.student.method)}")  # torch takes seconds to import: not counted
@@ -40,13 +44,25 @@ def distill(spec_name: str, student: str, seed: str) -> None:
     with atomic_folder(paths.student(student, run.seed)) as folder:
         made.write(folder)
         write_sampler(folder, made.sampler)
-        write_json(folder / "cost.json", made.cost)
+        write_json(folder / COST, made.cost)
         if made.curve is not None:
             shutil.copyfile(made.curve, folder / "curve.jsonl")
-    seconds = time.perf_counter() - started
+    seconds = job.checkpoints.earlier_seconds + time.perf_counter() - started
     used = device().type if made.curve is not None else "cpu"
     usage = {"seconds": seconds, "peak_memory_mb": peak_memory_mb(used), "device": used}
     write_json(paths.timing(student, run.seed), usage)
+    job.checkpoints.remove()
+
+
+def _checkpoints(spec: Spec, run: Run) -> Checkpoints:
+    paths, student = Paths(spec.name), spec.students[run.student]
+    inputs = {
+        "student": {**unstructure(student), "seeds": run.seed},
+        "levels": list(spec.levels(run.student)),
+        "parent": digest_folder(paths.parent(spec.parent(run))),
+        "data": digest_folder(paths.data),
+    }
+    return Checkpoints(scratch() / "checkpoints" / run.name, inputs)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,14 @@ SET_PARENT_DEATH_SIGNAL = 1
 
 
 def die_with_parent() -> None:
-    """Under DVC, end when DVC is killed: nobody would wait for the result, and the next repro starts a new process."""
+    """Under DVC, end when DVC is killed: nobody would wait for the result, and the next repro starts a new process.
+
+    With SIGTERM, so that a training writes a checkpoint first: where a machine is taken away, DVC and its stage are
+    told together, and DVC is gone at once.
+    """
     if "DVC_STAGE" not in os.environ or sys.platform != "linux":
         return
     parent = os.getppid()
-    ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     if os.getppid() != parent or parent == 1:
         sys.exit("the process that started this stage is gone")

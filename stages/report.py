@@ -1,13 +1,12 @@
-"""Report: the comparison as a page, a picture and a figure."""
+"""Report: the comparison as one page, as Markdown, and as figures and data that `dvc plots` draws."""
 
 from pathlib import Path
 
-from sfddm.figures.distance import distance_svg
-from sfddm.files import atomic_file, write_text
-from sfddm.pictures import png
-from sfddm.report.render import picture, to_markdown
-from sfddm.report.table import make_table
-from sfddm.results import load_rows
+from sfddm.files import atomic_folder, write_json, write_text
+from sfddm.report.contents import contents_of
+from sfddm.report.markdown import to_markdown
+from sfddm.report.page import to_html
+from sfddm.report.plots import curve_points, distance_points
 from sfddm.spec.read import load_spec
 from stages.harness import main
 
@@ -15,12 +14,17 @@ REPORTS = Path("reports")
 
 
 def report(spec_name: str) -> None:
-    """Write `reports/SPEC.md`, `reports/SPEC.png` and `reports/SPEC-distance.svg`."""
+    """Write `reports/SPEC.html`, `reports/SPEC.md` and the folder `reports/SPEC`."""
     spec = load_spec(spec_name)
-    write_text(REPORTS / f"{spec.name}.md", to_markdown(spec, make_table(spec)))
-    with atomic_file(REPORTS / f"{spec.name}.png") as partial:
-        partial.write_bytes(png(picture(spec)))
-    write_text(REPORTS / f"{spec.name}-distance.svg", distance_svg(spec, load_rows(spec)))
+    contents = contents_of(spec)
+    folder = REPORTS / spec.name
+    with atomic_folder(folder / "figures") as figures:
+        for name, content in contents.figures().items():
+            (figures / name).write_bytes(content)
+    write_json(folder / "distance.json", distance_points(spec, contents.rows))
+    write_json(folder / "curves.json", curve_points(spec, contents.rows))
+    write_text(REPORTS / f"{spec.name}.md", to_markdown(contents))
+    write_text(REPORTS / f"{spec.name}.html", to_html(contents))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,20 @@
-"""Scorer: the feature extractor that distances are taken in, from the data alone."""
+"""Scorer: the feature extractor that distances are taken in, and the real images in its features."""
+
+from pathlib import Path
 
 from sfddm.data import store
+from sfddm.data.source import root
 from sfddm.environment import device, scratch
-from sfddm.files import atomic_folder
+from sfddm.evaluation.given import Given, read_statistics
+from sfddm.evaluation.install import install
+from sfddm.evaluation.real import write_real
+from sfddm.evaluation.scorer import load_extractor
+from sfddm.files import atomic_folder, digest_folder
 from sfddm.paths import Paths
+from sfddm.spec.evaluation import Classifier, GivenStatistics, Scorer
 from sfddm.spec.read import load_spec
+from sfddm.spec.structure import unstructure
+from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.scorer import train_scorer
 from stages.harness import main
@@ -14,13 +24,33 @@ def scorer(spec_name: str) -> None:
     """Write `runs/SPEC/scorer`."""
     spec = load_spec(spec_name)
     paths, settings = Paths(spec.name), spec.evaluation.scorer
-    train_split, test_split = store.read(paths.data, "train"), store.read(paths.data, "test")
-    path = scratch() / "curves" / f"{spec.name}-scorer.jsonl"
-    with (
-        atomic_folder(paths.scorer) as folder,
-        Curve(path, "scorer", settings.training.iterations, settings.training.batch_size) as curve,
-    ):
-        train_scorer(settings, train_split, test_split, device(), curve, folder)
+    images = store.read(paths.data, "train").images
+    name = f"{spec.name}-scorer"
+    inputs = {"scorer": unstructure(settings), "data": digest_folder(paths.data)}
+    checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
+    with atomic_folder(paths.scorer) as folder:
+        if isinstance(settings, Classifier):
+            _train(settings, paths.data, name, checkpoints, folder)
+        else:
+            install(settings, spec.data.shape, folder)
+        extractor = load_extractor(folder, device())
+        given = _given(settings, extractor.features)
+        write_real(folder, extractor, images, spec.evaluation.samples, isinstance(settings, Classifier), given)
+    checkpoints.remove()
+
+
+def _train(settings: Classifier, data: Path, name: str, checkpoints: Checkpoints, folder: Path) -> None:
+    train_split, test_split = store.read(data, "train"), store.read(data, "test")
+    path = scratch() / "curves" / f"{name}.jsonl"
+    with Curve(path, "scorer", settings.training.iterations, settings.training.batch_size) as curve:
+        train_scorer(settings, train_split, test_split, device(), curve, checkpoints, folder)
+
+
+def _given(settings: Scorer, features: int) -> Given | None:
+    if isinstance(settings, Classifier) or not isinstance(settings.statistics, GivenStatistics):
+        return None
+    wanted = settings.statistics
+    return read_statistics(root() / wanted.file, wanted.sha256, wanted.images, features)
 
 
 if __name__ == "__main__":

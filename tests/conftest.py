@@ -1,10 +1,18 @@
 """What tests share: the environment they run in, and one small experiment's parts."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.project import LEAVES, Project
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.experiment import Experiment
 
 # Before torch is imported: tests run beside each other and beside DVC's stages.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -20,3 +28,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = Project(tmp_path_factory.mktemp("clone"))
     made.run("dvc", "repro", *LEAVES)
     return made
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """A real Chromium."""
+    from tests.browser import chromium
+
+    yield from chromium()
+
+
+@pytest.fixture
+def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Experiment":
+    """A spec without students yet, in a folder of its own."""
+    from tests.experiment import Experiment
+
+    monkeypatch.chdir(tmp_path)
+    return Experiment()

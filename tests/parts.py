@@ -14,6 +14,7 @@ from sfddm.spec.methods import SFDDM
 from sfddm.spec.read import parse_spec
 from sfddm.spec.sources import DataSource
 from sfddm.spec.terms import FeatureTerm, HiddenTerm, OutputTerm
+from sfddm.training.checkpoints import Checkpoints
 
 TINY = (Path(__file__).parents[1] / "specs" / "tiny.yaml").read_text()
 
@@ -62,6 +63,7 @@ def job(folder: Path, student: str = "ours-t4", seed: int = 0, **method: object)
         data=folder / "data",
         cache=folder / "cache",
         curve=folder / "curve.jsonl",
+        checkpoints=Checkpoints(folder / "checkpoints", {"method": repr(described.method), "seed": seed}),
         training_starts=lambda _: None,
     )
 

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,7 @@ class Project:
     def run(self, *command: str, code: int = 0, **environment: str) -> str:
         """Run a command and return what it printed; it has to end with `code`."""
         process = self.start(*command, **environment)
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=900)
         assert process.returncode == code, f"{' '.join(command)} ended with {process.returncode}:\n{output}"
         return output
 
@@ -57,9 +59,27 @@ class Project:
         status: dict[str, Any] = json.loads(self.run("dvc", "status", "--json"))
         return set(status)
 
+    def forget(self) -> None:
+        """Everything that the pipeline made is gone."""
+        for name in ("runs", "reports", "scratch", "mlartifacts", ".dvc/cache", ".dvc/tmp"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for name in ("dvc.lock", "mlflow.db"):
+            (self.folder / name).unlink(missing_ok=True)
+
     def edit(self, name: str, old: str, new: str) -> "Edit":
         """Replace text in a file as long as a `with` block lasts."""
         return Edit(self.folder / name, old, new)
+
+    @contextmanager
+    def tag(self, name: str, *paths: str) -> Iterator[str]:
+        """A git tag on some files as they are, as long as a `with` block lasts; the branch stays without commits."""
+        index = {"GIT_INDEX_FILE": str(self.folder / ".git" / f"index-of-{name}")}
+        who = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+        self.run("git", "add", "--", *paths, **index)
+        tree = self.run("git", "write-tree", **index).strip()
+        self.run("git", "tag", name, self.run("git", *who, "commit-tree", tree, "-m", name).strip())
+        yield name
+        self.run("git", "tag", "--delete", name)
 
     def hashes(self) -> dict[str, str]:
         """DVC's hash of every output but the measured ones."""
@@ -67,7 +87,8 @@ class Project:
 
         stages = YAML(typ="safe").load((self.folder / "dvc.lock").read_text())["stages"]
         outs = [out for stage in stages.values() for out in stage.get("outs", [])]
-        return {out["path"]: out["md5"] for out in outs if not out["path"].endswith(("timing.json", ".md"))}
+        measured = ("timing.json", ".md", ".html", "/figures")
+        return {out["path"]: out["md5"] for out in outs if not out["path"].endswith(measured)}
 
 
 class Edit:

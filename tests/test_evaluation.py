@@ -1,26 +1,31 @@
 """Figures against known answers."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 
 from sfddm.data import store
 from sfddm.data.prepare import prepare
 from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import UserError
-from sfddm.evaluation.classifier import load_scorer
-from sfddm.evaluation.evaluate import figures
+from sfddm.evaluation.figures import check_inputs, figures
 from sfddm.evaluation.frechet import Moments, MomentSums, frechet_distance
 from sfddm.evaluation.paired import Distances, paired_difference
 from sfddm.evaluation.pixels import flat_pixels, pixel_moments
+from sfddm.evaluation.real import read_real, write_real
 from sfddm.evaluation.reference import Reference
+from sfddm.evaluation.scorer import Scorer, load_extractor, load_scorer
 from sfddm.generation import draw, generate
 from sfddm.images import from_bytes, to_bytes
 from sfddm.networks import storage
 from sfddm.networks.weights import write_tensors
-from sfddm.pictures import grid, png
+from sfddm.randomness import Purpose, generator
+from sfddm.spec.evaluation import Classifier
+from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.scorer import train_scorer
 from tests.parts import tiny, untrained_teacher
@@ -120,30 +125,49 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     (root / "data").mkdir()
     prepare(spec.data, root / "data")
     (root / "scorer").mkdir()
-    training = spec.evaluation.scorer.training
-    with Curve(root / "curve", "scorer", training.iterations, training.batch_size) as curve:
+    settings = spec.evaluation.scorer
+    assert isinstance(settings, Classifier)
+    with Curve(root / "curve", "scorer", settings.training.iterations, settings.training.batch_size) as curve:
         splits = [store.read(root / "data", split) for split in store.SPLITS]
-        train_scorer(spec.evaluation.scorer, splits[0], splits[1], CPU, curve, root / "scorer")
+        checkpoints = Checkpoints(root / "checkpoints", {})
+        train_scorer(settings, splits[0], splits[1], CPU, curve, checkpoints, root / "scorer")
+    extractor = load_extractor(root / "scorer", CPU)
+    write_real(root / "scorer", extractor, splits[0].images, 5000, True, None)
     return root / "data", root / "scorer"
+
+
+def reference_of(images: np.ndarray) -> Reference:
+    sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
+    return Reference(images=images, strips=images[:0], sampler=sampler, weights="w", digest="d")
+
+
+def judged(images: np.ndarray, teachers: np.ndarray, scorer: Scorer) -> dict[str, Any]:
+    half = scorer.real.half
+    if len(images) < half.count:  # the floor that `write_real` makes for so few; its distance is not looked at
+        scorer = evolve(scorer, real=evolve(scorer.real, half=evolve(half, count=len(images) // 2)))
+    return figures(images, reference_of(teachers), scorer, "test")
 
 
 def test_figures_of_the_references_own_images(scored: tuple[Path, Path]) -> None:
     images = np.array(store.read(scored[0], "train").images)
     scorer = load_scorer(scored[1], CPU)
-    sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
-    reference = Reference(images=images, sampler=sampler, weights="w", digest="d")
-    found = figures(images, reference, scorer)
+    found = judged(images, images, scorer)
     assert found["frechet_distance"] == pytest.approx(0, abs=1e-6), (
         "the very images that the scorer's statistics are of"
     )
     assert found["pixel_distance"] == pytest.approx(0, abs=1e-6)
     assert (found["mse_to_teacher"], found["agreement"], found["samples"]) == (0, 1, 1500)
-    darker = figures(images // 2, reference, scorer)
+    assert found["ssim"] == pytest.approx(1, abs=1e-5) and found["feature_cosine"] == pytest.approx(1)
+    assert (found["precision"], found["recall"], found["psnr"]) == (1, 1, None), "infinite, which JSON can't say"
+    darker = judged(images // 2, images, scorer)
     assert darker["frechet_distance"] > 0.1 and darker["agreement"] < 1
+    assert darker["ssim"] < 0.99 and darker["feature_cosine"] < 0.999 and darker["kernel_distance"] > 0.01
+    assert darker["precision"] < 1 and darker["recall"] < 1
     expected = ((images.astype(float) - images // 2) / 127.5) ** 2
     assert darker["mse_to_teacher"] == pytest.approx(expected.mean(), rel=1e-4)
+    assert darker["psnr"] == pytest.approx(10 * np.log10(4 / expected.mean()), rel=1e-4)
     assert darker["teacher_frechet_distance"] == pytest.approx(found["frechet_distance"], abs=1e-6)
-    inverted = figures(255 - images, reference, scorer)
+    inverted = judged(255 - images, images, scorer)
     mean = (images / 127.5 - 1).mean(0)
     assert inverted["pixel_distance"] == pytest.approx(4 * (mean**2).sum(), rel=1e-5), "the sign of every pixel alone"
 
@@ -151,17 +175,92 @@ def test_figures_of_the_references_own_images(scored: tuple[Path, Path]) -> None
 def test_blocks_are_consecutive_fifths_of_the_images(scored: tuple[Path, Path]) -> None:
     images = np.array(store.read(scored[0], "train").images)[:503]
     scorer = load_scorer(scored[1], CPU)
-    sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
-    reference = Reference(images=images, sampler=sampler, weights="w", digest="d")
-    found = figures(images, reference, scorer)["frechet_blocks"]
-    second = scorer.score(images[101:202])[0].moments()
-    assert len(found) == 5 and found[1] == pytest.approx(frechet_distance(second, scorer.real), rel=1e-6)
+    found = judged(images, images, scorer)
+    second = MomentSums(16).add(scorer.features(images[101:202])).moments()
+    assert len(found["frechet_blocks"]) == 5
+    assert found["frechet_blocks"][1] == pytest.approx(frechet_distance(second, scorer.real.moments), rel=1e-6)
     darker = images.copy()
     darker[403:] //= 2
-    changed = figures(darker, reference, scorer)["frechet_blocks"]
-    assert changed[:4] == pytest.approx(found[:4]) and changed[4] > found[4] + 0.1
+    changed = judged(darker, images, scorer)
+    assert changed["frechet_blocks"][:4] == pytest.approx(found["frechet_blocks"][:4])
+    assert changed["frechet_blocks"][4] > found["frechet_blocks"][4] + 0.1
+    for name in ("mse", "ssim", "cosine", "agreement", "kernel"):
+        before, after = found[f"{name}_blocks"], changed[f"{name}_blocks"]
+        assert len(after) == 5 and after[:4] == pytest.approx(before[:4]) and after[4] != pytest.approx(before[4]), name
+    assert changed["mse_to_teacher"] == pytest.approx(
+        np.average(changed["mse_blocks"], weights=[101, 101, 101, 100, 100])
+    )
     with pytest.raises(UserError, match="samples is 9: comparisons need at least 10"):
-        figures(images[:9], reference, scorer)
+        judged(images[:9], images[:9], scorer)
+
+
+def test_the_floor_is_between_disjoint_halves_and_rows_have_it_at_the_same_number(scored: tuple[Path, Path]) -> None:
+    images = np.array(store.read(scored[0], "train").images)
+    scorer = load_scorer(scored[1], CPU)
+    order = generator(0, Purpose.SPLIT).permutation(1500)
+    assert not set(order[:750]) & set(order[750:])
+    halves = [MomentSums(16).add(scorer.features(images[half])).moments() for half in (order[:750], order[750:])]
+    found = judged(images[order[750:]], images[order[750:]], scorer)
+    assert found["real_distance"] == pytest.approx(frechet_distance(*halves), rel=1e-6)
+    assert found["real_distance_samples"] == 750
+    assert found["frechet_distance_at_floor"] == pytest.approx(found["real_distance"], rel=1e-6), "the other half"
+    assert found["frechet_distance"] < found["real_distance"], "to all images the distance is smaller"
+    twice = np.concatenate([images[order[750:]], 255 - images])
+    assert judged(twice, twice, scorer)["frechet_distance_at_floor"] == pytest.approx(found["real_distance"], rel=1e-6)
+
+
+def test_the_floors_halves_are_not_larger_than_a_row(scored: tuple[Path, Path], tmp_path: Path) -> None:
+    images = np.array(store.read(scored[0], "train").images)
+    write_real(tmp_path, load_scorer(scored[1], CPU).extractor, images, 200, True, None)
+    real = read_real(tmp_path, 16, (1, 8, 8))
+    assert real.half.count == 200 and real.distance > load_scorer(scored[1], CPU).real.distance, "biased upward by more"
+    assert real.moments.count == 1500 and len(real.features) == 1500
+
+
+def test_too_few_images_for_the_features_are_noted(scored: tuple[Path, Path]) -> None:
+    images = np.array(store.read(scored[0], "train").images)
+    scorer = load_scorer(scored[1], CPU)
+    assert judged(images[:40], images[:40], scorer)["notes"] == []
+    first, floor = judged(images[:16], images[:16], scorer)["notes"]
+    assert first.startswith("16 images are fewer than the scorer's 16 features") and "far too large" in first
+    assert floor.startswith("8 images at the floor are")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (
+            lambda images: images.astype(np.float32) / 127.5 - 1,
+            r"expected uint8 from 0 to 255, found float32 from -1 to 1",
+        ),
+        (lambda images: np.where(images > 9, np.nan, images), r"found float64 with \d+ values that are NaN"),
+        (lambda images: images // 255, r"no value above 1, as if they were in \[0, 1\]"),
+        (lambda images: images[:, :, :7], r"expected \[N, 1, 8, 8\] .*, found \[20, 1, 7, 8\]"),
+        (lambda images: images[:0], r"found \[0, 1, 8, 8\]"),
+    ],
+)
+def test_arrays_that_are_no_images_are_refused(
+    scored: tuple[Path, Path], tmp_path: Path, spoil: Any, words: str
+) -> None:
+    images = np.array(store.read(scored[0], "train").images)[:20]
+    scorer = load_scorer(scored[1], CPU)
+    with pytest.raises(UserError, match=f"the teacher's images in the reference: .*{words}"):
+        judged(images, spoil(images), scorer)
+    with pytest.raises(UserError, match=f"the real images: .*{words}"):
+        write_real(tmp_path, scorer.extractor, spoil(images), 20, True, None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_student_of_another_size_is_refused_before_it_draws(scored: tuple[Path, Path]) -> None:
+    images = np.array(store.read(scored[0], "train").images)[:20].repeat(2, axis=2)
+    with pytest.raises(UserError, match=r"judges images of \(1, 8, 8\) .*, the student makes \(1, 16, 8\)"):
+        check_inputs((1, 16, 8), reference_of(images), load_scorer(scored[1], CPU))
+
+
+def test_a_floor_of_more_images_than_there_are_is_refused(scored: tuple[Path, Path]) -> None:
+    images = np.array(store.read(scored[0], "train").images)[:749]
+    with pytest.raises(UserError, match="the scorer's floor is of 750 images, and there are 749 of the teacher"):
+        check_inputs((1, 8, 8), reference_of(images), load_scorer(scored[1], CPU))
 
 
 def test_images_do_not_depend_on_the_batch_size() -> None:
@@ -183,14 +282,6 @@ def test_bytes_and_images_convert_without_loss() -> None:
     every = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
     assert (to_bytes(from_bytes(every)) == every).all()
     assert to_bytes(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
-
-
-def test_a_grid_shows_every_image_in_its_place() -> None:
-    images = np.zeros((3, 1, 64, 64), dtype=np.uint8)
-    images[1] = 200
-    pixels = np.asarray(grid(images, 2))
-    assert pixels.shape == (2 * 66 + 2, 2 * 66 + 2) and pixels[10, 80] == 200 and pixels[10, 10] == 0
-    assert png(grid(images, 2)) == png(grid(images, 2))
 
 
 def test_data_keeps_every_image_once(scored: tuple[Path, Path]) -> None:
@@ -217,7 +308,7 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     storage.write(tmp_path, untrained_teacher())
     config = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text(config.replace("    8,\n    16\n", "    8,\n    32\n"))
-    with pytest.raises(UserError, match="don't fit the network"):
+    with pytest.raises(UserError, match="don't fit what is described beside them"):
         storage.load(tmp_path, CPU)
 
 

@@ -1,7 +1,9 @@
 """The real DVC on the real pipeline of specs/tiny.yaml."""
 
-import time
-from collections.abc import Iterator
+import os
+import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -11,6 +13,7 @@ from ruamel.yaml import YAML
 from sfddm.spec.data import Data
 from sfddm.spec.methods import Method
 from tests.imports import closure
+from tests.processes import iterations_kept, kill_group, wait_for, wait_for_stage, wait_until_gone
 from tests.project import LEAVES, ROOT, Project
 
 DECIDES_NO_NUMBER = (
@@ -18,10 +21,16 @@ DECIDES_NO_NUMBER = (
     "sfddm/environment.py",
     "sfddm/errors.py",
     "sfddm/files.py",
+    "sfddm/interrupts.py",
+    "sfddm/locks.py",
     "sfddm/paths.py",
     "sfddm/progress.py",
+    "sfddm/shortage.py",
     "sfddm/tracking/live.py",
     "sfddm/tracking/start.py",
+    "sfddm/training/checkpoints.py",
+    "sfddm/training/guard.py",
+    "sfddm/training/state.py",
     "stages/harness.py",
     "stages/parent.py",
 )
@@ -35,6 +44,8 @@ def module_names(union: object) -> list[str]:
 
 DATA_SETS, METHODS = module_names(Data), module_names(Method)
 OURS = "tiny-ours-t4-s0"
+ELSEWHERE = {"PYTHONHASHSEED": "7", "TZ": "Pacific/Auckland", "LC_ALL": "C"}
+"""What differs between machines and sessions, and must not reach an output."""
 
 
 def modules(name: str) -> set[str]:
@@ -51,10 +62,12 @@ def chosen(package: str, names: list[str]) -> set[str]:
 @pytest.mark.parametrize("stage", ["data", "scorer", "teacher", "reference", "distill", "evaluate", "track", "report"])
 def test_a_stage_depends_on_the_modules_that_it_imports(stage: str) -> None:
     described = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"][stage]["do"]["deps"]
-    listed = {dep for dep in described if dep.endswith(".py")}
+    listed = {dep for dep in described if dep.startswith(("sfddm/", "stages/"))}
     imported = modules(f"stages.{stage}")
     if stage == "data":
         imported |= chosen("sfddm.data", DATA_SETS) | {"sfddm/data/${item.data}.py"}
+    if stage == "report":
+        imported |= {f"sfddm/report/page.{kind}" for kind in ("css", "html", "js")}
     if stage == "distill":
         imported |= chosen("sfddm.methods", METHODS) | {"sfddm/methods/${item.module}.py"}
     assert listed == imported
@@ -92,8 +105,8 @@ def test_a_second_repro_runs_nothing(project: Project) -> None:
         ("version: 1", "# a comment\nversion: 1", set()),
         ("  model: sfddm-tiny", "  model: sfddm-small", {"track@tiny"}),
         ("noise_seed: 3", "noise_seed: 4", {"reference@tiny"} | {f"evaluate@tiny-{name}-t4-s0" for name in
-                                                                 ("ddim", "ours")} | {"track@tiny"}),
-        ("prediction: v", "prediction: epsilon", {"teacher@tiny", "track@tiny"}),
+                                                                 ("ddim", "ours")} | set(LEAVES)),
+        ("prediction: v", "prediction: epsilon", {"teacher@tiny", *LEAVES}),
     ],
 )  # fmt: skip
 def test_a_change_in_the_spec_re_runs_what_rests_on_it(project: Project, old: str, new: str, changed: set[str]) -> None:
@@ -136,59 +149,65 @@ def test_one_specs_report_needs_nothing_of_another(project: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """Another clone, whose pipeline is killed with -9 while it trains and while it distils, and then run again."""
+def ends(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[str]]:
+    """Another clone, whose trainings were ended in four ways before the pipeline ran through, and what was printed.
+
+    kill -9 of DVC and its stage, of DVC alone, SIGTERM to the stage, Ctrl-C in the terminal that runs DVC.
+    """
     made = Project(tmp_path_factory.mktemp("killed"))
-    for stage, curve in (("teacher", "tiny-teacher.jsonl"), ("distill tiny ours-t4", f"{OURS}.jsonl")):
-        process = made.start("dvc", "repro", *LEAVES)
-        pid = _wait_for(f"stages.{stage}", made.folder)
-        _wait_for_text(made.folder / "scratch" / "curves" / curve)
-        process.kill()
-        process.wait()
-        _wait_until_gone(pid)
-    made.run("dvc", "repro", *LEAVES)
-    yield made
+    teacher, student = ("teacher@tiny", "tiny-teacher"), (f"distill@{OURS}", OURS)
+    printed = [
+        _end(made, *teacher, lambda dvc, _: kill_group(dvc, signal.SIGKILL)),
+        _end(made, *teacher, lambda _, stage: os.kill(stage, signal.SIGTERM)),
+        _end(made, *student, lambda dvc, _: kill_group(dvc, signal.SIGINT)),
+        _end(made, *student, lambda dvc, _: os.kill(dvc, signal.SIGKILL)),
+        made.run("dvc", "repro", *LEAVES, **ELSEWHERE),
+    ]
+    return made, printed
 
 
-def _stages_in(folder: Path) -> Iterator[tuple[int, str]]:
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if "python" in command and (path / "cwd").resolve() == folder.resolve():
-                yield int(path.name), command
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-
-
-def _wait_for(words: str, folder: Path) -> int:
-    for _ in range(600):
-        for pid, command in _stages_in(folder):
-            if words in command:
-                return pid
-        time.sleep(0.1)
-    raise AssertionError(f"no process with {words}")
-
-
-def _wait_for_text(path: Path) -> None:
-    for _ in range(600):
-        if path.exists() and path.stat().st_size:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"nothing was written to {path}")
-
-
-def _wait_until_gone(pid: int) -> None:
-    for _ in range(100):
-        if not Path(f"/proc/{pid}").exists():
-            return
-        time.sleep(0.1)
-    raise AssertionError("the stage outlived the DVC that started it")
+def _end(made: Project, stage: str, name: str, kill: Callable[[int, int], None]) -> str:
+    """End a stage as soon as its training has kept some iterations more, and return what was printed."""
+    before = iterations_kept(made.folder, name)
+    dvc = made.start("dvc", "repro", stage, SFDDM_CHECKPOINT_SECONDS="0", **ELSEWHERE)
+    pid = wait_for_stage(made.folder, f"stages.{stage.partition('@')[0]} ")
+    wait_for(lambda: iterations_kept(made.folder, name) > before, f"a checkpoint of {name}")
+    kill(dvc.pid, pid)
+    output, _ = dvc.communicate(timeout=60)
+    wait_until_gone(pid)
+    return output
 
 
 @pytest.mark.pipeline
-def test_two_runs_from_scratch_agree_byte_for_byte_even_if_one_is_killed(project: Project, killed: Project) -> None:
+def test_two_runs_from_scratch_agree_byte_for_byte_even_if_one_is_killed(
+    project: Project, ends: tuple[Project, list[str]]
+) -> None:
+    killed, _ = ends
     assert project.hashes() == killed.hashes()
     assert len(project.hashes()) > 10
+    assert not list(killed.folder.glob("scratch/checkpoints/*")) and not list(killed.folder.rglob("*.partial"))
+
+
+@pytest.mark.pipeline
+def test_no_output_names_a_folder_of_this_machine(project: Project) -> None:
+    words = {str(project.folder), str(Path.home()), sys.prefix} - {"/"}
+    files = [path for name in ("runs", "reports") for path in (project.folder / name).rglob("*") if path.is_file()]
+    assert len(files) > 20
+    for path in files:
+        content = path.read_bytes()
+        assert not [word for word in words if word.encode() in content], path
+
+
+@pytest.mark.pipeline
+def test_every_training_that_was_ended_went_on_and_said_so(ends: tuple[Project, list[str]]) -> None:
+    _, printed = ends
+    assert "tiny-teacher: going on after iteration" in printed[1]
+    assert "ended by SIGTERM: a checkpoint after iteration" in printed[1] and "exited with 143" in printed[1]
+    assert "tiny-teacher: going on after iteration" in printed[2]
+    assert "ended by SIGINT: a checkpoint after iteration" in printed[2] and "exited with 130" in printed[2]
+    assert f"{OURS}: going on after iteration" in printed[3]
+    assert "ended by SIGTERM: a checkpoint after iteration" in printed[3], "the stage ends with the DVC that started it"
+    assert f"{OURS}: going on after iteration" in printed[4]
 
 
 @pytest.mark.pipeline

@@ -2,88 +2,30 @@
 
 import io
 import re
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from attrs import evolve
 from rich.console import Console
 
 from sfddm.errors import UserError
-from sfddm.figures.distance import distance_svg, series_of
+from sfddm.figures.curves import curves_svg
+from sfddm.figures.quality_time import pareto_front
+from sfddm.figures.series import series_of
+from sfddm.figures.style import THEME, inline
 from sfddm.files import read_json, write_json
 from sfddm.paths import Paths
-from sfddm.report.render import PAGE_ONLY, TERMINAL, to_markdown, to_terminal
-from sfddm.report.table import COLUMNS, make_table
+from sfddm.report.columns import COLUMNS, TERMINAL
+from sfddm.report.contents import Contents, contents_of
+from sfddm.report.markdown import to_markdown
+from sfddm.report.plots import curve_points, distance_points
+from sfddm.report.terminal import to_terminal
 from sfddm.results import load_rows
-from sfddm.spec.experiment import Spec, Student
-from sfddm.spec.index_set import Uniform
-from sfddm.spec.methods import DDIM, Method, Resampled
-from tests.parts import tiny
+from sfddm.spec.methods import Resampled
+from tests.experiment import NOISE, Experiment
 from tests.project import Project
 
-NOISE = (-0.02, -0.01, 0.0, 0.01, 0.02)
-"""What the blocks' noises do to every row alike."""
 
-
-class Experiment:
-    """A spec whose students have made-up figures, stored where the pipeline stores them."""
-
-    def __init__(self) -> None:
-        self.spec: Spec = evolve(tiny(), students={})
-        self.ours = tiny().students["ours-t4"].method
-        self.ddim = DDIM(kind="ddim")
-
-    def add(
-        self,
-        name: str,
-        steps: int,
-        method: Method,
-        distances: list[float],
-        noise: tuple[float, ...] = NOISE,
-        **metrics: Any,
-    ) -> None:
-        """A student with a distance a seed; its block distances are .1 larger, and the noise moves them."""
-        seeds = tuple(range(len(distances)))
-        student = Student(index_set=Uniform(kind="uniform", steps=steps), clip_sample=True, method=method, seeds=seeds)
-        self.spec = evolve(self.spec, students={**self.spec.students, name: student})
-        free = isinstance(method, DDIM)
-        cost = {"cache": 1000, "training": 0 if free else 2000, "folds": 0 if free else 1, "total": 0 if free else 3000}
-        paths = Paths(self.spec.name)
-        for seed, distance in enumerate(distances):
-            figures = {
-                "frechet_distance": distance,
-                "frechet_blocks": [distance + 0.1 + moved for moved in noise],
-                "teacher_frechet_distance": 0.25,
-                "pixel_distance": 0.0625,
-                "mse_to_teacher": 0.01,
-                "agreement": 0.9,
-                "samples": 5000,
-                "real_images": 1500,
-                "scorer": "classifier-2:0123abcd",
-                "noise_seed": 3,
-                "nfe": steps,
-                "cost": cost,
-            }
-            write_json(paths.result(name, seed) / "metrics.json", {**figures, **metrics})
-            timing = {"seconds_per_1000_images": 1.5, "speed_up": 16.0, "peak_memory_mb": 400.0, "device": "cpu"}
-            write_json(paths.result(name, seed) / "timing.json", timing)
-            np.save(paths.result(name, seed) / "shown.npy", np.zeros((16, 1, 8, 8), dtype=np.uint8))
-            write_json(
-                paths.timing(name, seed), {"seconds": 10.0 + seed, "peak_memory_mb": 500.0 + seed, "device": "cpu"}
-            )
-
-    def cells(self, column: str) -> dict[str, str]:
-        """A column of the table by student."""
-        rows = [row for group in make_table(self.spec).groups for row in group]
-        return {row["student"].split(" ")[0]: row[column] for row in rows}
-
-
-@pytest.fixture
-def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
-    monkeypatch.chdir(tmp_path)
-    return Experiment()
+def page(experiment: Experiment) -> str:
+    return to_markdown(contents_of(experiment.spec))
 
 
 def test_each_row_is_compared_with_the_best_of_the_same_number_of_steps(experiment: Experiment) -> None:
@@ -116,34 +58,78 @@ def test_a_table_fits_80_columns_without_cut_cells(experiment: Experiment) -> No
     experiment.add("a-student-with-a-long-name-t4", 4, experiment.ours, [10.4, 10.6, 10.5])
     experiment.add("published-t4", 4, experiment.ours, [78.5, 78.4, 78.6])
     experiment.add("teacher-ancestral", 16, experiment.ddim, [0.25])
-    table, out = make_table(experiment.spec), io.StringIO()
-    to_terminal(experiment.spec, table, Console(file=out, width=80))
+    table, out = experiment.table(), io.StringIO()
+    to_terminal(experiment.spec.name, table, Console(file=out, width=80))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 80 and "…" not in out.getvalue()
-    for group in table.groups:
-        for row in group:
-            for column in TERMINAL[1:]:
-                assert any(row[column] in line for line in lines), f"{column} is cut"
-    assert set(TERMINAL) | set(PAGE_ONLY) == set(COLUMNS)
+    for entry in table.entries:
+        for column in TERMINAL:
+            assert any(column.text(entry) in line for line in lines), f"{column.name} is cut"
     assert "s/1000" not in out.getvalue(), "no note on what is not shown"
 
 
-def test_the_page_has_every_column_the_figure_and_the_costs(experiment: Experiment) -> None:
+def test_the_best_stands_first_among_equal_numbers_of_steps(experiment: Experiment) -> None:
+    experiment.add("ddim-t2", 2, experiment.ddim, [2.0])
+    experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
+    experiment.add("ours-t4", 4, experiment.ours, [0.5])
+    assert [entry.student for entry in experiment.table().entries] == ["ours-t4", "ddim-t4", "ddim-t2"]
+
+
+def test_the_page_has_every_column_the_figures_and_the_costs(experiment: Experiment) -> None:
     experiment.add("any-t16", 16, experiment.ours, [0.3, 0.32])
     experiment.add("any-t4", 4, Resampled(kind="resampled", student="any-t16"), [0.4, 0.42], mse_to_teacher=0.02)
     experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
-    page = to_markdown(experiment.spec, make_table(experiment.spec))
-    assert f"| {' | '.join(COLUMNS)} |" in page and "(tiny-distance.svg)" in page and "(tiny.png)" in page
-    assert "| any-t4 (2 seeds) | 4 | 0.410 [0.400, 0.420] | best | 1.64 x | 0.062 | 90.0 % | 0.0200 |" in page
-    cost = page.split("## Cost")[1].split("## Images")[0]
+    contents = contents_of(experiment.spec)
+    text = to_markdown(contents)
+    assert f"| student | {' | '.join(column.name for column in COLUMNS)} | content key |" in text
+    assert "| any-t4 (2 seeds) | 4 | 0.410 [0.400, 0.420] | best | 1.64 x | 0.460 | 0.0040 | 0.750 | 0.625 |" in text
+    assert all(row.content_key in text for row in load_rows(experiment.spec))
+    referred = set(re.findall(r"\(tiny/figures/([^)]*)\)", text))
+    assert referred == set(contents.figures()) and "distance.svg" in referred and "samples-any-t4.png" in referred
+    cost = text.split("## Cost")[1]
     assert "| any-t16 (2 seeds) | 1 k | 2 k | 3 k | 1 | 11 | 501 | cpu |" in cost
     assert "| any-t4" not in cost and "any-t4 (of any-t16)" in cost, "the same weights cost nothing again"
     assert "| ddim-t4" not in cost
 
 
-def test_nothing_trained_has_no_costs(experiment: Experiment) -> None:
+def test_notes_say_what_the_figures_rest_on_and_what_is_amiss(experiment: Experiment) -> None:
+    experiment.add("ddim-t4", 4, experiment.ddim, [1.5], notes=["200 images are fewer than 512 features"])
+    text = page(experiment)
+    for words in ("1500 real images", "classifier-2:0123abcd", "n = 5000", "seed 3", "only 750 images", "at 0.125 from",
+                  "Beware: 200 images are fewer than 512 features."):  # fmt: skip
+        assert words in text
+
+
+def test_a_figure_without_a_finite_value_is_a_dash(experiment: Experiment) -> None:
+    experiment.add("teacher", 16, experiment.ddim, [0.25], psnr=None)
+    assert experiment.cells("PSNR") == {"teacher": "–"}
+
+
+def test_nothing_trained_has_no_costs_and_no_strips_of_students(experiment: Experiment) -> None:
     experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
-    assert "## Cost" not in to_markdown(experiment.spec, make_table(experiment.spec))
+    contents = contents_of(experiment.spec)
+    assert "## Cost" not in to_markdown(contents)
+    assert [gallery.name for gallery in contents.galleries] == ["samples"]
+    assert [chart.name for chart in contents.charts] == ["distance", "quality-time", "index-sets"]
+    assert curve_points(contents.spec, contents.rows) == []
+
+
+def test_strips_hold_the_teacher_ddim_on_the_same_levels_and_the_best_student(experiment: Experiment) -> None:
+    experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
+    experiment.add("worse-t4", 4, experiment.ours, [0.9])
+    experiment.add("ours-t4", 4, experiment.ours, [0.5])
+    samples, consistency, interpolation = contents_of(experiment.spec).galleries
+    assert [strip.label for strip in consistency.groups[0][1]] == ["teacher", "ddim-t4", "ours-t4"]
+    assert [strip.label for strip in interpolation.groups[0][1]] == ["teacher", "ours-t4"]
+    assert [heading for heading, _ in samples.groups] == ["the teacher's reference", "ours", "worse", "ddim"]
+
+
+def test_results_of_an_older_version_are_refused(experiment: Experiment) -> None:
+    experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
+    path = Paths("tiny").result("ddim-t4", 0) / "metrics.json"
+    write_json(path, {key: value for key, value in read_json(path).items() if key != "scorer_version"})
+    with pytest.raises(UserError, match="older version: run `dvc repro report@tiny`"):
+        load_rows(experiment.spec)
 
 
 def test_a_resampled_students_training_is_that_of_its_weights(experiment: Experiment) -> None:
@@ -157,7 +143,7 @@ def test_what_was_not_evaluated_is_named(experiment: Experiment) -> None:
     experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
     (Paths("tiny").timing("ddim-t4", 0)).unlink()
     with pytest.raises(UserError, match=r"timings/ddim-t4-s0/timing\.json is missing: `dvc repro`"):
-        make_table(experiment.spec)
+        load_rows(experiment.spec)
 
 
 def test_students_named_alike_are_one_series(experiment: Experiment) -> None:
@@ -166,20 +152,53 @@ def test_students_named_alike_are_one_series(experiment: Experiment) -> None:
     experiment.add("ours-t2", 2, experiment.ours, [0.9])
     experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
     experiment.add("ours", 4, experiment.ours, [0.5])
-    found = series_of(experiment.spec, load_rows(experiment.spec))
+    rows = load_rows(experiment.spec)
+    found = series_of(experiment.spec, rows)
     assert [(series.name, series.free) for series in found] == [("ours", False), ("ddim", True)]
-    assert found[0].points == [(2, [0.9]), (4, [0.5]), (8, [0.4, 0.42])], "the teacher's own row is left out"
+    steps = [seeds[0].metrics["nfe"] for seeds in found[0].students]
+    assert steps == [2, 4, 8] and len(found[0].students[2]) == 2, "the teacher's own row is left out"
+    points = distance_points(experiment.spec, rows)
+    assert [(point["series"], point["steps"]) for point in points] == [
+        ("ours", 2), ("ours", 4), ("ours", 8), ("ddim (free)", 4)
+    ]  # fmt: skip
+    assert points[2]["distance"] == pytest.approx(0.41) and points[2]["lowest"] == 0.4 and points[2]["highest"] == 0.42
 
 
-def test_the_figure_is_the_same_bytes_twice_and_names_what_it_shows(experiment: Experiment) -> None:
+def test_the_front_holds_what_no_other_point_beats_in_both() -> None:
+    points = [(2.0, 1.0), (1.0, 3.0), (3.0, 2.0), (4.0, 0.5), (1.0, 4.0)]
+    assert pareto_front(points) == [(1.0, 3.0), (2.0, 1.0), (4.0, 0.5)]
+
+
+@pytest.fixture
+def drawn(experiment: Experiment) -> Contents:
     experiment.add("ours-t8", 8, experiment.ours, [0.4, 0.42])
     experiment.add("ours-t2", 2, experiment.ours, [0.9, 0.95])
     experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
-    drawn = [distance_svg(experiment.spec, load_rows(experiment.spec)) for _ in range(2)]
-    assert drawn[0] == drawn[1]
-    texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawn[0])
-    assert {"ours", "ddim (free)", "teacher", "2", "4", "8"} <= set(texts)
-    assert "<dc:date>" not in drawn[0]
+    return contents_of(experiment.spec)
+
+
+def test_figures_are_the_same_bytes_twice_and_name_what_they_show(drawn: Contents) -> None:
+    assert drawn.figures() == contents_of(drawn.spec).figures()
+    svg = {chart.name: chart.svg.decode() for chart in drawn.charts}
+    texts = {name: set(re.findall(r"<text[^>]*>([^<]*)</text>", text)) for name, text in svg.items()}
+    assert {"ours", "ddim (free)", "teacher", "real images", "2", "4", "8"} <= texts["distance"]
+    assert {"ours", "ddim (free)", "none better in both"} <= texts["quality-time"]
+    assert {"ours", "T' = 8", "T' = 2"} <= texts["curves"] and "ours-t8, T' = 8" in texts["index-sets"]
+    assert all("<dc:date>" not in text and 'id="figure_1"' not in text for text in svg.values())
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loss_that_is_always_0_can_be_drawn(experiment: Experiment) -> None:
+    experiment.add("published-t4", 4, experiment.ours, [0.5])
+    (row,) = load_rows(experiment.spec)
+    assert b">0.00</text>" in curves_svg([(row, [{"step": step, "loss": 0.0} for step in (1, 2)])])
+
+
+def test_figures_take_their_ink_from_the_page_they_stand_in(drawn: Contents) -> None:
+    for chart in drawn.charts:
+        assert THEME in chart.svg.decode() and "currentColor" in chart.svg.decode()
+        assert THEME not in inline(chart.svg) and inline(chart.svg).startswith("<svg ")
+        assert "#ffffff" not in chart.svg.decode() and "#000000" not in chart.svg.decode()
 
 
 @pytest.mark.pipeline
@@ -189,4 +208,4 @@ def test_the_pipeline_measures_trainings_apart_from_students(project: Project) -
     assert timing["seconds"] > 0 and timing["peak_memory_mb"] > 1 and timing["device"] in ("cpu", "cuda")
     assert "timing.json" not in {path.name for path in (runs / "students/ours-t4-s0").iterdir()}
     assert "| ours-t4 |" in (reports / "tiny.md").read_text().split("## Cost")[1]
-    assert ">ddim (free)</text>" in (reports / "tiny-distance.svg").read_text()
+    assert ">ddim (free)</text>" in (reports / "tiny/figures/distance.svg").read_text()

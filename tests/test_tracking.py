@@ -1,12 +1,15 @@
 """The real MLflow: what a pipeline's runs look like there, and what happens when it can't be reached."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from tests.processes import wait_for
 from tests.project import Project
 
 if TYPE_CHECKING:
@@ -99,6 +102,22 @@ def test_an_unreachable_mlflow_fails_no_training_but_tracking(project: Project, 
     project.run("python", "-m", "stages.distill", "tiny", "ours-t4", "0", SFDDM_SCRATCH=str(tmp_path), **UNREACHABLE)
     output = project.run("python", "-m", "stages.track", "tiny", code=2, **UNREACHABLE)
     assert "does not answer" in output and "run the command again" in output and "Traceback" not in output
+
+
+def test_a_new_database_survives_a_kill_and_two_at_once(tmp_path: Path) -> None:
+    script = "from sfddm.tracking.server import connect; connect()"
+
+    def start() -> "subprocess.Popen[str]":
+        return subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+
+    killed, partial = start(), tmp_path / ".mlflow.db.partial"
+    wait_for(lambda: partial.exists() and partial.stat().st_size, "a database that is being made")
+    killed.kill()
+    killed.communicate()
+    assert not (tmp_path / "mlflow.db").exists()
+    for process in [start(), start()]:
+        assert process.wait(timeout=600) == 0, process.communicate()
+    assert [path.name for path in tmp_path.iterdir() if "mlflow.db" in path.name] == ["mlflow.db"]
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,22 @@
 """The one training loop."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from attrs import evolve
-from torch import nn
+from torch import Tensor, nn
 
 from sfddm.errors import UserError
 from sfddm.randomness import epoch_indices
+from sfddm.shortage import memory_errors
 from sfddm.spec.training import Training
+from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
+from sfddm.training.guard import Guard
 from sfddm.training.loop import Losses, learning_rate_factor, train
 
 SETTINGS = Training(
@@ -19,15 +24,16 @@ SETTINGS = Training(
 )
 
 
-def fit(path: Path, settings: Training, target: float = 3.0) -> nn.Linear:
+def fit(path: Path, settings: Training, loss: Callable[[int, nn.Linear], Tensor] | None = None) -> nn.Linear:
+    """Train one weight, from 0, to be 3, or on another loss; `path` is the curve."""
     network = nn.Linear(1, 1, bias=False)
     network.weight.data[:] = 0
+
+    def named(step: int, _: nn.Linear) -> Losses:
+        return {"loss": loss(step, network) if loss else (network.weight - 3).square().mean()}
+
     with Curve(path, "test", settings.iterations, settings.batch_size) as curve:
-        return train(network, lambda *_: _distance(network, target), settings, curve)
-
-
-def _distance(network: nn.Linear, target: float) -> Losses:
-    return {"loss": (network.weight - target).square().mean()}
+        return train(network, named, settings, curve, Checkpoints(path.parent / "checkpoints", {}))
 
 
 def test_the_loop_finds_the_minimum_and_writes_its_curve(tmp_path: Path) -> None:
@@ -40,7 +46,7 @@ def test_the_loop_finds_the_minimum_and_writes_its_curve(tmp_path: Path) -> None
 
 def test_the_average_lags_behind_the_last_weights(tmp_path: Path) -> None:
     short = evolve(SETTINGS, iterations=5, warmup=0)
-    last, averaged = (float(fit(tmp_path / "c", evolve(short, average=decay)).weight) for decay in (0.0, 0.9))
+    last, averaged = (float(fit(tmp_path / f"{decay}/c", evolve(short, average=decay)).weight) for decay in (0.0, 0.9))
     assert 0 < averaged < 0.7 * last
 
 
@@ -52,9 +58,60 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
     assert {learning_rate_factor(step, constant) for step in range(200)} == {1.0}
 
 
-def test_a_loss_that_breaks_stops_the_training_and_says_where(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"loss is not finite at iteration 1, learning rate 0\.01"):
-        fit(tmp_path / "curve", SETTINGS, float("nan"))
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (float("nan"), r"the loss is not finite \(nan\) at iteration 6, learning rate 0\.03"),
+        (float("inf"), r"the loss is not finite \(inf\) at iteration 6, learning rate 0\.03"),
+        (1e6, r"the loss exploded from 8\.\d+ to 8\.\d+e\+06 at iteration 6, learning rate 0\.03"),
+    ],
+)
+def test_a_loss_that_breaks_stops_the_training_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float, words: str
+) -> None:
+    monkeypatch.setenv("SFDDM_CHECKPOINT_SECONDS", "0")
+    with pytest.raises(UserError, match=words) as stopped:
+        fit(
+            tmp_path / "curve",
+            SETTINGS,
+            lambda step, of: (of.weight - 3).square().mean() * (factor if step == 5 else 1),
+        )
+    assert "000000005; a changed spec starts anew" in str(stopped.value)
+
+
+def test_weights_that_break_are_never_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFDDM_CHECKPOINT_SECONDS", "0")
+    with pytest.raises(UserError, match=r"(?s)the weights weight are not finite at iteration 1.*No checkpoint yet"):
+        fit(tmp_path / "curve", SETTINGS, lambda _, of: of.weight.abs().sqrt().mean())  # its gradient at 0 is infinite
+    assert not list(tmp_path.glob("checkpoints/*/*"))
+
+
+def test_losses_wait_for_each_other_on_a_gpu(tmp_path: Path) -> None:
+    guard = Guard(torch.device("cuda"), Checkpoints(tmp_path, {}))
+    guard.add(0, 0.1, torch.tensor(float("nan")))
+    with pytest.raises(UserError, match="at iteration 1,"):
+        for step in range(1, 25):
+            guard.add(step, 0.1, torch.tensor(1.0))
+    assert step == 24
+
+
+def test_too_little_memory_says_what_was_needed_and_what_to_lower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SFDDM_CHECKPOINT_SECONDS", "0")
+
+    def loss(step: int, of: nn.Linear) -> Tensor:
+        return of.weight.mean() + (torch.ones(2**50).mean() if step == 2 else 0)
+
+    with pytest.raises(
+        UserError, match=r"out of memory: 4503599627370496 bytes were needed at once; this process held"
+    ) as e:
+        fit(tmp_path / "curve", SETTINGS, loss)
+    assert "Lower batch_size (4)" in str(e.value) and "000000002 is kept" in str(e.value)
+    with pytest.raises(UserError, match=r"out of memory: 8\.00 PiB were needed"), memory_errors(lambda: "x"):
+        np.zeros(2**50)
+    with pytest.raises(RuntimeError, match="other"), memory_errors(lambda: "x"):
+        raise RuntimeError("other")
 
 
 def test_bf16_runs_the_forward_pass_in_bfloat16(tmp_path: Path) -> None:
@@ -67,7 +124,7 @@ def test_bf16_runs_the_forward_pass_in_bfloat16(tmp_path: Path) -> None:
         return {"loss": output.float().square().mean()}
 
     with Curve(tmp_path / "c", "test", 200, 4) as curve:
-        train(network, loss, evolve(SETTINGS, precision="bf16"), curve)
+        train(network, loss, evolve(SETTINGS, precision="bf16"), curve, Checkpoints(tmp_path / "k", {}))
     assert seen == {torch.bfloat16} and network.weight.dtype == torch.float32
 
 

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.text import Text
 
 from sfddm.cli import index_sets, models, specs
+from sfddm.cli.compare import compare
 from sfddm.environment import calm_threads
-from sfddm.errors import USAGE_ERROR, UserError
+from sfddm.errors import USAGE_ERROR, UserError, shown
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +20,7 @@ app = typer.Typer(
 app.add_typer(specs.app, name="spec", help="Check, show and expand experiment specs.")
 app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")
 models.register(app)
+app.command()(compare)
 
 
 def main() -> None:
@@ -27,5 +29,5 @@ def main() -> None:
     try:
         app()
     except (UserError, OSError) as error:
-        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), shown(error)))
         sys.exit(USAGE_ERROR)

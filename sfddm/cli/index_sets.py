@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -53,8 +53,8 @@ def show(
         from sfddm.figures.index_sets import index_sets_figure
 
         teacher = experiment.teacher
-        title = f"{experiment.name}: {teacher.noise_schedule} schedule, T = {teacher.timesteps}"
-        drawn = index_sets_figure(title, sets, teacher.noise_schedule, teacher.timesteps, out.suffix[1:])
+        file_format: Literal["svg", "png"] = "svg" if out.suffix == ".svg" else "png"
+        drawn = index_sets_figure(sets, teacher.noise_schedule, teacher.timesteps, file_format)
         with atomic_file(out) as partial:
             partial.write_bytes(drawn)
         typer.echo(f"{out}: {len(sets)} index sets over log-SNR")
@@ -70,7 +70,7 @@ def search(
     grid: Annotated[
         int | None, typer.Option(min=1, help=f"Levels to choose from, evenly in angle ({GRID}, or T if fewer).")
     ] = None,
-    noises: Annotated[int, typer.Option(min=1, help="Trajectories of the teacher to search on.")] = 256,
+    noises: Annotated[int, typer.Option(min=1, max=100_000, help="Trajectories of the teacher to search on.")] = 256,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of their noises.")] = 0,
     solver: Annotated[GridSolver, typer.Option(help="The teacher's sampler over the grid.")] = GridSolver.DPM_SOLVER,
 ) -> None:
@@ -79,7 +79,7 @@ def search(
 
     from sfddm.index_search import search as find
     from sfddm.spec.edit import write_levels
-    from sfddm.spec.read import SPECS, load_spec
+    from sfddm.spec.read import load_spec, spec_path
 
     experiment = load_spec(spec)
     _check_students(experiment, student or [])
@@ -92,7 +92,7 @@ def search(
     Console().print(table)
     typer.echo(f"index_set: {{kind: explicit, levels: {list(found)}}}")
     if student:
-        path = Path(spec) if spec.endswith((".yaml", ".yml")) else SPECS / f"{spec}.yaml"
+        path = spec_path(spec)
         command = f"sfddm index-set search {spec} {steps}"
         options = f"--grid {len(levels)} --noises {noises} --seed {seed} --solver {solver.value}"
         write_levels(path, student, found, f"{command} {options}")

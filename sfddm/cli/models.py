@@ -34,13 +34,14 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
     """Print the comparison of a spec's students, and what to do next."""
     from rich.console import Console
 
-    from sfddm.report.render import to_terminal
     from sfddm.report.table import make_table
+    from sfddm.report.terminal import to_terminal
+    from sfddm.results import load_rows
     from sfddm.spec.read import load_spec
 
     experiment = load_spec(spec)
-    to_terminal(experiment, make_table(experiment), Console())
-    typer.echo(f"The same with pictures: reports/{experiment.name}.md\n")
+    to_terminal(experiment.name, make_table(experiment, load_rows(experiment)), Console())
+    typer.echo(f"The same with pictures: reports/{experiment.name}.html\n")
     registered = [run for run in experiment.runs() if run.student in experiment.registry.students]
     if registered:
         name = registered[0].name
@@ -55,7 +56,7 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
 def sample(
     source: Annotated[str, typer.Argument(help="A run's name, a student's folder, or models:/NAME@ALIAS.")],
     out: Annotated[Path, typer.Option(help="Where to write: .png for a grid, .npz for arrays.")] = Path("samples.png"),
-    num: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
+    num: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many images.")] = 64,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the noises.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of the student's own set.")] = None,
     spacing: Annotated[Spacing, typer.Option(help="How --steps are spaced.")] = Spacing.ANGLE,
@@ -92,9 +93,11 @@ def sample(
 def promote(run: RunName, to: Annotated[str, typer.Option(help="The alias to set.")] = "champion") -> None:
     """Make a registered student the champion of its model."""
     from sfddm.results import find_run
+    from sfddm.spec.fields import require_name
     from sfddm.tracking.registry import promote as set_alias
     from sfddm.tracking.server import connect
 
+    require_name(to, "--to")
     spec, found = find_run(run)
     version = set_alias(connect(), spec, found, to)
     typer.echo(f"models:/{spec.registry.model}@{to} is now version {version}: {run}")
@@ -133,7 +136,7 @@ def _asked(levels: str | None, steps: int | None, spacing: Spacing) -> "IndexSet
     if levels is not None and steps is not None:
         raise UserError("--levels and --steps exclude each other: give one of them.")
     if levels is not None:
-        if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", levels):
+        if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", levels):
             raise UserError(f"--levels {levels}: expected noise levels as in 256,512,768,1024.")
         return Explicit(kind="explicit", levels=tuple(map(int, levels.split(","))))
     if steps is None:

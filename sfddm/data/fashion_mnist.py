@@ -10,10 +10,13 @@ from sfddm.data.resize import area_average
 from sfddm.data.source import ROOT, download, root
 from sfddm.data.store import Split
 from sfddm.errors import UserError
+from sfddm.files import check_regular
 from sfddm.spec.data import FashionMNIST
 
 FOLDER = Path("FashionMNIST") / "raw"
 """Inside the folder of data sets, as in torchvision."""
+LARGEST = 64 * 2**20
+"""Bytes of a file, unpacked: the training images take 47 million."""
 
 
 def load(data: FashionMNIST) -> tuple[Split, Split]:
@@ -28,7 +31,7 @@ def load(data: FashionMNIST) -> tuple[Split, Split]:
 def _split(part: str, size: int) -> Split:
     images_path, labels_path = _find(f"{part}-images-idx3-ubyte"), _find(f"{part}-labels-idx1-ubyte")
     images, labels = _read_idx(images_path, 3), _read_idx(labels_path, 1)
-    if images.shape != (len(labels), 28, 28):
+    if images.shape != (len(labels), 28, 28) or not len(labels):
         raise UserError(
             f"{images_path} holds images {list(images.shape)}, and {labels_path} {len(labels)} labels: "
             "expected as many images of 28x28 pixels. Replace both files."
@@ -65,10 +68,14 @@ def _read_idx(path: Path, dimensions: int) -> np.ndarray:
     (LeCun et al., the MNIST database). torchvision's own reader takes unpacked files alone.
     """
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        check_regular(path)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ValueError(f"more than {LARGEST} bytes")
         if content[:4] != bytes([0, 0, 8, dimensions]):
             raise ValueError(f"no IDX file of unsigned bytes in {dimensions} dimensions")
         lengths = np.frombuffer(content, ">u4", dimensions, offset=4)
         return np.frombuffer(content, np.uint8, offset=4 * (1 + dimensions)).reshape(lengths)
-    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} is damaged ({error}): replace it, or delete it to have it downloaded.") from None

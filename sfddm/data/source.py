@@ -8,6 +8,7 @@ from pathlib import Path
 from sfddm.environment import scratch
 from sfddm.errors import UserError
 from sfddm.files import atomic_file
+from sfddm.locks import locked
 
 ROOT = "SFDDM_DATA_ROOT"
 
@@ -24,6 +25,12 @@ def download(url: str, path: Path, md5: str, remedy: str) -> None:
     Raises:
         UserError: there is no network, or the content is another; ends with `remedy`, what to do without a download.
     """
+    with locked(scratch() / "locks" / f"{path.name}.lock"):
+        if not path.is_file():  # two specs may ask for the same file at once
+            _fetch(url, path, md5, remedy)
+
+
+def _fetch(url: str, path: Path, md5: str, remedy: str) -> None:
     from torchvision.datasets.utils import download_url  # type: ignore[import-untyped]
 
     with atomic_file(path) as partial:

@@ -50,14 +50,14 @@ def resolve(index_set: IndexSet, schedule: Schedule, timesteps: int) -> tuple[in
             _check_steps(steps, timesteps)
             falling = log_snr(schedule, timesteps)
             wanted = np.linspace(falling[0], falling[-1], steps + 1)[1:]
-            return _increasing([1 + _nearest(falling, value) for value in wanted], index_set)
+            return _increasing((1 + _nearest(-falling, -wanted)).tolist(), index_set)
 
 
 def evenly_in_angle(ends: tuple[int, int], steps: int, schedule: Schedule, timesteps: int) -> list[int]:
     """`steps` levels above ends[0], up to ends[1], evenly spaced in angle; where levels are fewer, some repeat."""
     theta = angles(schedule, timesteps)
     wanted = np.linspace(theta[ends[0]], theta[ends[1]], steps + 1)[1:]
-    levels = [max(_nearest(theta, value), ends[0] + 1) for value in wanted[:-1]] + [ends[1]]
+    levels = [*np.maximum(_nearest(theta, wanted[:-1]), ends[0] + 1).tolist(), ends[1]]
     return _apart(levels, ends[0]) if ends[1] - ends[0] >= steps else levels
 
 
@@ -70,12 +70,17 @@ def _apart(levels: list[int], low: int) -> list[int]:
 
 def finer(levels: Sequence[int], substeps: int, schedule: Schedule, timesteps: int) -> tuple[int, ...]:
     """The index set with `substeps` - 1 more levels inside each segment, evenly in angle, where there is room."""
+    if substeps == 1:
+        return tuple(levels)
     inner = {level for ends in pairwise((0, *levels)) for level in evenly_in_angle(ends, substeps, schedule, timesteps)}
     return tuple(sorted(inner))
 
 
-def _nearest(values: np.ndarray, value: float) -> int:
-    return int(np.abs(values - value).argmin())
+def _nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Of each wanted number, the position of the nearest of `values`, which rise; of two the first."""
+    right = np.searchsorted(values, wanted).clip(max=len(values) - 1)
+    left = (right - 1).clip(min=0)
+    return np.where(np.abs(values[left] - wanted) <= np.abs(values[right] - wanted), left, right)
 
 
 def _increasing(levels: list[int], index_set: Quadratic | UniformLogSNR) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sfddm.spec.teacher import Prediction
 
-Output = Prediction | Literal["epsilon-sample"]
+Output = Literal[Prediction, "epsilon-sample"]
 """epsilon-sample: noise and image side by side, [B, 2C, ...], merged as v = alpha * noise - sigma * image."""
 
 

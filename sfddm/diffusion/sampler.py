@@ -27,8 +27,3 @@ class Sampler:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {**asdict(self), "levels": list(self.levels)}
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "Sampler":
-        """The inverse of `to_json`."""
-        return cls(**{**content, "levels": tuple(content["levels"])})

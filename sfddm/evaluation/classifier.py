@@ -1,25 +1,26 @@
 """The `classifier` scorer: a small convolutional network trained on the data alone, so that distances compare across
 teachers. It gives features for distances and classes for agreement."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from sfddm.errors import UserError
-from sfddm.evaluation.frechet import Moments, MomentSums
-from sfddm.files import digest_file, read_json
+from sfddm.errors import damaged
+from sfddm.evaluation.extractor import DESCRIPTION, WEIGHTS, Extractor, image_shape
+from sfddm.files import digest_file
 from sfddm.images import from_bytes
-from sfddm.networks.weights import load_weights, read_tensors
+from sfddm.networks.weights import load_weights
+from sfddm.spec.evaluation import MOST_CONVOLUTIONS
+from sfddm.spec.fields import Pixels, Share, Width
+from sfddm.spec.stored import as_stored
 
-WEIGHTS = "classifier.safetensors"
-STATISTICS = "statistics.safetensors"
-DESCRIPTION = "scorer.json"
-VERSION = 2
-"""Of the network, of how its features are normalised and of the stored moments: different versions don't compare."""
+VERSION = "2"
+"""Of the network and of how its features are normalised."""
 BATCH = 1000
 
 
@@ -45,56 +46,43 @@ class Network(nn.Module):
         return features, self.head(features)
 
 
-@frozen
-class Scorer:
-    """A trained classifier, and the moments of the real images."""
+@frozen(kw_only=True)
+class _Described:
+    """What stands beside the weights."""
 
-    network: Network
-    scale: Tensor
-    """Standard deviations of the real images' features: their units."""
-    real: Moments
-    """Of the real images' features, in those units."""
-    real_pixels: Moments
-    digest: str
-    """Of weights and statistics: figures of different scorers don't compare."""
-
-    @property
-    def name(self) -> str:
-        """What figures call the scorer."""
-        return f"classifier-{VERSION}:{self.digest[:8]}"
-
-    @torch.inference_mode()
-    def score(self, images: np.ndarray) -> tuple[MomentSums, np.ndarray]:
-        """Sums of the features and classes (int64 [N]) of uint8 images [N, C, H, W]."""
-        sums, classes = MomentSums(len(self.scale)), []
-        for features, scores in feature_batches(self.network, images):
-            sums.add(features / self.scale)
-            classes.append(scores.argmax(1).cpu().numpy())
-        return sums, np.concatenate(classes)
+    kind: Literal["classifier"]
+    version: str
+    classes: Width
+    held_out_accuracy: Share
+    shape: tuple[Pixels, ...]
+    channels: tuple[Width, ...]
+    features: Width
 
 
-def load_scorer(folder: Path, device: torch.device) -> Scorer:
-    """Read a stored classifier.
+def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extractor:
+    """The extractor that is stored in a folder, of which `content` is the description.
 
     Raises:
-        UserError: a file is missing or damaged, or of another version.
+        UserError: the weights are missing or damaged, or the description is.
     """
-    content = read_json(folder / DESCRIPTION)
-    if content["version"] != VERSION:
-        raise UserError(f"{folder}: a scorer of version {content['version']}, expected {VERSION}: run `dvc repro`.")
-    shape = content["shape"]
-    network = Network((shape[0], shape[1], shape[2]), content["channels"], content["features"], content["classes"])
+    described = as_stored(folder / DESCRIPTION, content, _Described)
+    if len(described.channels) > MOST_CONVOLUTIONS:
+        raise damaged(folder / DESCRIPTION, f"more than {MOST_CONVOLUTIONS} convolutions")
+    shape = image_shape(folder, described.shape)
+    with torch.device("meta"):
+        network = Network(shape, described.channels, described.features, described.classes)
     load_weights(network, folder / WEIGHTS)
-    statistics = read_tensors(folder / STATISTICS)
-    count = int(statistics["count"])
-    real = Moments(count, statistics["mean"], statistics["covariance"])
-    real_pixels = Moments(count, statistics["pixel_mean"], statistics["pixel_covariance"])
-    digest = digest_file(folder / WEIGHTS)[:16] + digest_file(folder / STATISTICS)[:16]
-    return Scorer(network.to(device).eval(), statistics["scale"].to(device), real, real_pixels, digest)
+    return extractor_of(network.to(device).eval(), folder, shape, device)
 
 
-def feature_batches(network: Network, images: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
-    """Features [B, D] and class scores [B, classes] of uint8 images, a batch at a time."""
-    device = network.head.weight.device
-    for start in range(0, len(images), BATCH):
-        yield network(from_bytes(np.array(images[start : start + BATCH])).to(device))
+def extractor_of(network: Network, folder: Path, shape: tuple[int, int, int], device: torch.device) -> Extractor:
+    """The extractor of a network whose weights lie in a folder already."""
+
+    def extract(images: np.ndarray) -> tuple[Tensor, Tensor]:
+        features, scores = network(from_bytes(images).to(device))
+        return features, scores
+
+    return Extractor(
+        kind="classifier", version=VERSION, digest=digest_file(folder / WEIGHTS), shape=shape,
+        features=network.head.in_features, batch=BATCH, extract=extract,
+    )  # fmt: skip

@@ -1,32 +1,27 @@
 """One row of the comparison: a student's figures, times and pictures."""
 
-from functools import reduce
-from operator import add
+import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from sfddm.errors import UserError
-from sfddm.evaluation.classifier import Scorer, load_scorer
-from sfddm.evaluation.frechet import frechet_distance
-from sfddm.evaluation.pixels import pixel_moments
-from sfddm.evaluation.reference import Reference, read_reference
+from sfddm.evaluation.figures import check_inputs, figures
+from sfddm.evaluation.interpolation import path_length, strips
+from sfddm.evaluation.reference import read_reference
+from sfddm.evaluation.scorer import load_scorer
 from sfddm.evaluation.timing import time_sampling
-from sfddm.files import read_json, write_json
+from sfddm.files import write_json
 from sfddm.generation import generate
-from sfddm.images import from_bytes
 from sfddm.networks import storage
-from sfddm.networks.layout import read_sampler, weights_digest
+from sfddm.networks.layout import read_cost, read_sampler, weights_digest
 from sfddm.pictures import grid, png
 
-BATCH = 1000
-"""Images compared at a time."""
 SHOWN = 64
 """Images in the sample grid."""
-BLOCKS = 5
-"""Of consecutive noises, for the differences between rows."""
+STRIPS = 4
+"""Interpolations that are stored as images."""
 
 
 def evaluate(
@@ -40,67 +35,36 @@ def evaluate(
     out: Path,
     label: str,
 ) -> None:
-    """Judge the student in one folder and store its figures, times and pictures in another, existing one."""
-    own = storage.load(student, device)
-    sampler = read_sampler(student)
-    judged_by = load_scorer(scorer, device)
-    wanted = read_reference(reference)
-    if (weights_digest(student), sampler) == (wanted.weights, wanted.sampler):
-        images = wanted.images  # the reference is this very sampler: nothing to draw again
+    """Judge the student in one folder and store its figures, times and pictures in another, existing one.
+
+    Raises:
+        UserError: something is missing, damaged or doesn't fit, or the student put out NaN; then nothing is written.
+    """
+    started = time.perf_counter()
+    own, sampler, weights = storage.load(student, device), read_sampler(student), weights_digest(student)
+    judged_by, wanted = load_scorer(scorer, device), read_reference(reference)
+    check_inputs(own.image_shape, wanted, judged_by)
+    if (weights, sampler) == (wanted.weights, wanted.sampler):
+        images, between = wanted.images, wanted.strips  # the reference is this very sampler: nothing to draw again
     else:
         images = generate(own, sampler, seed, len(wanted.images), batch_size, label)
+        between = strips(own, sampler, seed, batch_size)
     metrics = {
-        **figures(images, wanted, judged_by),
+        **figures(images, wanted, judged_by, f"{label}: scoring"),
+        "path_length": path_length(between, judged_by.features),
+        "teacher_path_length": path_length(wanted.strips, judged_by.features),
+        "path_pairs": len(between),
         "nfe": sampler.nfe,
         "levels": list(sampler.levels),
         "noise_seed": seed,
-        "weights": weights_digest(student)[:16],
-        "cost": read_json(student / "cost.json"),
+        "weights": weights[:16],
+        "cost": read_cost(student),
     }
+    for note in metrics["notes"]:
+        print(f"warning: {note}.", file=sys.stderr, flush=True)
+    timing = time_sampling(own, sampler, storage.load(teacher, device))
     write_json(out / "metrics.json", metrics)
-    write_json(out / "timing.json", time_sampling(own, sampler, storage.load(teacher, device)))
+    write_json(out / "timing.json", {**timing, "evaluation_seconds": time.perf_counter() - started})
+    np.save(out / "interpolation.npy", np.stack([wanted.strips[:STRIPS], between[:STRIPS]]))
     np.save(out / "shown.npy", images[:SHOWN])
     (out / "grid.png").write_bytes(png(grid(images[:SHOWN], 16)))
-
-
-def figures(images: np.ndarray, reference: Reference, scorer: Scorer) -> dict[str, Any]:
-    """Distances to the real images, and agreement with the teacher's images from the same noises.
-
-    Args:
-        images: uint8 [n, C, H, W], from the noises that the reference was drawn from.
-        reference: the teacher's images.
-        scorer: features, classes, and the moments of the real images.
-
-    Returns:
-        `frechet_distance` in the scorer's features; `frechet_blocks`, the same of each fifth of the images;
-        `teacher_frechet_distance`, the same of the teacher's images; `pixel_distance`, the Frechet distance of the
-        pixels; `mse_to_teacher`, of pixels in [-1, 1]; `agreement`, the share of images in the same class as the
-        teacher's; and what each of them rests on.
-
-    Raises:
-        UserError: too few images for every block to have a covariance.
-    """
-    if len(images) < 2 * BLOCKS:
-        raise UserError(
-            f"evaluation.samples is {len(images)}: comparisons need at least {2 * BLOCKS}, better thousands."
-        )
-    scored = [scorer.score(block) for block in np.array_split(images, BLOCKS)]
-    blocks, classes = [sums for sums, _ in scored], np.concatenate([found for _, found in scored])
-    whole = reduce(add, blocks)
-    teachers, wanted = scorer.score(reference.images)
-    squares = sum(
-        float((from_bytes(images[i : i + BATCH]) - from_bytes(reference.images[i : i + BATCH])).double().square().sum())
-        for i in range(0, len(images), BATCH)
-    )
-    return {
-        "frechet_distance": frechet_distance(whole.moments(), scorer.real),
-        "frechet_blocks": [frechet_distance(block.moments(), scorer.real) for block in blocks],
-        "teacher_frechet_distance": frechet_distance(teachers.moments(), scorer.real),
-        "pixel_distance": frechet_distance(pixel_moments(images), scorer.real_pixels),
-        "mse_to_teacher": squares / images.size,
-        "agreement": float((classes == wanted).mean()),
-        "samples": len(images),
-        "real_images": scorer.real.count,
-        "scorer": scorer.name,
-        "reference": reference.digest,
-    }

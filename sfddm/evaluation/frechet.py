@@ -1,5 +1,6 @@
 """Frechet distance between two sets of features, without holding either set."""
 
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -14,6 +15,13 @@ class Moments:
     count: int
     mean: Tensor
     covariance: Tensor
+
+    @cached_property
+    def root(self) -> Tensor:
+        """Symmetric square root [D, D] of the covariance; taken once for all distances to these moments."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+        return root
 
 
 class MomentSums:
@@ -50,15 +58,8 @@ class MomentSums:
 def frechet_distance(a: Moments, b: Moments) -> float:
     """Squared Frechet distance of the Gaussians with these moments (Dowson and Landau 1982; Heusel et al. 2017).
 
-    |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), the last trace through the symmetric A^(1/2) B A^(1/2).
+    |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), the last trace through the symmetric B^(1/2) A B^(1/2).
     """
-    root = _square_root(a.covariance)
-    overlap = torch.linalg.eigvalsh(root @ b.covariance @ root).clamp(min=0).sqrt().sum()
+    overlap = torch.linalg.eigvalsh(b.root @ a.covariance @ b.root).clamp(min=0).sqrt().sum()
     spread = torch.trace(a.covariance) + torch.trace(b.covariance) - 2 * overlap
     return float((a.mean - b.mean).square().sum() + spread)
-
-
-def _square_root(covariance: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(covariance)
-    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-    return root

@@ -6,39 +6,62 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from sfddm.data.store import read_array
+from sfddm.data.store import BYTES, read_array
 from sfddm.diffusion.sampler import Sampler
-from sfddm.files import digest_file, read_json, write_json
+from sfddm.errors import damaged
+from sfddm.evaluation.interpolation import PAIRS, STEPS, strips
+from sfddm.files import digest_file, write_json
 from sfddm.generation import generate
 from sfddm.networks import storage
 from sfddm.networks.layout import weights_digest
+from sfddm.spec.stored import read_stored
 
 
 @frozen(kw_only=True)
 class Reference:
-    """The teacher's own images from the evaluation noises, uint8 [n, C, H, W], and how they were made."""
+    """The teacher's own images from the evaluation noises, and how they were made."""
 
     images: np.ndarray
+    """uint8 [n, C, H, W], memory-mapped."""
+    strips: np.ndarray
+    """Along interpolations of noises, uint8 [PAIRS, STEPS, C, H, W]; see `sfddm.evaluation.interpolation`."""
     sampler: Sampler
     weights: str
     digest: str
+
+
+@frozen(kw_only=True)
+class _Described:
+    """What stands beside the images."""
+
+    sampler: Sampler
+    weights: str
 
 
 def write_reference(
     folder: Path, teacher: Path, sampler: Sampler, seed: int, count: int, batch_size: int, device: torch.device
 ) -> None:
     """Draw the teacher's images and store them in an existing folder."""
-    images = generate(storage.load(teacher, device), sampler, seed, count, batch_size, "reference")
-    np.save(folder / "images.npy", images)
+    network = storage.load(teacher, device)
+    np.save(folder / "images.npy", generate(network, sampler, seed, count, batch_size, "reference"))
+    np.save(folder / "strips.npy", strips(network, sampler, seed, batch_size))
     write_json(folder / "reference.json", {"sampler": sampler.to_json(), "weights": weights_digest(teacher)})
 
 
 def read_reference(folder: Path) -> Reference:
-    """Read what `write_reference` stored."""
-    content = read_json(folder / "reference.json")
+    """Read what `write_reference` stored.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    described, images = read_stored(folder / "reference.json", _Described), read_array(folder / "images.npy", BYTES, 4)
+    between = read_array(folder / "strips.npy", BYTES, 5)
+    if between.shape != (PAIRS, STEPS, *images.shape[1:]):
+        raise damaged(folder / "strips.npy", f"expected {PAIRS} strips of {STEPS} images like those beside it")
     return Reference(
-        images=read_array(folder / "images.npy"),
-        sampler=Sampler.from_json(content["sampler"]),
-        weights=content["weights"],
+        images=images,
+        strips=between,
+        sampler=described.sampler,
+        weights=described.weights,
         digest=digest_file(folder / "images.npy")[:16],
     )

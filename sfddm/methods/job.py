@@ -9,6 +9,7 @@ from attrs import frozen
 from sfddm.diffusion.sampler import Sampler
 from sfddm.spec.experiment import Student
 from sfddm.spec.modules import module_name
+from sfddm.training.checkpoints import Checkpoints
 
 
 @frozen(kw_only=True)
@@ -26,6 +27,8 @@ class Job:
     """Where trajectories are kept between runs."""
     curve: Path
     """Where the training writes its points."""
+    checkpoints: Checkpoints
+    """Where the training is kept while it lasts."""
     training_starts: Callable[[int], None]
     """To be called with the number of iterations when the training begins."""
 

@@ -41,7 +41,7 @@ def distill(job: Job) -> Distilled:
         for fold, levels in enumerate(sets):
             rows = paths(levels, 2, teacher.contract).to(teacher.device)
             loss = _loss(job, method, student, teacher, clean, rows)
-            teacher = train(student, loss, each, curve, before=fold * each.iterations)
+            teacher = train(student, loss, each, curve, job.checkpoints, before=fold * each.iterations)
             student = _continued(teacher)
     return distilled(job, teacher)
 

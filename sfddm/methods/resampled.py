@@ -4,14 +4,11 @@ from functools import partial
 
 from attrs import evolve
 
-from sfddm.files import read_json
 from sfddm.methods.job import Distilled, Job
-from sfddm.networks.layout import copy_denoiser, read_sampler
+from sfddm.networks.layout import copy_denoiser, read_cost, read_sampler
 
 
 def distill(job: Job) -> Distilled:
     """A copy of the parent, sampled on other levels; its cost is the parent's, once for all that resample it."""
     sampler = evolve(read_sampler(job.parent), levels=job.levels, clip_sample=job.student.clip_sample)
-    return Distilled(
-        write=partial(copy_denoiser, job.parent), sampler=sampler, cost=read_json(job.parent / "cost.json")
-    )
+    return Distilled(write=partial(copy_denoiser, job.parent), sampler=sampler, cost=read_cost(job.parent))

@@ -26,7 +26,7 @@ def train_student(job: Job, student: Denoiser, loss: Loss, training: Training) -
     """Train in one go, and follow the course."""
     job.training_starts(training.iterations)
     with Curve(job.curve, job.name, training.iterations, training.batch_size) as curve:
-        return train(student, loss, training, curve)
+        return train(student, loss, training, curve, job.checkpoints)
 
 
 def distilled(job: Job, student: Denoiser, solver: Solver = "ddim") -> Distilled:

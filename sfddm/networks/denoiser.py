@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sfddm.diffusion.prediction import Output, to_sample, to_v
 from sfddm.diffusion.schedule import NoiseSchedule
+from sfddm.spec.fields import Level, Levels
 from sfddm.spec.teacher import Schedule, UNet2D
 
 
@@ -21,20 +22,15 @@ class Contract:
     the level where its jump should land (level s as s - 1 too).
     """
 
-    timesteps: int
+    timesteps: Levels
     noise_schedule: Schedule
     prediction: Output
-    index_levels: tuple[int, ...] = ()
+    index_levels: tuple[Level, ...] = ()
     two_times: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {**asdict(self), "index_levels": list(self.index_levels)}
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "Contract":
-        """The inverse of `to_json`."""
-        return cls(**{**content, "index_levels": tuple(content["index_levels"])})
 
 
 @frozen

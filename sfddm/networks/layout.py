@@ -3,19 +3,24 @@
 config.json, diffusion_pytorch_model.safetensors    as diffusers writes and reads them
 denoiser.json                                       the contract: T, noise schedule, prediction, time input
 sampler.json                                        a student's sampler; a teacher has none
+cost.json                                           what a student cost; a teacher has none
 """
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.errors import UserError, missing
-from sfddm.files import digest, digest_file, read_json, write_json
+from sfddm.errors import damaged, missing
+from sfddm.files import digest, digest_file, write_json
+from sfddm.spec.stored import read_mapping, read_stored
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONFIG = "config.json"
 CONTRACT = "denoiser.json"
 SAMPLER = "sampler.json"
+COST = "cost.json"
+COST_PARTS = ("cache", "training", "folds", "total")
 
 
 def copy_denoiser(source: Path, folder: Path) -> None:
@@ -33,11 +38,33 @@ def write_sampler(folder: Path, sampler: Sampler) -> None:
 
 
 def read_sampler(folder: Path) -> Sampler:
-    """How the student in `folder` is sampled."""
-    try:
-        return Sampler.from_json(read_json(folder / SAMPLER))
-    except (TypeError, KeyError) as error:
-        raise UserError(f"{folder / SAMPLER} does not describe a sampler: {error}") from None
+    """How the student in `folder` is sampled.
+
+    Raises:
+        UserError: the file is missing or damaged, or its levels are not those of the network beside it.
+    """
+    sampler = read_stored(folder / SAMPLER, Sampler)
+    timesteps = read_mapping(folder / CONTRACT).get("timesteps")
+    if not isinstance(timesteps, int) or not rises_within(sampler.levels, timesteps) or not sampler.levels:
+        raise damaged(folder / SAMPLER, f"expected levels that increase within 1..{timesteps}")
+    return sampler
+
+
+def rises_within(levels: tuple[int, ...], timesteps: int) -> bool:
+    """Whether levels increase within 1..T."""
+    return all(low < high for low, high in pairwise((0, *levels, timesteps + 1)))
+
+
+def read_cost(folder: Path) -> dict[str, int]:
+    """What the student in `folder` cost, in forward-equivalents, as `Cost.to_json` has it.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    content = read_mapping(folder / COST)
+    if any(type(content.get(part)) is not int or content[part] < 0 for part in COST_PARTS):
+        raise damaged(folder / COST, f"expected whole numbers for {', '.join(COST_PARTS)}")
+    return {part: content[part] for part in COST_PARTS}
 
 
 def denoiser_digest(folder: Path) -> str:

@@ -1,15 +1,22 @@
 """Denoisers to and from folders; the layout is described in `sfddm.networks.layout`."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
+from attrs import fields_dict, frozen
 from diffusers.models.unets.unet_2d import UNet2DModel
 
-from sfddm.errors import UserError
-from sfddm.files import read_json, write_json
+from sfddm.errors import damaged
+from sfddm.files import write_json
 from sfddm.networks.denoiser import Contract, Denoiser
-from sfddm.networks.layout import CONFIG, CONTRACT, WEIGHTS
+from sfddm.networks.layout import CONFIG, CONTRACT, WEIGHTS, rises_within
 from sfddm.networks.weights import load_weights, write_weights
+from sfddm.spec.fields import Depth, Pixels, Width
+from sfddm.spec.stored import as_stored, read_mapping, read_stored
+
+MOST_BLOCKS = 16
+"""Resolution levels of a network."""
 
 
 def write(folder: Path, denoiser: Denoiser) -> None:
@@ -19,17 +26,44 @@ def write(folder: Path, denoiser: Denoiser) -> None:
     write_weights(folder / WEIGHTS, denoiser.network)
 
 
+@frozen(kw_only=True)
+class _Size:
+    """Of diffusers' configuration what decides how much of everything there is."""
+
+    sample_size: tuple[Pixels, ...]
+    in_channels: Width
+    out_channels: Width
+    block_out_channels: tuple[Width, ...]
+    layers_per_block: Depth
+
+
 def load(folder: Path, device: torch.device) -> Denoiser:
     """Read a denoiser, for inference, onto `device`.
 
     Raises:
         UserError: a file is missing or damaged, or the weights don't fit the network.
     """
-    config = {key: value for key, value in read_json(folder / CONFIG).items() if not key.startswith("_")}
-    described = read_json(folder / CONTRACT)
-    try:
-        network, contract = UNet2DModel(**config), Contract.from_json(described)
-    except (TypeError, ValueError, KeyError) as error:
-        raise UserError(f"{folder} does not describe a network of this project: {error}") from None
+    contract = read_stored(folder / CONTRACT, Contract)
+    config = {key: value for key, value in read_mapping(folder / CONFIG).items() if not key.startswith("_")}
+    size = as_stored(folder / CONFIG, {key: config.get(key) for key in fields_dict(_Size)}, _Size)
+    channels = size.in_channels * (2 if contract.prediction == "epsilon-sample" else 1)
+    second_time = "timestep" if contract.two_times else None
+    described = (size.out_channels, len(size.sample_size), config.get("class_embed_type"))
+    if described != (channels, 2, second_time):
+        raise damaged(folder / CONFIG, f"it is not the network that {CONTRACT} describes")
+    if not rises_within(contract.index_levels, contract.timesteps):
+        raise damaged(folder / CONTRACT, f"expected index_levels that increase within 1..{contract.timesteps}")
+    network = _without_memory(folder / CONFIG, config)
     load_weights(network, folder / WEIGHTS)
     return Denoiser(network, contract).to(device).eval().requires_grad_(False)
+
+
+def _without_memory(path: Path, config: dict[str, Any]) -> UNet2DModel:
+    """The described network on torch's meta device: what a damaged description asks for is not allocated."""
+    if len(config["block_out_channels"]) > MOST_BLOCKS:
+        raise damaged(path, f"more than {MOST_BLOCKS} blocks")
+    try:
+        with torch.device("meta"):
+            return UNet2DModel(**config)
+    except Exception as error:  # diffusers raises anything on what is no configuration of its own
+        raise damaged(path, f"it describes no network: {error}") from None

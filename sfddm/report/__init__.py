@@ -1,1 +1,1 @@
-"""The comparison as people read it: a table on the terminal, a page and a picture in `reports/`."""
+"""The comparison as people read it: one page, the same as Markdown, and a table on the terminal."""

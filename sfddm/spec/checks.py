@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sfddm.diffusion.index_set import IndexSetError, finer, resolve
 from sfddm.spec.data import Digits
+from sfddm.spec.evaluation import MOST_CONVOLUTIONS, Classifier, Scorer
 from sfddm.spec.experiment import Spec, Student
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.methods import (
@@ -18,18 +19,21 @@ from sfddm.spec.methods import (
     Trained,
     any_steps,
 )
-from sfddm.spec.sources import Cache, DataSource
+from sfddm.spec.sources import Cache, DataSource, split
 from sfddm.spec.start import FromScratch, Start
 from sfddm.spec.structure import Fault, SpecPath, nearest
 from sfddm.spec.teacher import UNet2D
 from sfddm.spec.training import Training
+
+LISTED = 6
+"""Numbers that an error names."""
 
 
 def cross_check(spec: Spec) -> Iterator[Fault]:
     """Yield every disagreement between sections that are each valid alone."""
     yield from _check_data(spec)
     yield from _check_training(spec.teacher.source.training, ("teacher", "source", "training"))
-    yield from _check_training(spec.evaluation.scorer.training, ("evaluation", "scorer", "training"))
+    yield from _check_scorer(spec.evaluation.scorer, ("evaluation", "scorer"))
     yield from _check_network(spec.teacher.source.network, spec.data.shape, ("teacher", "source", "network"))
     yield from _check_index_set(spec.evaluation.reference.index_set, spec, ("evaluation", "reference", "index_set"))
     if not spec.students:
@@ -61,10 +65,10 @@ def _check_method(student: Student, spec: Spec, here: SpecPath) -> Iterator[Faul
     levels, method = spec.levels_of(student.index_set), student.method
     match method:
         case SFDDM():
-            yield from _check_sfddm(method, here)
+            yield from _check_sfddm(method, levels, spec, here)
             yield from _check_features(method, spec, here)
         case AnyStep():
-            yield from _check_cache(method.cache, method.training, (*here, "cache"))
+            yield from _check_cache(method.cache, method.training, levels, spec, (*here, "cache"))
             yield from _check_features(method, spec, here)
             if method.hidden.weight == 0:
                 yield Fault(
@@ -84,6 +88,13 @@ def _check_data(spec: Spec) -> Iterator[Fault]:
     data = spec.data
     if isinstance(data, Digits) and not 1 < data.train < data.images:
         yield Fault(f"expected fewer than the {data.images} images of the set", ("data", "train"))
+
+
+def _check_scorer(scorer: Scorer, path: SpecPath) -> Iterator[Fault]:
+    if isinstance(scorer, Classifier):
+        yield from _check_training(scorer.training, (*path, "training"))
+        if len(scorer.channels) > MOST_CONVOLUTIONS:
+            yield Fault(f"expected at most {MOST_CONVOLUTIONS} convolutions", (*path, "channels"))
 
 
 def _check_network(network: UNet2D, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
@@ -120,16 +131,18 @@ def _check_start(start: Start, spec: Spec, path: SpecPath) -> Iterator[Fault]:
         yield Fault("an image can't be read as v: use same, or start from scratch", (*path, "prediction"))
 
 
-def _check_sfddm(method: SFDDM, path: SpecPath) -> Iterator[Fault]:
+def _check_sfddm(method: SFDDM, levels: tuple[int, ...], spec: Spec, path: SpecPath) -> Iterator[Fault]:
     if method.output.weight == method.hidden.weight == method.feature.weight == 0:
         yield Fault("the weights of output, hidden and feature are all 0: give one of them a positive weight", path)
     if not method.sources:
         yield Fault("expected at least one source", (*path, "sources"))
+    else:
+        yield from _check_shares(method, (*path, "sources"))
     walks = method.hidden.weight > 0 or (method.feature.weight > 0 and method.feature.state == "landing")
     for position, source in enumerate(method.sources):
         here = (*path, "sources", position)
         if not isinstance(source, DataSource):
-            yield from _check_cache(source.cache, method.training, (*here, "cache"))
+            yield from _check_cache(source.cache, method.training, levels, spec, (*here, "cache"))
         elif source.substeps > 1 and not walks:
             yield Fault("no term needs the landing state that sub-steps lead to: set substeps to 1", here)
 
@@ -146,9 +159,23 @@ def _check_features(method: SFDDM | AnyStep, spec: Spec, path: SpecPath) -> Iter
         )
 
 
-def _check_cache(cache: Cache, training: Training, path: SpecPath) -> Iterator[Fault]:
+def _check_shares(method: SFDDM, path: SpecPath) -> Iterator[Fault]:
+    size = method.training.batch_size
+    for position, count in enumerate(split(method.sources, size)):
+        if count < 1:
+            yield Fault(
+                f"this source gets none of a batch of {size} images: give it a larger share, or a larger batch_size",
+                (*path, position, "share"),
+            )
+
+
+def _check_cache(
+    cache: Cache, training: Training, levels: tuple[int, ...], spec: Spec, path: SpecPath
+) -> Iterator[Fault]:
     if cache.noises < training.batch_size:
         yield Fault(f"expected at least one batch of noises ({training.batch_size})", (*path, "noises"))
+    if len(levels) * cache.substeps > spec.teacher.timesteps:
+        yield _too_fine(levels, cache.substeps, spec.teacher.timesteps, (*path, "substeps"))
 
 
 def _check_progressive(method: Progressive, levels: tuple[int, ...], spec: Spec, path: SpecPath) -> Iterator[Fault]:
@@ -168,13 +195,21 @@ def _check_progressive(method: Progressive, levels: tuple[int, ...], spec: Spec,
 
 
 def _check_room(levels: tuple[int, ...], substeps: int, spec: Spec, path: SpecPath) -> Iterator[Fault]:
-    room = len(finer(levels, substeps, spec.teacher.noise_schedule, spec.teacher.timesteps))
+    timesteps = spec.teacher.timesteps
+    if len(levels) * substeps > timesteps:
+        yield _too_fine(levels, substeps, timesteps, path)
+        return
+    room = len(finer(levels, substeps, spec.teacher.noise_schedule, timesteps))
     if room < len(levels) * substeps:
-        yield Fault(
-            f"{len(levels)} segments of {substeps} steps need {len(levels) * substeps} different levels, "
-            f"and there is room for {room}: use fewer",
-            path,
-        )
+        yield _too_fine(levels, substeps, room, path)
+
+
+def _too_fine(levels: tuple[int, ...], substeps: int, room: int, path: SpecPath) -> Fault:
+    return Fault(
+        f"{len(levels)} segments of {substeps} steps need {len(levels) * substeps} different levels, "
+        f"and there is room for {room}: use fewer",
+        path,
+    )
 
 
 def _check_grid(method: Consistency, levels: tuple[int, ...], spec: Spec, path: SpecPath) -> Iterator[Fault]:
@@ -186,9 +221,10 @@ def _check_grid(method: Consistency, levels: tuple[int, ...], spec: Spec, path: 
 
 def _check_on_grid(method: Consistency, levels: tuple[int, ...], spec: Spec, path: SpecPath) -> Iterator[Fault]:
     grid = spec.levels_of(method.grid)
-    outside = [level for level in levels if level not in grid]
+    known = set(grid)
+    outside = [level for level in levels if level not in known]
     if outside:
-        near = sorted({min(grid, key=lambda known: abs(known - level)) for level in outside})
+        near = sorted({min(grid, key=lambda known: abs(known - level)) for level in outside[:LISTED]})
         yield Fault(
             f"consistency distillation learns the levels of its grid alone, and {_listed(outside)} "
             f"{'is' if len(outside) == 1 else 'are'} not among them: use {_listed(near)}, or another grid",
@@ -218,7 +254,7 @@ def _name(method: Method) -> str:
 
 
 def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:6])) + (", ..." if len(numbers) > 6 else "")
+    return ", ".join(map(str, numbers[:LISTED])) + (", ..." if len(numbers) > LISTED else "")
 
 
 def _check_training(training: Training, path: SpecPath) -> Iterator[Fault]:

@@ -5,9 +5,12 @@ from typing import Literal
 from attrs import frozen
 
 from sfddm.diffusion.sampler import Deterministic
-from sfddm.spec.fields import Count, Name, Seed, Several
+from sfddm.spec.fields import SHA256, Batch, ModelName, Name, Npz, Pixels, Samples, Seed, Width
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.training import Training
+
+MOST_CONVOLUTIONS = 16
+"""Of a scorer, all but one of which halve the image."""
 
 
 @frozen(kw_only=True)
@@ -15,12 +18,62 @@ class Classifier:
     """A small convolutional classifier trained on the data alone; distances are taken in its last hidden layer."""
 
     kind: Literal["classifier"]
-    channels: tuple[Count, ...]
+    channels: tuple[Width, ...]
     """Width of each 3x3 convolution; every one but the first halves the image."""
-    features: Count
+    features: Width
     """Width of the last hidden layer."""
     training: Training
     seed: Seed
+
+
+@frozen(kw_only=True)
+class OwnStatistics:
+    """The real images' moments are those of the training split."""
+
+    kind: Literal["data"]
+
+
+@frozen(kw_only=True)
+class GivenStatistics:
+    """The real images' moments come from a file, as tools of the field write them: `mu` [D] and `sigma` [D, D]."""
+
+    kind: Literal["file"]
+    file: Npz
+    """In the folder of data sets (`SFDDM_DATA_ROOT`)."""
+    sha256: SHA256
+    images: Samples
+    """How many images they are of; the file doesn't say."""
+
+
+Statistics = OwnStatistics | GivenStatistics
+
+
+@frozen(kw_only=True)
+class Inception:
+    """The network of the usual FID; see `sfddm.evaluation.inception` for where its weights have to lie."""
+
+    kind: Literal["inception"]
+    sha256: SHA256
+    """Of the file with the weights."""
+    statistics: Statistics
+
+
+@frozen(kw_only=True)
+class Torchvision:
+    """A classification network of torchvision; distances are taken in what its last linear layer is given."""
+
+    kind: Literal["torchvision"]
+    model: ModelName
+    """As torchvision calls it: resnet18, vit_b_16, ..."""
+    size: Pixels
+    """Height and width, in pixels, to which images are resized; most of the published weights want 224."""
+    sha256: SHA256
+    """Of the file with the weights."""
+    statistics: Statistics
+
+
+Scorer = Classifier | Inception | Torchvision
+"""Every kind of scorer."""
 
 
 @frozen(kw_only=True)
@@ -36,11 +89,11 @@ class Reference:
 class Evaluation:
     """The same noises, the same scorer and the same real images for every row of the comparison."""
 
-    samples: Several
+    samples: Samples
     """n, the number of images a row."""
     noise_seed: Seed
-    batch_size: Count
-    scorer: Classifier
+    batch_size: Batch
+    scorer: Scorer
     reference: Reference
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.spec.fields import Count
+from sfddm.spec.fields import Count, Level
 
 
 @frozen(kw_only=True)
@@ -60,7 +60,7 @@ class Explicit:
     """Any increasing set; `sfddm index-set search` writes the one that it finds as such."""
 
     kind: Literal["explicit"]
-    levels: tuple[Count, ...]
+    levels: tuple[Level, ...]
     """phi_1 < ... < phi_T', without the clean level 0."""
 
 

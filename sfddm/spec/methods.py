@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.spec.fields import Count, Name, Share
+from sfddm.spec.fields import Count, Levels, Name, Share
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.sources import Cache, Source
 from sfddm.spec.start import Start
@@ -124,7 +124,7 @@ class TRACT:
 
     kind: Literal["tract"]
     start: Start
-    substeps: Count
+    substeps: Levels
     """Teacher steps inside each segment, evenly in angle."""
     distance: Distance
     weighting: Weighting

@@ -4,20 +4,21 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
-from sfddm.errors import SpecError
+from sfddm.errors import SpecError, printable
+from sfddm.files import read_bytes
 from sfddm.spec.checks import cross_check
 from sfddm.spec.experiment import Spec
-from sfddm.spec.structure import Fault, StructureError, structure
+from sfddm.spec.fields import require_name
+from sfddm.spec.limits import LARGEST, build
+from sfddm.spec.structure import Fault, StructureError, dotted, structure
 
 SPECS = Path("specs")
-LARGEST = 1_000_000
-"""Bytes; no spec comes near it, and a larger file is a mistake or an attack."""
-MOST_NODES = 100_000
-"""Nodes after aliases are expanded: more is an attack by nested aliases."""
+MOST_FAULTS = 50
+"""Faults that one error lists."""
 
 
 def load_spec(name: str) -> Spec:
@@ -26,7 +27,7 @@ def load_spec(name: str) -> Spec:
     Raises:
         SpecError: no such file, no YAML, or no valid spec; with every fault and its line.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else SPECS / f"{name}.yaml"
+    path = spec_path(name)
     spec = parse_spec(_read(path), str(path))
     if spec.name != path.stem:
         raise SpecError(f"{path}: expected `name: {path.stem}`, as the file is called, found {spec.name!r}")
@@ -39,16 +40,7 @@ def parse_spec(text: str, origin: str) -> Spec:
     Raises:
         SpecError: with every fault and its line.
     """
-    try:
-        root = YAML(typ="safe", pure=True).compose(text)
-        _limit(root, origin)
-        content = YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise SpecError(f"{origin}{line}: {error.problem or error.context}") from None
-    except (YAMLError, ValueError, KeyError, RecursionError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise SpecError(f"{origin}: not valid YAML: {reason}") from None
+    root, content = _build(text, origin)
     try:
         spec = structure(content, Spec)
         faults = list(cross_check(spec))
@@ -71,42 +63,64 @@ def spec_names() -> list[str]:
     return names
 
 
-def _read(path: Path) -> str:
+def spec_path(name: str) -> Path:
+    """The file of a spec that is named, or whose path is given.
+
+    Raises:
+        SpecError: neither a name nor the path of a YAML file.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    return SPECS / f"{require_name(name, 'the name of a spec')}.yaml"
+
+
+def plain_data(text: str, origin: str) -> Any:
+    """What a spec's text stands for, within the limits of every spec, and held against no class.
+
+    Raises:
+        SpecError: no YAML, or beyond a limit.
+    """
+    if len(text) > LARGEST:
+        raise SpecError(f"{origin}: larger than {LARGEST} bytes")
+    return _build(text, origin)[1]
+
+
+def _build(text: str, origin: str) -> tuple[Node | None, Any]:
     try:
-        if path.stat().st_size > LARGEST:
-            raise SpecError(f"{path}: larger than {LARGEST} bytes, which no spec needs")
-        return path.read_text(encoding="utf-8")
+        return build(text)
+    except MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        problem = (error.problem or error.context or "not valid YAML").splitlines()[0]
+        raise SpecError(f"{origin}{line}: {printable(problem)}") from None
+    except ReaderError as error:
+        number = text.count("\n", 0, error.position) + 1
+        raise SpecError(f"{origin}:{number}: not valid YAML: {str(error).splitlines()[0]}") from None
+    except (YAMLError, RecursionError) as error:
+        raise SpecError(f"{origin}: not valid YAML: {(str(error) or type(error).__name__).splitlines()[0]}") from None
+
+
+def _read(path: Path) -> str:
+    """Raises: SpecError: no such file, none that can be read, too large, or a link out of the repository."""
+    try:
+        if path.parent == SPECS and not path.resolve(strict=True).is_relative_to(Path.cwd()):
+            raise SpecError(
+                f"{path} leads out of the repository, where neither git nor DVC keeps it: put the file itself there."
+            )
+        return read_bytes(path, LARGEST).decode()
     except FileNotFoundError:
         found = sorted(file.stem for file in SPECS.glob("*.yaml"))
         close = get_close_matches(path.stem, found, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"found there: {', '.join(found) or 'none'}"
         raise SpecError(f"{path}: no such spec; {hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise SpecError(f"{path}: can't be read: {error}") from None
-
-
-def _limit(root: Node | None, origin: str) -> None:
-    """Refuse aliases within aliases before anything expands them."""
-    count = 0
-    stack = [root] if root is not None else []
-    while stack:
-        node = stack.pop()
-        count += 1
-        if count > MOST_NODES:
-            raise SpecError(f"{origin}: more than {MOST_NODES} values once its aliases are expanded")
-        if isinstance(node, MappingNode):
-            stack.extend(child for pair in node.value for child in pair)
-        elif isinstance(node, SequenceNode):
-            stack.extend(node.value)
 
 
 def _report(faults: list[Fault], root: Node | None, origin: str) -> str:
     located = sorted(((_line(root, fault.path), fault) for fault in faults), key=lambda pair: pair[0])
-    return "\n".join(f"{origin}:{line}: {fault.message} @ {_dotted(fault.path)}" for line, fault in located)
-
-
-def _dotted(path: tuple[str | int, ...]) -> str:
-    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    lines = [f"{origin}:{line}: {printable(fault.message)} @ {dotted(fault.path)}" for line, fault in located]
+    more = [f"{origin}: {len(lines) - MOST_FAULTS} more faults"] if len(lines) > MOST_FAULTS else []
+    return "\n".join(lines[:MOST_FAULTS] + more)
 
 
 def _line(root: Node | None, path: tuple[str | int, ...]) -> int:
@@ -124,10 +138,8 @@ def _child(node: Any, part: str | int) -> tuple[Node, int] | None:
     if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
         return node.value[part], node.value[part].start_mark.line + 1
     if isinstance(node, MappingNode):
-        for key, value in node.value:
+        # Building has put merged entries in front of a mapping's own, which hide them.
+        for key, value in reversed(node.value):
             if key.value == str(part):
                 return value, key.start_mark.line + 1
-        for key, value in node.value:
-            if key.tag.endswith(":merge") and (found := _child(value, part)):
-                return found
     return None

@@ -5,18 +5,18 @@ from typing import Literal
 from attrs import frozen
 
 from sfddm.diffusion.sampler import Deterministic
-from sfddm.spec.fields import Count, Positive, Seed
+from sfddm.spec.fields import Levels, Noises, Positive, Seed
 
 
 @frozen(kw_only=True)
 class Cache:
     """The teacher's own trajectories from noise, computed once before training; they need no images."""
 
-    noises: Count
+    noises: Noises
     """How many trajectories."""
     seed: Seed
     solver: Deterministic
-    substeps: Count
+    substeps: Levels
     """Solver steps inside each segment of the index set, evenly in angle."""
     clip_sample: bool
     """Clip the solver's predicted images to [-1, 1]."""
@@ -49,7 +49,7 @@ class DataSource:
     kind: Literal["data"]
     share: Positive
     """Of each batch, relative to the other sources'."""
-    substeps: Count
+    substeps: Levels
 
 
 Source = TrajectorySource | RolloutSource | DataSource

@@ -10,7 +10,8 @@ from cattrs import ClassValidationError, Converter, IterableValidationError
 from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
-from sfddm.spec.fields import Bound, Pattern
+from sfddm.errors import printable
+from sfddm.spec.fields import Bound, Pattern, shortened
 
 SpecPath = tuple[str | int, ...]
 T = TypeVar("T")
@@ -29,8 +30,15 @@ class StructureError(Exception):
     """All faults of one structuring."""
 
     def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("; ".join(fault.message for fault in faults))
+        super().__init__("; ".join(f"{fault.message} @ {dotted(fault.path)}" for fault in faults))
         self.faults = faults
+
+
+def dotted(path: SpecPath) -> str:
+    """A path as in $.students.ours-t4.seeds[0]."""
+    return "$" + "".join(
+        f"[{part}]" if isinstance(part, int) else f".{printable(shortened(str(part)))}" for part in path
+    )
 
 
 def structure(content: Any, cls: type[T]) -> T:
@@ -88,8 +96,7 @@ def _describe(value: object) -> str:
     for kind, words in kinds.items():
         if isinstance(value, kind):
             return words
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(repr(value))
 
 
 def _scalar(kind: type, words: str, accept: tuple[type, ...]) -> Callable[[Any, Any], Any]:

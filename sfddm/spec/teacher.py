@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.spec.fields import Count, Levels, Seed
+from sfddm.spec.fields import Depth, Levels, Seed, Width
 from sfddm.spec.training import Training
 
 Schedule = Literal["linear", "cosine", "sigmoid"]
@@ -18,12 +18,12 @@ class UNet2D:
     """diffusers' UNet2DModel, one entry of `channels` and `attention` a resolution level."""
 
     kind: Literal["unet2d"]
-    channels: tuple[Count, ...]
+    channels: tuple[Width, ...]
     attention: tuple[bool, ...]
     """Whether the level has self-attention."""
     middle_attention: bool
-    layers_per_block: Count
-    norm_groups: Count
+    layers_per_block: Depth
+    norm_groups: Width
 
 
 @frozen(kw_only=True)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.spec.fields import Count, Natural, Positive, Share
+from sfddm.spec.fields import Batch, Count, Natural, Positive, Share
 
 
 @frozen(kw_only=True)
@@ -12,7 +12,7 @@ class Training:
     """One run of the training loop, with Adam."""
 
     iterations: Count
-    batch_size: Count
+    batch_size: Batch
     """Images an iteration, over all processes."""
     learning_rate: Positive
     """The highest one, between warm-up and decay."""

@@ -1,9 +1,11 @@
 """Training curves: from the file that the training writes to MLflow's metrics."""
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sfddm.errors import damaged
+from sfddm.files import parse_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -13,11 +15,21 @@ BATCH = 900
 
 
 def read_points(path: Path) -> list[dict[str, Any]]:
-    """The complete points of a curve; a line that is still being written is left for later."""
+    """The complete points of a curve; a line that is still being written is left for later.
+
+    Raises:
+        UserError: a line is no point.
+    """
     if not path.exists():
         return []
     *lines, _ = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines]
+    try:
+        points = [parse_json(line.encode()) for line in lines]
+        if any(type(point.get("step")) is not int for point in points):
+            raise ValueError("a point without a step")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise damaged(path, error) from None
+    return points
 
 
 def send_points(client: "MlflowClient", run_id: str, points: list[dict[str, Any]]) -> None:

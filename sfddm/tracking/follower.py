@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from sfddm.errors import UserError
 from sfddm.tracking.curves import read_points, send_points
 from sfddm.tracking.live import Followed, LiveRun, follower_lock, read_live_run, write_followed
-from sfddm.tracking.server import connect, experiment_id, tracking_uri
+from sfddm.tracking.server import connect, experiment_id, server_name, users_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,11 +25,11 @@ def main(description: str, pid: str) -> None:
     """Follow the training of process `pid` until it is complete or the process is gone."""
     os.nice(NICENESS)
     run = read_live_run(Path(description))
-    with FileLock(follower_lock(run.name)):
+    with FileLock(follower_lock(run.name)), users_errors():
         client = connect()
         created = client.create_run(experiment_id(client, run.experiment), run_name=run.name, tags=run.tags)
         run_id = created.info.run_id
-        write_followed(run.name, Followed(key=run.key, tracking_uri=tracking_uri(), run_id=run_id))
+        write_followed(run.name, Followed(key=run.key, tracking_server=server_name(), run_id=run_id))
         complete = _follow(client, run_id, run, int(pid))
         client.set_terminated(run_id, "FINISHED" if complete else "KILLED")
 
@@ -59,4 +60,7 @@ def _is_alive(pid: int) -> bool:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except UserError as error:  # into the log, without the addresses that a traceback would show
+        sys.exit(str(error))

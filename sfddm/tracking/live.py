@@ -13,7 +13,8 @@ from pathlib import Path
 from attrs import asdict, frozen
 
 from sfddm.environment import scratch
-from sfddm.files import read_json, write_json
+from sfddm.files import write_json
+from sfddm.spec.stored import read_stored
 
 
 @frozen(kw_only=True)
@@ -34,7 +35,8 @@ class Followed:
     """A follower's MLflow run, for `track` to adopt."""
 
     key: str
-    tracking_uri: str
+    tracking_server: str
+    """Its address without user and password."""
     run_id: str
 
 
@@ -60,7 +62,7 @@ def start_follower(run: LiveRun) -> None:
 
 def read_live_run(description: Path) -> LiveRun:
     """What `start_follower` wrote."""
-    return LiveRun(**read_json(description))
+    return read_stored(description, LiveRun)
 
 
 def write_followed(name: str, followed: Followed) -> None:
@@ -68,13 +70,13 @@ def write_followed(name: str, followed: Followed) -> None:
     write_json(_word(name), asdict(followed))
 
 
-def read_followed(name: str, key: str, tracking_uri: str) -> str | None:
+def read_followed(name: str, key: str, tracking_server: str) -> str | None:
     """The id of the MLflow run that followed the training with this key on this server, if there is one."""
     path = _word(name)
     if not path.exists():
         return None
-    followed = Followed(**read_json(path))
-    return followed.run_id if (followed.key, followed.tracking_uri) == (key, tracking_uri) else None
+    followed = read_stored(path, Followed)
+    return followed.run_id if (followed.key, followed.tracking_server) == (key, tracking_server) else None
 
 
 def follower_lock(name: str) -> Path:

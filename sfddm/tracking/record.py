@@ -5,21 +5,25 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from sfddm.errors import UserError
 from sfddm.paths import Paths
-from sfddm.results import Row, resolved
+from sfddm.results import Row, flatten, resolved
 from sfddm.spec.experiment import Run, Spec
 from sfddm.tracking.curves import read_points, send_points, steps_sent
 from sfddm.tracking.live import follower_lock, read_followed
-from sfddm.tracking.server import experiment_id, tracking_uri
+from sfddm.tracking.server import experiment_id, server_name
 from sfddm.tracking.start import tags, training_key
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LOCK = Path("dvc.lock")
-FIGURES = ("frechet_distance", "agreement", "mse_to_teacher", "pixel_distance", "nfe", "samples")
+FIGURES = (
+    "frechet_distance", "agreement", "mse_to_teacher", "pixel_distance", "nfe", "samples",
+    "kernel_distance", "precision", "recall", "ssim", "feature_cosine", "path_length",
+)  # fmt: skip
 """In this order: MLflow's compare page starts with the metric that was logged first."""
 FOLLOWER_SECONDS = 60.0
 """How long a follower may take to send its last points."""
@@ -55,8 +59,7 @@ def lineage(spec: Spec, run: Run) -> dict[str, Any]:
     names = [
         *(f"{stage}@{spec.name}" for stage in shared), *made_from, f"distill@{run.name}", f"evaluate@{run.name}"
     ]  # fmt: skip
-    locked = YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8")) if LOCK.exists() else {}
-    stages = locked.get("stages", {})
+    stages = _locked_stages()
     missing = [name for name in names if name not in stages]
     if missing:
         raise UserError(f"dvc.lock has no entry for {', '.join(missing)}: run `dvc repro`, or `dvc commit` for outputs "
@@ -64,11 +67,21 @@ def lineage(spec: Spec, run: Run) -> dict[str, Any]:
     return {name: stages[name] for name in names}
 
 
+def _locked_stages() -> dict[str, Any]:
+    if not LOCK.exists():
+        return {}
+    try:
+        return dict(YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8"))["stages"])
+    except (YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{LOCK} is damaged ({reason}): `git checkout {LOCK}`, or delete it and `dvc repro`.") from None
+
+
 def _adopt(client: "MlflowClient", spec: Spec, run: Run) -> str | None:
     """The live run of this very training, once its follower is done with it."""
     from mlflow.exceptions import MlflowException
 
-    run_id = read_followed(run.name, training_key(spec, run), tracking_uri())
+    run_id = read_followed(run.name, training_key(spec, run), server_name())
     if run_id is None:
         return None
     with FileLock(follower_lock(run.name), timeout=FOLLOWER_SECONDS):
@@ -112,7 +125,7 @@ def _log_figures(client: "MlflowClient", run_id: str, row: Row) -> None:
         client.log_metric(run_id, name, float(row.metrics[name]))
     client.log_metric(run_id, "cost_forward_equivalents", float(row.metrics["cost"]["total"]))
     client.log_metric(run_id, "training_seconds", float(row.training["seconds"]))
-    for name in ("seconds_per_1000_images", "speed_up", "peak_memory_mb"):
+    for name in ("seconds_per_1000_images", "latency_ms", "speed_up", "peak_memory_mb"):
         client.log_metric(run_id, name, float(row.timing[name]))
 
 
@@ -128,16 +141,3 @@ def _log_artifacts(client: "MlflowClient", run_id: str, spec: Spec, row: Row) ->
         client.log_artifact(run_id, str(folder / name))
     client.log_dict(run_id, resolved(spec, row.run), "spec.yaml")
     client.log_dict(run_id, lineage(spec, row.run), "lineage.yaml")
-
-
-def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested plain data as one level, the keys joined by dots; lists of plain values become text."""
-    if isinstance(content, list) and any(isinstance(item, dict) for item in content):
-        content = {str(position): item for position, item in enumerate(content)}
-    if not isinstance(content, dict):
-        text = " ".join(map(str, content)) if isinstance(content, list) else content
-        return {prefix: text}
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        flat.update(flatten(value, f"{prefix}.{key}" if prefix else key))
-    return flat

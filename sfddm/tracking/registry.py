@@ -1,6 +1,9 @@
 """Versions of registered models: made once for each content key, promoted by alias."""
 
+import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +18,11 @@ from sfddm.results import Row, load_row, resolved
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.structure import nearest
 from sfddm.tracking.record import lineage
-from sfddm.tracking.server import connect, users_errors
+from sfddm.tracking.server import connect, users_errors, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.models.model import ModelInfo
 
 REQUIREMENTS = (
     "attrs",
@@ -34,6 +38,9 @@ REQUIREMENTS = (
 )
 """What the served model imports; the library itself travels with the version."""
 
+FOUND_OUT = ("mlflow.source.name", "mlflow.source.git.repoURL", "mlflow.user")
+"""What MLflow would note of its surroundings by itself: paths, names, and the remote's address with its password."""
+
 
 def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> str:
     """Make the run's student a version of the spec's model, and return its number; one that is there is left alone."""
@@ -47,7 +54,7 @@ def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> str:
     for version in client.search_model_versions(f"name='{name}'"):
         if version.tags.get("sfddm.content_key") == row.content_key:
             return str(version.version)
-    uri = _log_model(spec, row, run_id)
+    logged = _log_model(spec, row, run_id)
     tags = {
         "sfddm.content_key": row.content_key,
         "sfddm.run": row.run.name,
@@ -55,7 +62,9 @@ def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> str:
         "sfddm.frechet_distance": f"{row.metrics['frechet_distance']:.4f}",
         "sfddm.nfe": str(row.metrics["nfe"]),
     }
-    created = client.create_model_version(name, source=uri, run_id=run_id, tags=tags)
+    created = client.create_model_version(
+        name, source=logged.model_uri, run_id=run_id, tags=tags, model_id=logged.model_id
+    )
     return str(created.version)
 
 
@@ -90,23 +99,58 @@ def download(uri: str) -> Path:
         UserError: no such model, alias or version.
     """
     import mlflow
-    from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
-    client = connect()
-    try:
-        folder = Path(mlflow.artifacts.download_artifacts(uri))
+    with _known_version(connect(), uri):
+        folder = Path(mlflow.artifacts.download_artifacts(uri)).resolve()
         flavor = Model.load(folder).flavors["python_function"]
-        return folder / str(flavor["artifacts"]["student"]["path"])
+        student = (folder / str(flavor["artifacts"]["student"]["path"])).resolve()
+    if not student.is_relative_to(folder):
+        raise UserError(f"{uri} is no student of this project: its files would lie outside of it, in {student}.")
+    return student
+
+
+def download_results(uri: str, folder: Path) -> str:
+    """Put what tracking has of a registered version into a folder, and return the name of its student.
+
+    These are `metrics.json`, `timing.json`, `grid.png` and `spec.yaml`, the part of the spec that it depends on.
+
+    Raises:
+        UserError: no such model, alias or version; or it was registered by something else.
+    """
+    import mlflow
+
+    client = connect()
+    with _known_version(client, uri):
+        name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri).groups()  # type: ignore[union-attr]
+        alias = separator == "@"
+        version = client.get_model_version_by_alias(name, word) if alias else client.get_model_version(name, word)
+        if "sfddm.student" not in version.tags:
+            raise UserError(f"{uri} was not registered by `dvc repro track@SPEC`: there are no figures of it.")
+        for file in ("metrics.json", "timing.json", "grid.png", "spec.yaml"):
+            mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=str(folder))
+    return str(version.tags["sfddm.student"])
+
+
+@contextmanager
+def _known_version(client: "MlflowClient", uri: str) -> Iterator[None]:
+    """Tell users which part of a version's name MLflow doesn't know, and what was registered by something else."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
     except MlflowException as error:
         name = uri.removeprefix("models:/").split("@")[0].split("/")[0]
         known = [model.name for model in client.search_registered_models()]
         if name not in known:
             raise UserError(f"{uri}: no registered model {name!r}{nearest(name, known)}") from None
-        raise UserError(f"{uri}: {str(error).splitlines()[0]}\n`sfddm promote RUN` sets the alias champion.") from None
+        reason = without_secrets(str(error).splitlines()[0])
+        raise UserError(f"{uri}: {reason}\n`sfddm promote RUN` sets the alias champion.") from None
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{uri} is no student of this project ({without_secrets(repr(error))}).") from None
 
 
-def _log_model(spec: Spec, row: Row, run_id: str) -> str:
+def _log_model(spec: Spec, row: Row, run_id: str) -> "ModelInfo":
     """Store the student as an MLflow model made of code and safetensors; nothing is pickled."""
     import mlflow
 
@@ -118,15 +162,15 @@ def _log_model(spec: Spec, row: Row, run_id: str) -> str:
         for name, content in (("spec.yaml", resolved(spec, row.run)), ("lineage.yaml", lineage(spec, row.run))):
             YAML().dump(content, about / name)
         with mlflow.start_run(run_id=run_id):
-            logged = mlflow.pyfunc.log_model(
+            return mlflow.pyfunc.log_model(
                 name="student",
                 python_model=str(package / "tracking" / "served.py"),
                 artifacts={"student": str(folder), "about": str(about)},
                 signature=_signature(folder),
                 code_paths=[str(package)],
                 pip_requirements=list(REQUIREMENTS),
+                tags=dict.fromkeys(FOUND_OUT, ""),
             )
-    return str(logged.model_uri)
 
 
 def _signature(folder: Path) -> Any:

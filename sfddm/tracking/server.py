@@ -1,15 +1,18 @@
 """Reaching MLflow: the server that MLFLOW_TRACKING_URI names, or a database in the repository's root."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from filelock import FileLock
 
 from sfddm.environment import scratch
 from sfddm.errors import UserError
+from sfddm.files import atomic_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,8 +27,12 @@ def repository() -> Path:
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or the database in the repository's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _own_database()
+    """MLFLOW_TRACKING_URI, or the database in the repository's root.
+
+    A server's address comes without user and password: MLflow prints and stores addresses. `connect` hands them over.
+    """
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    return _without_login(named) if named else _own_database()
 
 
 def connect() -> "MlflowClient":
@@ -44,13 +51,18 @@ def connect() -> "MlflowClient":
     except ImportError:
         raise UserError('mlflow is not installed: `pip install "sfddm[pipeline]"`.') from None
     uri = tracking_uri()
+    _hand_over_login()
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
-    client = mlflow.MlflowClient()
+    mlflow.set_registry_uri(_without_login(os.environ.get("MLFLOW_REGISTRY_URI", uri)))
     locks = scratch() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    # The first processes to open a new database would all migrate its schema.
+    # The first processes to open a new database would all create its tables; a client does that when it is made.
     with users_errors(), FileLock(locks / "mlflow.lock"):
+        if uri == _own_database() and not _own_path().exists():
+            # Beside its place: a database whose creation was cut off can never be opened again.
+            with atomic_file(_own_path()) as partial:
+                mlflow.MlflowClient(f"sqlite:///{partial}")
+        client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     return client
 
@@ -58,16 +70,17 @@ def connect() -> "MlflowClient":
 @contextmanager
 def users_errors() -> Iterator[None]:
     """Turn what MLflow and its database raise within a `with` block into errors that a user can act on."""
+    from alembic.util.exc import CommandError
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, RequestException, SQLAlchemyError) as error:
-        reason = str(error).splitlines()[0][:200]
+    except (CommandError, MlflowException, RequestException, SQLAlchemyError) as error:
+        reason = without_secrets(str(error).splitlines()[0])[:200]
         raise UserError(
-            f"MLflow at {without_password(tracking_uri())} refused, or does not answer: {reason}\n"
+            f"MLflow at {server_name()} refused, or does not answer: {reason}\n"
             "Mend that, or correct MLFLOW_TRACKING_URI, then run the command again: nothing was lost."
         ) from None
 
@@ -91,11 +104,42 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         return str(experiment.experiment_id)
 
 
+def _without_login(uri: str) -> str:
+    """The address of a server without user and password; a database's as it is, because it needs them."""
+    parts = _parts(uri)
+    if parts.scheme not in ("http", "https"):
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _hand_over_login() -> None:
+    """Give MLflow the user and the password of the server's address in the variables that it sends them from."""
+    parts = _parts(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if parts.scheme in ("http", "https") and parts.username is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
+
+
+def _parts(uri: str) -> SplitResult:
+    try:
+        return urlsplit(uri)
+    except ValueError as error:
+        raise UserError(f"MLFLOW_TRACKING_URI is no address ({error}): correct it.") from None
+
+
+def _own_path() -> Path:
+    return repository() / "mlflow.db"
+
+
 def _own_database() -> str:
-    return f"sqlite:///{repository() / 'mlflow.db'}"
+    return f"sqlite:///{_own_path()}"
 
 
-def without_password(uri: str) -> str:
-    """The address without what stands before an @ in it."""
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+def server_name() -> str:
+    """The tracking server's address as it may be shown and stored."""
+    return without_secrets(tracking_uri())
+
+
+def without_secrets(text: str) -> str:
+    """A text whose addresses lose what can hold a password: all before an @, and all behind a question mark."""
+    return re.sub(r"(://[^\s?]*)\?\S*", r"\1", re.sub(r"://\S*@", "://", text))

@@ -1,6 +1,8 @@
 """MLflow's pages, served on this machine alone."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,12 +13,16 @@ import typer
 from sfddm.errors import UserError
 from sfddm.results import load_rows
 from sfddm.spec.experiment import Spec
-from sfddm.tracking.server import connect, tracking_uri, without_password
+from sfddm.tracking.server import connect, server_name, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 HOST = "127.0.0.1"
+NAMES = (HOST, "localhost")
+"""What a browser on this machine may call the server. Pages of other names that lead here are refused."""
+OPENING = re.compile("MLFLOW_(SERVER_.*|HOST|.*_OPTS)")
+"""Variables with which MLflow would listen or answer elsewhere."""
 
 
 def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
@@ -44,14 +50,21 @@ def serve(spec: Spec, port: int) -> None:
     """Print the links and serve MLflow until interrupted; a server that is already there is only linked to."""
     uri = tracking_uri()
     remote = uri.startswith(("http://", "https://"))
-    base = without_password(uri.rstrip("/")) if remote else f"http://{HOST}:{port}"
+    base = server_name().rstrip("/") if remote else f"http://{HOST}:{port}"
     for name, link in links(connect(), spec, base).items():
         typer.echo(f"{name}: {link}")
     if remote:
         return
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", HOST]
-    ended = subprocess.run([*command, "--port", str(port), "--workers", "1"], check=False)
+    names = ",".join(f"{name}:{port}" for name in NAMES)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--allowed-hosts", names, "--workers", "1"]
+    ended = subprocess.run([*command, "--port", str(port)], env=_environment(uri), check=False)
     if ended.returncode > 0:
         raise UserError(
             f"the MLflow server ended with exit code {ended.returncode}: is port {port} in use? Try --port."
         )
+
+
+def _environment(uri: str) -> dict[str, str]:
+    """The server's environment. Its database stands there, because everyone can read a command line."""
+    kept = {name: value for name, value in os.environ.items() if not OPENING.fullmatch(name)}
+    return {**kept, "MLFLOW_BACKEND_STORE_URI": uri}

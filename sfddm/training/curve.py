@@ -1,9 +1,11 @@
 """The course of a training: a file of points for whoever follows it, and a status line."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from sfddm.files import could_not_write
 from sfddm.progress import Status
 
 POINTS = 100
@@ -19,6 +21,7 @@ class Curve:
     def __init__(self, path: Path, label: str, iterations: int, batch_size: int) -> None:
         """Start a new curve in `path`; `label` is what the status line calls the training."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self.text = path, ""
         self._file = path.open("w", encoding="utf-8")
         self._iterations = iterations
         self._interval = max(iterations // POINTS, 1)
@@ -30,7 +33,16 @@ class Curve:
 
     def __exit__(self, *_: object) -> None:
         self._status.__exit__()
-        self._file.close()
+        with suppress(OSError):  # every point was flushed: there is nothing left that could fail
+            self._file.close()
+
+    def restore(self, points: str, step: int) -> None:
+        """Go on after iteration `step` of a training whose points until then are `points`, one a line."""
+        self._file.seek(0)
+        self._file.truncate()
+        self.text = ""
+        self._append(points)
+        self._status.go_on(step)
 
     def due(self, step: int) -> bool:
         """Whether iteration `step` is to be written."""
@@ -38,6 +50,13 @@ class Curve:
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Add a point, and say how the training goes."""
-        self._file.write(json.dumps({"step": step + 1, **values}) + "\n")
-        self._file.flush()
+        self._append(json.dumps({"step": step + 1, **values}) + "\n")
         self._status.update(step + 1, f"loss {values['loss']:.4g}, ")
+
+    def _append(self, text: str) -> None:
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except OSError as error:
+            raise could_not_write(self._path, error) from error
+        self.text += text

@@ -1,4 +1,8 @@
-"""The one training loop: teachers, students and scorers all pass through it."""
+"""The one training loop: teachers, students and scorers all pass through it.
+
+Whatever ends it, a kill included, the next process goes on from the last checkpoint (`sfddm.training.checkpoints`) to
+the same bytes: an iteration depends on the state that is kept there and on its own number, and on nothing else.
+"""
 
 from collections.abc import Callable
 from typing import TypeVar, cast
@@ -7,9 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sfddm.errors import UserError
+from sfddm.interrupts import Interrupted, postponed
+from sfddm.shortage import memory_errors
 from sfddm.spec.training import Training
+from sfddm.training.checkpoints import Checkpoint, Checkpoints
 from sfddm.training.curve import Curve
+from sfddm.training.guard import Guard
+from sfddm.training.state import pack, unpack
 
 Losses = dict[str, Tensor]
 """Terms of the loss by name, each a scalar; `loss` is the one that is minimised."""
@@ -17,7 +25,12 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def train(
-    network: Network, loss: Callable[[int, Network], Losses], settings: Training, curve: Curve, before: int = 0
+    network: Network,
+    loss: Callable[[int, Network], Losses],
+    settings: Training,
+    curve: Curve,
+    checkpoints: Checkpoints,
+    before: int = 0,
 ) -> Network:
     """Minimise `loss` over the weights of `network`, and return their moving average.
 
@@ -28,32 +41,66 @@ def train(
             same however it was reached.
         settings: iterations, learning rate and so on, as the spec has them.
         curve: where the course of the training is written and shown.
-        before: iterations of earlier folds, which share the curve.
+        checkpoints: where the training goes on from, and is kept while it lasts.
+        before: iterations of earlier folds, which share curve and checkpoints.
 
     Raises:
-        UserError: the loss became infinite or NaN.
+        UserError: the loss became infinite or NaN or exploded, memory ran out, or the disk is full.
+        Interrupted: a signal asked the process to end; a checkpoint is kept.
     """
-    device = next(network.parameters()).device
+    end = before + settings.iterations
+    kept = checkpoints.read(before, end)
+    if kept is not None:
+        curve.restore(kept.curve, kept.step)
+    if kept is not None and kept.step == end:
+        unpack(kept.tensors, {"network": network})
+    else:
+        with postponed() as signalled, memory_errors(lambda: _lower_the_batch(settings, checkpoints)):
+            _minimise(network, loss, settings, curve, checkpoints, before, kept, signalled)
+            checkpoints.write_result(end, pack({"network": network}), curve.text)
+    return network.eval().requires_grad_(False)
+
+
+def _minimise(
+    network: Network,
+    loss: Callable[[int, Network], Losses],
+    settings: Training,
+    curve: Curve,
+    checkpoints: Checkpoints,
+    before: int,
+    kept: Checkpoint | None,
+    signalled: Callable[[], int | None],
+) -> None:
+    device, end = next(network.parameters()).device, before + settings.iterations
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))  # type: ignore[no-untyped-call]
+    parts: dict[str, nn.Module] = {"network": network, "average": average}
+    guard = Guard(device, checkpoints)
+    if kept is not None:
+        unpack(kept.tensors, parts, optimizer)
     network.train()
-    for step in range(settings.iterations):
-        rate = settings.learning_rate * learning_rate_factor(step, settings)
+    for step in range(kept.step if kept else before, end):
+        rate = settings.learning_rate * learning_rate_factor(step - before, settings)
         for group in optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-            losses = loss(before + step, cast(Network, average.module))
+            losses = loss(step, cast(Network, average.module))
         optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
         optimizer.step()
         average.update_parameters(network)
-        if curve.due(before + step):
-            values = {name: float(value.detach()) for name, value in losses.items()}
-            _stop_if_broken(values, before + step, rate)
-            curve.write(before + step, {**values, "learning_rate": rate})
+        guard.add(step, rate, losses["loss"])
+        if curve.due(step):
+            guard.look()
+            curve.write(step, {name: float(value.detach()) for name, value in losses.items()} | {"learning_rate": rate})
+        number = signalled()
+        if step + 1 < end and (number or checkpoints.due()):
+            guard.check(network, step, rate)
+            checkpoints.write(step + 1, pack(parts, optimizer), curve.text)
+            if number:
+                raise Interrupted(number, f"a checkpoint after iteration {step + 1} is kept")
     network.load_state_dict(average.module.state_dict())
-    return network.eval().requires_grad_(False)
 
 
 def learning_rate_factor(step: int, settings: Training) -> float:
@@ -64,10 +111,9 @@ def learning_rate_factor(step: int, settings: Training) -> float:
     return min(rising, 1.0, falling)
 
 
-def _stop_if_broken(values: dict[str, float], step: int, rate: float) -> None:
-    broken = [name for name, value in values.items() if not abs(value) < float("inf")]
-    if broken:
-        raise UserError(
-            f"training stopped: {', '.join(broken)} is not finite at iteration {step}, learning rate {rate:.2g}.\n"
-            "Lower learning_rate or clip_norm, or lengthen warmup, in the spec's training section."
-        )
+def _lower_the_batch(settings: Training, checkpoints: Checkpoints) -> str:
+    kept = checkpoints.newest()
+    remedy = f"Lower batch_size ({settings.batch_size}) in the spec's training section, or make the network smaller."
+    if kept is None:
+        return remedy
+    return f"{remedy}\nThe checkpoint {kept} is kept: with more memory and the same spec, `dvc repro` goes on from it."

@@ -1,4 +1,4 @@
-"""Training the `classifier` scorer, and the statistics of the real images in its features."""
+"""Training the `classifier` scorer."""
 
 from pathlib import Path
 
@@ -7,22 +7,28 @@ import torch
 from torch import nn
 
 from sfddm.data.store import Split
-from sfddm.evaluation.classifier import DESCRIPTION, STATISTICS, VERSION, WEIGHTS, Network, feature_batches
-from sfddm.evaluation.frechet import MomentSums
-from sfddm.evaluation.pixels import pixel_moments
+from sfddm.evaluation.classifier import VERSION, Network, extractor_of
+from sfddm.evaluation.extractor import DESCRIPTION, WEIGHTS
 from sfddm.files import write_json
 from sfddm.images import from_bytes
-from sfddm.networks.weights import write_tensors, write_weights
+from sfddm.networks.weights import write_weights
 from sfddm.randomness import epoch_indices
 from sfddm.spec.evaluation import Classifier
+from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
 
 
 def train_scorer(
-    settings: Classifier, train_split: Split, test_split: Split, device: torch.device, curve: Curve, folder: Path
+    settings: Classifier,
+    train_split: Split,
+    test_split: Split,
+    device: torch.device,
+    curve: Curve,
+    checkpoints: Checkpoints,
+    folder: Path,
 ) -> None:
-    """Train a classifier and store it, the real images' statistics and its accuracy in an existing folder."""
+    """Train a classifier and store it and its accuracy in an existing folder."""
     images = from_bytes(np.array(train_split.images)).to(device)
     labels = torch.from_numpy(np.array(train_split.labels)).to(device)
     shape = (images.shape[1], images.shape[2], images.shape[3])
@@ -36,37 +42,11 @@ def train_scorer(
         chosen = torch.from_numpy(epoch_indices(settings.seed, step, size, len(images))).to(device)
         return {"loss": nn.functional.cross_entropy(network(images[chosen])[1].float(), labels[chosen])}
 
-    network = train(network, loss, settings.training, curve)
+    network = train(network, loss, settings.training, curve, checkpoints)
     write_weights(folder / WEIGHTS, network)
-    _write_statistics(network, train_split.images, folder / STATISTICS)
-    accuracy = float((_classes(network, test_split.images) == test_split.labels).mean())
     network_of = {"shape": list(shape), "channels": list(settings.channels), "features": settings.features}
-    content = {"version": VERSION, "classes": classes, "held_out_accuracy": accuracy, **network_of}
-    write_json(folder / DESCRIPTION, content)
-
-
-@torch.inference_mode()
-def _write_statistics(network: Network, images: np.ndarray, path: Path) -> None:
-    """Moments of the real images' features, each divided by its own standard deviation, and of their pixels."""
-    sums = MomentSums(network.head.in_features)
-    for features, _ in feature_batches(network, images):
-        sums.add(features)
-    raw = sums.moments()
-    scale = raw.covariance.diagonal().sqrt()
-    pixels = pixel_moments(images)
-    write_tensors(
-        path,
-        {
-            "scale": scale,
-            "count": torch.tensor(raw.count),
-            "mean": raw.mean / scale,
-            "covariance": raw.covariance / torch.outer(scale, scale),
-            "pixel_mean": pixels.mean,
-            "pixel_covariance": pixels.covariance,
-        },
-    )
-
-
-@torch.inference_mode()
-def _classes(network: Network, images: np.ndarray) -> np.ndarray:
-    return np.concatenate([scores.argmax(1).cpu().numpy() for _, scores in feature_batches(network, images)])
+    content = {"kind": settings.kind, "version": VERSION, "classes": classes, **network_of}
+    extractor = extractor_of(network, folder, shape, device)
+    found = np.concatenate([scores.argmax(1).cpu().numpy() for _, scores in extractor.batches(test_split.images)])
+    accuracy = float((found == test_split.labels).mean())
+    write_json(folder / DESCRIPTION, {**content, "held_out_accuracy": accuracy})

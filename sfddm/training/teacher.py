@@ -9,11 +9,14 @@ from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.teacher import Teacher
 from sfddm.training.batches import integers, noise_like, on_device, take
+from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
 
 
-def train_teacher(teacher: Teacher, images: np.ndarray, device: torch.device, curve: Curve) -> Denoiser:
+def train_teacher(
+    teacher: Teacher, images: np.ndarray, device: torch.device, curve: Curve, checkpoints: Checkpoints
+) -> Denoiser:
     """Train on uint8 images [N, C, H, W]: mean squared error of the output (Ho et al. 2020, equation 14)."""
     source = teacher.source
     contract = Contract(
@@ -32,4 +35,4 @@ def train_teacher(teacher: Teacher, images: np.ndarray, device: torch.device, cu
         output = denoiser(diffuse(x0, noise, alpha, sigma), level).output.float()
         return {"loss": (output - training_target(teacher.prediction, x0, noise, alpha, sigma)).square().mean()}
 
-    return train(denoiser, loss, source.training, curve)
+    return train(denoiser, loss, source.training, curve, checkpoints)

@@ -1,0 +1,102 @@
+"""How long the evaluation of one student takes, imports included: `python -m bench.evaluation [SPEC [STUDENT]]`.
+
+Runs the evaluate stage of a spec (digits, ours-t4 by default) in a folder of its own. Networks have random weights and
+the teacher's images are noise, which changes no time; the number of images, noises and steps are the spec's.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from shutil import copytree
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from sfddm.environment import calm_threads
+
+calm_threads()  # before torch is imported
+
+import torch  # noqa: E402
+
+from sfddm.data.prepare import prepare  # noqa: E402
+from sfddm.data.store import read  # noqa: E402
+from sfddm.diffusion.sampler import Sampler  # noqa: E402
+from sfddm.evaluation.classifier import VERSION, Network  # noqa: E402
+from sfddm.evaluation.extractor import DESCRIPTION, WEIGHTS  # noqa: E402
+from sfddm.evaluation.interpolation import PAIRS, STEPS  # noqa: E402
+from sfddm.evaluation.real import write_real  # noqa: E402
+from sfddm.evaluation.scorer import load_extractor  # noqa: E402
+from sfddm.files import write_json  # noqa: E402
+from sfddm.networks import storage  # noqa: E402
+from sfddm.networks.denoiser import Contract, build, unet_config  # noqa: E402
+from sfddm.networks.layout import COST, COST_PARTS, write_sampler  # noqa: E402
+from sfddm.networks.weights import write_weights  # noqa: E402
+from sfddm.paths import Paths  # noqa: E402
+from sfddm.spec.evaluation import Classifier  # noqa: E402
+from sfddm.spec.experiment import Spec  # noqa: E402
+from sfddm.spec.read import load_spec  # noqa: E402
+
+CLASSES = 10
+
+
+def main(name: str, student: str) -> None:
+    """Print the stage's wall time, CPU time and largest resident memory."""
+    root, spec = Path.cwd(), load_spec(name)
+    with TemporaryDirectory() as folder:
+        copytree(root / "specs", Path(folder) / "specs")
+        os.chdir(folder)
+        _prepare(spec, student)
+        started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "stages.evaluate", name, student, str(spec.students[student].seeds[0])]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(root)})
+        wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+        os.chdir(root)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(
+        f"{name} {student}, {spec.evaluation.samples} images, {len(spec.levels(student))} steps, "
+        f"{torch.get_num_threads()} threads: {wall:.1f} s, {cpu:.1f} s of CPU time, "
+        f"at most {after.ru_maxrss / 1024:.0f} MiB resident"
+    )
+
+
+def _prepare(spec: Spec, student: str) -> None:
+    paths, seed = Paths(spec.name), spec.students[student].seeds[0]
+    for folder in (paths.data, paths.scorer, paths.teacher, paths.reference, paths.student(student, seed)):
+        folder.mkdir(parents=True)
+    prepare(spec.data, paths.data)
+    _scorer(spec, paths)
+    teacher = spec.teacher
+    contract = Contract(
+        timesteps=teacher.timesteps, noise_schedule=teacher.noise_schedule, prediction=teacher.prediction
+    )
+    network = build(unet_config(teacher.source.network, spec.data.shape), contract, 0)
+    own = paths.student(student, seed)
+    for folder in (paths.teacher, own):
+        storage.write(folder, network)
+    write_sampler(own, Sampler(solver="ddim", levels=spec.levels(student), clip_sample=True))
+    write_json(own / COST, dict.fromkeys(COST_PARTS, 0))
+    shape, random = spec.data.shape, np.random.default_rng(0)
+    for file, count in (("images.npy", (spec.evaluation.samples,)), ("strips.npy", (PAIRS, STEPS))):
+        np.save(paths.reference / file, random.integers(0, 256, (*count, *shape)).astype(np.uint8))
+    sampler = Sampler(solver="ddim", levels=(teacher.timesteps,), clip_sample=True)
+    write_json(paths.reference / "reference.json", {"sampler": sampler.to_json(), "weights": "none"})
+
+
+def _scorer(spec: Spec, paths: Paths) -> None:
+    settings = spec.evaluation.scorer
+    assert isinstance(settings, Classifier), "published scorers have weights that are not here"
+    network = Network(spec.data.shape, settings.channels, settings.features, CLASSES)
+    write_weights(paths.scorer / WEIGHTS, network)
+    content = {"shape": list(spec.data.shape), "channels": list(settings.channels), "features": settings.features}
+    described = {"kind": settings.kind, "version": VERSION, "classes": CLASSES, "held_out_accuracy": 0.0, **content}
+    write_json(paths.scorer / DESCRIPTION, described)
+    extractor = load_extractor(paths.scorer, torch.device("cpu"))
+    write_real(paths.scorer, extractor, read(paths.data, "train").images, spec.evaluation.samples, True, None)
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:3]
+    main(*given, *("digits", "ours-t4")[len(given) :])

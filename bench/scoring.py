@@ -1,0 +1,93 @@
+"""How fast images are scored, and in how much memory: `python -m bench.scoring [IMAGES [SIZE]]`.
+
+CIFAR-10's test images stand for a student's, its training images for the teacher's and for the real ones, and a
+ResNet-18 with random weights for the scorer: speed and memory are those of any weights. SIZE is what images are resized
+to (32 by default). The data lie where `SFDDM_DATA_ROOT` names.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from sfddm.environment import calm_threads
+
+calm_threads()  # before torch is imported
+
+import torch  # noqa: E402
+
+from sfddm.data.source import root  # noqa: E402
+from sfddm.diffusion.sampler import Sampler  # noqa: E402
+from sfddm.environment import device  # noqa: E402
+from sfddm.evaluation.figures import figures  # noqa: E402
+from sfddm.evaluation.install import install  # noqa: E402
+from sfddm.evaluation.real import write_real  # noqa: E402
+from sfddm.evaluation.reference import Reference  # noqa: E402
+from sfddm.evaluation.scorer import load_extractor, load_scorer  # noqa: E402
+from sfddm.evaluation.torchvision_model import VARIABLE, architecture  # noqa: E402
+from sfddm.files import digest_file  # noqa: E402
+from sfddm.memory import peak_memory_mb  # noqa: E402
+from sfddm.spec.evaluation import OwnStatistics, Torchvision  # noqa: E402
+
+MODEL = "resnet18"
+
+
+def main(count: int, size: int) -> None:
+    """Print images a second, and the largest resident memory of the process."""
+    splits = [_cifar10(train, count) for train in (False, True)]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        _install(folder, size)
+        extractor = load_extractor(folder, device())
+        scored: dict[str, tuple[int, Callable[[], Any]]] = {
+            "real images: moments, floor": (
+                len(splits[1]),
+                lambda: write_real(folder, extractor, splits[1], count, False, None),
+            ),
+            "a student's and the teacher's: every figure": (2 * len(splits[0]), lambda: _figures(folder, *splits)),
+        }
+        print(f"{MODEL} at {size}x{size} on {device()}, {torch.get_num_threads()} threads, {count} images")
+        for what, (images, work) in scored.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            work()
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            print(f"{what}: {images / wall:.0f} img/s, {images / cpu:.0f} img a second of CPU time", flush=True)
+    print(f"largest resident memory: {peak_memory_mb('cpu'):.0f} MiB")
+
+
+def _figures(folder: Path, images: np.ndarray, teachers: np.ndarray) -> None:
+    sampler = Sampler(solver="ddim", levels=(1,), clip_sample=True)
+    reference = Reference(
+        images=teachers[: len(images)], strips=images[:0], sampler=sampler, weights="none", digest="none"
+    )
+    figures(images, reference, load_scorer(folder, device()), "scoring")
+
+
+def _install(folder: Path, size: int) -> None:
+    path = folder / "weights.pth"
+    torch.save(architecture(MODEL).state_dict(), path)
+    os.environ[VARIABLE] = str(path)
+    statistics = OwnStatistics(kind="data")
+    settings = Torchvision(kind="torchvision", model=MODEL, size=size, sha256=digest_file(path), statistics=statistics)
+    install(settings, (3, 32, 32), folder)
+
+
+def _cifar10(train: bool, count: int) -> np.ndarray:
+    from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
+
+    try:
+        images: np.ndarray = CIFAR10(str(root()), train=train, download=False).data[:count]
+    except RuntimeError as error:
+        print(f"skipped: no CIFAR-10 in {root()} ({str(error).splitlines()[0]}); set SFDDM_DATA_ROOT", file=sys.stderr)
+        sys.exit(0)
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+if __name__ == "__main__":
+    given = [int(argument) for argument in sys.argv[1:3]]
+    main(*given, *(10_000, 32)[len(given) :])

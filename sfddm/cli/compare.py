@@ -1,0 +1,36 @@
+"""`sfddm compare`: which fields and which figures of students differ."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+NAMES = "Two or more of: SPEC-STUDENT-sSEED, models:/NAME@ALIAS, models:/NAME/VERSION, REVISION:SPEC-STUDENT-sSEED."
+
+
+def compare(
+    names: Annotated[list[str], typer.Argument(help=NAMES)],
+    out: Annotated[Path | None, typer.Option(help="Write their images side by side: a name that ends in .png.")] = None,
+) -> None:
+    """Say which fields of their specs and which figures differ between students, beyond their spread."""
+    from rich.console import Console
+
+    from sfddm.comparison.subject import find
+    from sfddm.comparison.terminal import LETTERS, show
+    from sfddm.errors import UserError
+    from sfddm.files import atomic_file
+
+    if not 2 <= len(names) <= len(LETTERS):
+        raise UserError(f"compare takes 2 to {len(LETTERS)} students, found {len(names)}: {NAMES}")
+    if out is not None and out.suffix != ".png":
+        raise UserError(f"--out {out}: expected a name that ends in .png.")
+    subjects = [find(name) for name in names]
+    show(subjects, Console())
+    if out is None:
+        typer.echo("`--out FILE.png` writes their images side by side.")
+        return
+    from sfddm.comparison.picture import side_by_side
+
+    with atomic_file(out) as partial:
+        partial.write_bytes(side_by_side(subjects))
+    typer.echo(f"{out}: {len(subjects)} students' images side by side")

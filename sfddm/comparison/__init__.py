@@ -1,0 +1,1 @@
+"""Two or more finished students beside each other, wherever their results lie."""

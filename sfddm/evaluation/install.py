@@ -1,0 +1,26 @@
+"""Published networks as scorers: from the file that others distribute to a folder of our own."""
+
+from pathlib import Path
+from typing import Any
+
+from sfddm.evaluation import inception, torchvision_model
+from sfddm.evaluation.extractor import DESCRIPTION, WEIGHTS
+from sfddm.files import write_json
+from sfddm.networks.weights import write_weights
+from sfddm.spec.evaluation import Inception, Torchvision
+
+
+def install(settings: Inception | Torchvision, shape: tuple[int, int, int], folder: Path) -> None:
+    """Store a published network and its description, for images of `shape`, in an existing folder.
+
+    Raises:
+        UserError: its weights are missing, or the file is not the one that the spec means.
+    """
+    content: dict[str, Any] = {"kind": settings.kind, "shape": list(shape), "sha256": settings.sha256}
+    if isinstance(settings, Inception):
+        network, content["version"] = inception.published(settings), inception.VERSION
+    else:
+        network, content["version"] = torchvision_model.published(settings), torchvision_model.VERSION
+        content |= {"model": settings.model, "size": settings.size}
+    write_weights(folder / WEIGHTS, network)
+    write_json(folder / DESCRIPTION, content)

@@ -1,0 +1,59 @@
+"""Images along spherical interpolations of noises: how smoothly a sampler follows its noise."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sfddm.diffusion.sampler import Sampler
+from sfddm.generation import draw_from
+from sfddm.images import to_bytes
+from sfddm.networks.denoiser import Denoiser
+from sfddm.randomness import Purpose, normals
+
+PAIRS = 64
+"""Pairs of noises: the evaluation noises 0 and 1, 2 and 3, and so on."""
+STEPS = 8
+"""Images a pair, both ends included."""
+
+
+def strips(denoiser: Denoiser, sampler: Sampler, seed: int, batch_size: int) -> np.ndarray:
+    """The images, uint8 [PAIRS, STEPS, C, H, W], along the interpolations between pairs of the evaluation noises.
+
+    A stochastic sampler adds the same noise after each step to all images of a strip, so that what changes along it
+    comes from the interpolation alone.
+
+    Raises:
+        UserError: the network put out NaN.
+    """
+    noise = paths(normals(seed, Purpose.EVALUATION_NOISE, range(2 * PAIRS), denoiser.image_shape))
+    flat, streams = noise.reshape(-1, *noise.shape[2:]), np.arange(PAIRS).repeat(STEPS).tolist()
+    images = [
+        to_bytes(draw_from(denoiser, sampler, flat[i : i + batch_size], seed, streams[i : i + batch_size]))
+        for i in range(0, len(flat), batch_size)
+    ]
+    return np.concatenate(images).reshape(noise.shape)
+
+
+def paths(noises: np.ndarray) -> np.ndarray:
+    """Spherical interpolations, float32 [P, STEPS, ...], between each noise of [2 P, ...] and the one after it.
+
+    sin((1 - t) w) / sin(w) a + sin(t w) / sin(w) b, w the angle between a and b (Shoemake 1985; Song, Meng and Ermon
+    2021, appendix D.5): every point is as likely a noise as its ends, which on a straight line it is not.
+    """
+    a, b = (noises[end::2].reshape(len(noises) // 2, 1, -1).astype(np.float64) for end in (0, 1))
+    cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+    angle = np.arccos(np.clip(cosine, -1, 1))[..., None]
+    t = np.linspace(0, 1, STEPS)[None, :, None]
+    points: np.ndarray = (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
+    return points.astype(np.float32).reshape(-1, STEPS, *noises.shape[1:])
+
+
+def path_length(images: np.ndarray, features: Callable[[np.ndarray], Tensor]) -> float:
+    """Length of the way through feature space along a strip, mean over strips uint8 [P, S, C, H, W].
+
+    Of the steps as they are, so a longer way between fewer images counts as the straight lines between them.
+    """
+    found = torch.stack([features(strip) for strip in images])
+    return float(found.double().diff(dim=1).norm(dim=2).sum(1).mean())

@@ -1,0 +1,34 @@
+"""Locks between processes that say who holds them."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sfddm.files import write_text
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock `path` (a name that ends in .lock), waiting for it where another process holds it.
+
+    The operating system releases the lock of a process that dies. The number of the process that holds it lies beside
+    it, because taking a lock empties its file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(path), path.with_suffix(".pid")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        pid = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
+        print(f"process {pid} is making this: waiting for it to end ({path} is locked)", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        write_text(holder, str(os.getpid()))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()

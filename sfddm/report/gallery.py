@@ -1,0 +1,150 @@
+"""Images of the students side by side: strips of images from the same noises, under headings."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from attrs import frozen
+
+from sfddm.data.store import BYTES, read_array
+from sfddm.errors import damaged
+from sfddm.figures.series import series_name
+from sfddm.paths import Paths
+from sfddm.pictures import grid, png, reduced
+from sfddm.report.entries import Entry, best_trained
+from sfddm.spec.experiment import Spec
+
+MOST_PIXELS = 32
+"""A side of an image in the report: larger ones are reduced, so that the page stays small."""
+SAMPLES = 10
+"""Noises of the sample grids."""
+COMPARED = 6
+"""Noises of the strips that compare a student with its teacher."""
+
+
+@frozen(kw_only=True)
+class Strip:
+    """A row of images."""
+
+    name: str
+    """Of its file, without the ending."""
+    label: str
+    """What stands beside it."""
+    note: str
+    """A figure or two that belong to it; may be empty."""
+    png: bytes
+
+
+@frozen(kw_only=True)
+class Gallery:
+    """Strips that tell one thing together."""
+
+    name: str
+    title: str
+    caption: str
+    """What to see."""
+    groups: list[tuple[str, list[Strip]]]
+    """Headings, and the strips below each."""
+
+
+def galleries_of(spec: Spec, groups: list[list[Entry]]) -> list[Gallery]:
+    """The galleries of a comparison, those without strips left out."""
+    galleries = [make(spec, groups) for make in (_samples, _consistency, _interpolations)]
+    return [gallery for gallery in galleries if gallery.groups]
+
+
+def strip(spec: Spec, entry: Entry, count: int, name: str, label: str, note: str = "") -> Strip:
+    """The student's images, of its first training seed, from the first `count` noises."""
+    row = entry.rows[0]
+    images = read_array(Paths(spec.name).result(row.run.student, row.run.seed) / "shown.npy", BYTES, 4)
+    return _strip(images[:count], name, label, note)
+
+
+def _samples(spec: Spec, groups: list[list[Entry]]) -> Gallery:
+    """Every student, series by series."""
+    found = [("the teacher's reference", [_reference(spec, SAMPLES, "samples")])]
+    series: dict[str, list[Strip]] = {}
+    for entry in (entry for group in groups for entry in group):
+        steps, name = f"T' = {entry.rows[0].metrics['nfe']}", f"samples-{entry.student}"
+        shown = strip(spec, entry, SAMPLES, name, steps, f"distance {entry.distance:.3f}")
+        series.setdefault(series_name(entry.student), []).append(shown)
+    return Gallery(
+        name="samples",
+        title="Samples at every number of steps",
+        caption="A column is one noise, so every column should show one image. With fewer steps images first blur, "
+        "then turn into others.",
+        groups=[*found, *series.items()],
+    )
+
+
+def _consistency(spec: Spec, groups: list[list[Entry]]) -> Gallery:
+    """Of every number of steps that something was trained for."""
+    found = []
+    for group, best in _with_trained(groups):
+        steps = best.rows[0].metrics["nfe"]
+        strips = [_reference(spec, COMPARED, "consistency")]
+        for entry in [*_ddim_like(spec, group, best), best]:
+            error = f"MSE {entry.rows[0].metrics['mse_to_teacher']:.4f}"
+            strips.append(strip(spec, entry, COMPARED, f"consistency-{entry.student}", entry.student, error))
+        found.append((f"{steps} step{'' if steps == 1 else 's'}", strips))
+    return Gallery(
+        name="consistency",
+        title="Consistency with the teacher",
+        caption="The teacher, DDIM on as few of its levels, and the best trained student, from the same noises. A "
+        "faithful student shows the teacher's image where DDIM has lost it. MSE: mean squared error to the teacher.",
+        groups=found,
+    )
+
+
+def _ddim_like(spec: Spec, group: list[Entry], student: Entry) -> list[Entry]:
+    """The row of DDIM on the student's own index set, if the spec has it."""
+    return [
+        entry
+        for entry in group
+        if spec.students[entry.student].method.kind == "ddim"
+        and spec.levels(entry.student) == spec.levels(student.student)
+    ][:1]
+
+
+def _interpolations(spec: Spec, groups: list[list[Entry]]) -> Gallery:
+    """The first pair of noises, for the best trained student of every number of steps."""
+    found = []
+    for _, best in _with_trained(groups):
+        run = best.rows[0].run
+        path = Paths(spec.name).result(run.student, run.seed) / "interpolation.npy"
+        stored = read_array(path, BYTES, 6)
+        if len(stored) != 2:
+            raise damaged(path, "expected strips of the teacher and of the student")
+        metrics = best.rows[0].metrics
+        strips = [
+            _strip(images, f"interpolation-{best.student}-{part}", label, f"path {metrics[key]:.2f}")
+            for part, label, key, images in (
+                ("teacher", "teacher", "teacher_path_length", stored[0, 0]),
+                ("student", best.student, "path_length", stored[1, 0]),
+            )
+        ]
+        found.append((best.student, strips))
+    return Gallery(
+        name="interpolation",
+        title="Between two noises",
+        caption="Images along the arc between two noises, the teacher's above the student's. A student that has kept "
+        "the teacher's map changes where the teacher changes, and its path in features, the mean over all pairs, is "
+        "about as long.",
+        groups=found,
+    )
+
+
+def _with_trained(groups: Iterable[list[Entry]]) -> Iterator[tuple[list[Entry], Entry]]:
+    for group in groups:
+        best = best_trained(group)
+        if best is not None:
+            yield group, best
+
+
+def _reference(spec: Spec, count: int, name: str) -> Strip:
+    images = read_array(Paths(spec.name).reference / "images.npy", BYTES, 4)
+    return _strip(images[:count], f"reference-{name}", "teacher", "")
+
+
+def _strip(images: np.ndarray, name: str, label: str, note: str) -> Strip:
+    shown = reduced(np.asarray(images), MOST_PIXELS)
+    return Strip(name=name, label=label, note=note, png=png(grid(shown, len(shown))))

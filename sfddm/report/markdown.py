@@ -1,0 +1,59 @@
+"""The report as Markdown, for a pull request: `reports/SPEC.md`, its figures in `reports/SPEC/figures`."""
+
+from collections.abc import Iterator
+
+from sfddm.report import cost
+from sfddm.report.columns import COLUMNS
+from sfddm.report.contents import Contents
+from sfddm.report.gallery import Gallery
+from sfddm.report.summary import headline
+
+
+def to_markdown(contents: Contents) -> str:
+    """The whole text."""
+    return "\n".join(_lines(contents)) + "\n"
+
+
+def _lines(contents: Contents) -> Iterator[str]:
+    spec, table = contents.spec, contents.table
+    yield from (f"# {spec.name}", "", headline(spec, table), "")
+    header = ["student", *(column.name for column in COLUMNS), "content key"]
+    rows = [
+        [entry.label, *(column.text(entry) for column in COLUMNS), ", ".join(row.content_key for row in entry.rows)]
+        for entry in table.entries
+    ]
+    yield from _table(header, rows)
+    yield from ("", " ".join([*table.warnings, *table.notes(COLUMNS)]), "")
+    for chart in contents.charts:
+        yield from (
+            f"## {chart.title}",
+            "",
+            f"![{chart.title}]({_path(contents, chart.name)}.svg)",
+            "",
+            chart.caption,
+            "",
+        )
+    for gallery in contents.galleries:
+        yield from _gallery(contents, gallery)
+    trained = cost.cost_rows(spec, table.entries)
+    if trained:
+        yield from ("## Cost", "", *_table(list(cost.COLUMNS), trained), "", cost.NOTE, "", cost.resampled(spec), "")
+    yield f"Made by `dvc repro report@{spec.name}`. The same as one page: `reports/{spec.name}.html`."
+
+
+def _gallery(contents: Contents, gallery: Gallery) -> Iterator[str]:
+    yield from (f"## {gallery.title}", "", gallery.caption, "")
+    for heading, strips in gallery.groups:
+        rows = [
+            [f"{strip.label}<br>{strip.note}", f"![{strip.label}]({_path(contents, strip.name)}.png)"]
+            for strip in strips
+        ]
+        yield from (*_table([heading, ""], rows), "")
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+
+
+def _path(contents: Contents, name: str) -> str:
+    return f"{contents.spec.name}/figures/{name}"

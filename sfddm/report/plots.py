@@ -1,0 +1,38 @@
+"""The data behind the two charts that `dvc plots` draws and compares across revisions (`.dvc/plots`)."""
+
+from statistics import fmean
+from typing import Any
+
+from sfddm.figures.series import series_name, series_of
+from sfddm.report.charts import trainings
+from sfddm.results import Row
+from sfddm.spec.experiment import Spec
+
+
+def distance_points(spec: Spec, rows: list[Row]) -> list[dict[str, Any]]:
+    """A point a student: mean, lowest and highest distance of its training seeds, and the teacher's."""
+    points = []
+    for series in series_of(spec, rows):
+        for seeds in series.students:
+            distances = [seed.metrics["frechet_distance"] for seed in seeds]
+            points.append(
+                {
+                    "series": series.label,
+                    "student": seeds[0].run.student,
+                    "steps": seeds[0].metrics["nfe"],
+                    "distance": fmean(distances),
+                    "lowest": min(distances),
+                    "highest": max(distances),
+                    "teacher": seeds[0].metrics["teacher_frechet_distance"],
+                }
+            )
+    return points
+
+
+def curve_points(spec: Spec, rows: list[Row]) -> list[dict[str, Any]]:
+    """A point for each that the trainings wrote."""
+    return [
+        {"run": row.run.name, "series": series_name(row.run.student), "step": point["step"], "loss": point["loss"]}
+        for row, curve in trainings(spec, rows)
+        for point in curve
+    ]

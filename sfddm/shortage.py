@@ -1,0 +1,43 @@
+"""Running out of memory: what was asked for, what there was, and what to lower."""
+
+import re
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sfddm.errors import UserError
+
+SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
+"""How torch words it, on a GPU and on a CPU."""
+ASKED = re.compile(r"allocate ([\d.]+ ?\w+)")
+MEMINFO = Path("/proc/meminfo")
+"""Linux's own figures."""
+
+
+@contextmanager
+def memory_errors(remedy: Callable[[], str]) -> Iterator[None]:
+    """Turn running out of memory within the block into an error that a user can act on; `remedy` says what to do.
+
+    Raises:
+        UserError: torch or numpy could not get the memory that they asked for.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        if not isinstance(error, MemoryError) and not any(sign in text.lower() for sign in SIGNS):
+            raise
+        asked = ASKED.search(text)
+        needed = f"{asked[1]} were needed" if asked else "more was needed"
+        there = text.partition(". ")[2].partition(" Process")[0] if "CUDA" in text else _on_this_machine()
+        raise UserError(f"out of memory: {needed} at once; {there}\n{remedy()}") from error
+
+
+def _on_this_machine() -> str:
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    found = dict(re.findall(r"(\w+): +(\d+) kB", MEMINFO.read_text())) if MEMINFO.exists() else {}
+    free = f"{int(found['MemAvailable']) / 1024:.0f} MiB are free on this machine" if found else "too little was free"
+    limited = "" if limit == resource.RLIM_INFINITY else f", its limit is {limit / 2**20:.0f} MiB"
+    return f"this process held {held:.0f} MiB at most{limited}; {free}."

@@ -1,0 +1,124 @@
+"""An experiment whose students have made-up results, stored where the pipeline stores them."""
+
+import json
+from typing import Any
+
+import numpy as np
+from attrs import evolve
+
+from sfddm.files import write_json
+from sfddm.paths import Paths
+from sfddm.pictures import grid, png
+from sfddm.report.columns import COLUMNS
+from sfddm.report.entries import Entry
+from sfddm.report.table import Table, make_table
+from sfddm.results import load_rows
+from sfddm.spec.experiment import Spec, Student
+from sfddm.spec.index_set import Uniform
+from sfddm.spec.methods import DDIM, Method
+from sfddm.spec.read import parse_spec
+from tests.project import ROOT
+
+NOISE = (-0.02, -0.01, 0.0, 0.01, 0.02)
+"""What the blocks' noises do to every row alike."""
+SHARED = {
+    "teacher_frechet_distance": 0.25,
+    "real_distance": 0.125,
+    "real_distance_samples": 750,
+    "samples": 5000,
+    "real_images": 1500,
+    "scorer": "classifier-2:0123abcd",
+    "scorer_version": 2,
+    "real": "abcd0123",
+    "reference": "4567cdef",
+    "noise_seed": 3,
+    "notes": [],
+}
+"""What is the same in the metrics of all students."""
+FIGURES = {
+    "kernel_distance": 0.004,
+    "precision": 0.75,
+    "recall": 0.625,
+    "pixel_distance": 0.0625,
+    "mse_to_teacher": 0.01,
+    "psnr": 26.02,
+    "ssim": 0.875,
+    "feature_cosine": 0.9375,
+    "path_length": 3.0,
+    "teacher_path_length": 2.0,
+    "agreement": 0.9,
+    "weights": "89ab89ab89ab89ab",
+}
+
+
+class Experiment:
+    """The students of a spec, with a distance for each training seed."""
+
+    def __init__(self, shape: tuple[int, int, int] = (1, 8, 8)) -> None:
+        tiny = parse_spec((ROOT / "specs/tiny.yaml").read_text(), "tiny.yaml")
+        self.spec: Spec = evolve(tiny, students={})
+        self.ours = tiny.students["ours-t4"].method
+        self.ddim = DDIM(kind="ddim")
+        self.images = np.random.default_rng(0).integers(0, 256, (64, *shape), dtype=np.uint8)
+        reference = Paths(self.spec.name).reference
+        reference.mkdir(parents=True)
+        np.save(reference / "images.npy", self.images)
+
+    def add(
+        self,
+        name: str,
+        steps: int,
+        method: Method,
+        distances: list[float],
+        noise: tuple[float, ...] = NOISE,
+        **metrics: Any,
+    ) -> None:
+        """A student with a distance a seed; its block distances are .1 larger, and the noise moves them."""
+        seeds = tuple(range(len(distances)))
+        student = Student(index_set=Uniform(kind="uniform", steps=steps), clip_sample=True, method=method, seeds=seeds)
+        self.spec = evolve(self.spec, students={**self.spec.students, name: student})
+        free = isinstance(method, DDIM)
+        cost = {"cache": 1000, "training": 0 if free else 2000, "folds": 0 if free else 1, "total": 0 if free else 3000}
+        for seed, distance in enumerate(distances):
+            figures = {
+                **SHARED,
+                **FIGURES,
+                "frechet_distance": distance,
+                "frechet_blocks": [distance + 0.1 + moved for moved in noise],
+                "frechet_distance_at_floor": distance + 0.05,
+                "nfe": steps,
+                "levels": list(self.spec.levels(name)),
+                "cost": cost,
+            }
+            self._write(name, seed, {**figures, **metrics})
+            if method.kind == "sfddm":
+                self._curve(name, seed)
+
+    def table(self) -> Table:
+        """The comparison as it stands."""
+        return make_table(self.spec, load_rows(self.spec))
+
+    def cells(self, column: str) -> dict[str, str]:
+        """A column of the table by student."""
+        text = next(some.text for some in COLUMNS if some.name == column)
+        entries: list[Entry] = self.table().entries
+        return {entry.student: text(entry) for entry in entries}
+
+    def _write(self, name: str, seed: int, metrics: dict[str, Any]) -> None:
+        paths = Paths(self.spec.name)
+        folder = paths.result(name, seed)
+        write_json(folder / "metrics.json", metrics)
+        timing = {"seconds_per_1000_images": 1.5 * metrics["nfe"], "speed_up": 16.0, "latency_ms": 7.5,
+                  "peak_memory_mb": 400.0, "device": "cpu"}  # fmt: skip
+        write_json(folder / "timing.json", timing)
+        np.save(folder / "shown.npy", self.images)
+        np.save(folder / "interpolation.npy", np.stack([self.images[:32]] * 2).reshape(2, 4, 8, *self.images.shape[1:]))
+        (folder / "grid.png").write_bytes(png(grid(self.images, 16)))
+        trained = {"seconds": 10.0 + seed, "peak_memory_mb": 500.0 + seed, "device": "cpu"}
+        write_json(paths.timing(name, seed), trained)
+
+    def _curve(self, name: str, seed: int) -> None:
+        folder = Paths(self.spec.name).student(name, seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        points = [{"step": step, "loss": 1 / step} for step in range(1, 101)]
+        (folder / "curve.jsonl").write_text("".join(f"{json.dumps(point)}\n" for point in points))

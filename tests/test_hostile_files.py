@@ -1,0 +1,528 @@
+"""Stored files that somebody, or something, has damaged: each is refused by name, with nothing run and little read."""
+
+import ast
+import gzip
+import json
+import os
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sfddm.data import fashion_mnist, store
+from sfddm.errors import UserError
+from sfddm.evaluation import inception, torchvision_model
+from sfddm.evaluation.classifier import VERSION, Network
+from sfddm.evaluation.extractor import DESCRIPTION, WEIGHTS
+from sfddm.evaluation.interpolation import PAIRS, STEPS
+from sfddm.evaluation.real import DESCRIPTION as REAL
+from sfddm.evaluation.real import FEATURES, STATISTICS
+from sfddm.evaluation.reference import read_reference
+from sfddm.evaluation.scorer import load_scorer
+from sfddm.files import LARGEST_JSON, atomic_file, atomic_folder, read_json
+from sfddm.networks import storage
+from sfddm.networks.layout import CONFIG, CONTRACT, COST, SAMPLER, read_cost, read_sampler
+from sfddm.networks.layout import WEIGHTS as DENOISER
+from sfddm.networks.weights import MOST_HEADER, read_tensors, write_tensors, write_weights
+from sfddm.paths import Paths
+from sfddm.spec.sources import Cache
+from sfddm.tracking.curves import read_points
+from sfddm.trajectories import load_or_compute
+from tests.mutations import limited
+from tests.parts import untrained_teacher
+
+ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+DEEP = b"[" * 1_000_000
+
+
+class Planted:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def refusal(load: Callable[[], object]) -> str:
+    """The error that a user gets; nothing large may be allocated on the way."""
+    with limited(), pytest.raises(UserError) as caught:
+        load()
+    return str(caught.value)
+
+
+def tensors_file(header: Any, data: bytes = b"", length: int | None = None) -> bytes:
+    """A safetensors file with any header."""
+    encoded = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(encoded) if length is None else length) + encoded + data
+
+
+def entry(start: int, end: int, shape: list[int], dtype: str = "F32") -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+@pytest.fixture
+def denoiser(tmp_path: Path) -> Path:
+    """A stored student of tiny's network, untrained."""
+    folder = tmp_path / "student"
+    folder.mkdir()
+    storage.write(folder, untrained_teacher())
+    (folder / SAMPLER).write_text('{"clip_sample": true, "levels": [16, 32, 48, 64], "solver": "ddim"}')
+    (folder / COST).write_text('{"cache": 1, "folds": 1, "total": 3, "training": 2}')
+    return folder
+
+
+def test_an_undamaged_student_is_read_as_it_was_written(denoiser: Path) -> None:
+    written, read = untrained_teacher().state_dict(), storage.load(denoiser, CPU).state_dict()
+    assert written.keys() == read.keys() and all(torch.equal(written[name], read[name]) for name in written)
+    assert read_sampler(denoiser).levels == (16, 32, 48, 64) and read_cost(denoiser)["total"] == 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 4,
+        tensors_file(b"{}", length=2**63),
+        tensors_file(b"{}", length=2**64 - 1),
+        tensors_file(b"{}", length=100_000_000),
+        tensors_file(b"{}", length=3),
+        tensors_file(b"{}" + b" " * MOST_HEADER),
+        tensors_file(DEEP),
+        tensors_file(b'{"a": ' * 100_000),
+        tensors_file({"a": entry(0, 4, [1]), "b": entry(0, 4, [1])}, b"\0" * 4),
+        tensors_file({"a": entry(0, 4, [1]), "b": entry(8, 12, [1])}, b"\0" * 12),
+        tensors_file({"a": entry(0, 4, [1])}, b"\0" * 5),
+        tensors_file({"a": entry(0, 4, [2**62, 2**62])}, b"\0" * 4),
+        tensors_file({"a": entry(0, 4, [-1])}, b"\0" * 4),
+        tensors_file({"a": {**entry(0, 4, [1]), "shape": [[1]]}}, b"\0" * 4),
+        tensors_file({"a": {**entry(0, 4, [1]), "dtype": ["F32"]}}, b"\0" * 4),
+        tensors_file({"a": 3, "b": None}),
+        tensors_file([1, 2]),
+        tensors_file({"a": entry(0, 1, [1], "F8_E4M3")}, b"\0"),
+        tensors_file({"a": entry(0, 8, [1], "C64")}, b"\0" * 8),
+        tensors_file(b'{"a":%b,"a":%b}' % ((json.dumps(entry(0, 4, [1])).encode(),) * 2), b"\0" * 4),
+        pickle.dumps([1.0]),
+        b"PK\x03\x04" + b"\0" * 100,
+    ],
+)
+def test_what_is_no_safetensors_file_is_refused(denoiser: Path, content: bytes) -> None:
+    (denoiser / DENOISER).write_bytes(content)
+    message = refusal(lambda: read_tensors(denoiser / DENOISER))
+    assert message.startswith(f"{denoiser / DENOISER} can't be read as safetensors") and "dvc checkout" in message
+    assert str(denoiser / DENOISER) in refusal(lambda: storage.load(denoiser, CPU))
+
+
+@pytest.mark.parametrize("cut", [1, 7, 100, 1000, -1, -1000])
+def test_a_file_that_is_cut_off_is_refused(denoiser: Path, cut: int) -> None:
+    content = (denoiser / DENOISER).read_bytes()
+    (denoiser / DENOISER).write_bytes(content[:cut])
+    assert "can't be read as safetensors" in refusal(lambda: storage.load(denoiser, CPU))
+
+
+def damaged_tensors(name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> dict[str, torch.Tensor]:
+    changed = {**untrained_teacher().network.state_dict()}
+    tensor = change(changed.pop(name))
+    return changed if tensor is None else {**changed, name: tensor}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda tensor: tensor.double(), "'conv_out.bias' is float64 [1], expected float32 [1]"),
+        (lambda tensor: tensor.long(), "is int64 [1], expected float32"),
+        (lambda tensor: tensor.reshape(1, 1), "is float32 [1, 1], expected float32 [1]"),
+        (lambda _: torch.zeros(0), "is float32 [0]"),
+        (lambda _: None, "is no such tensor, expected float32 [1]"),
+        (lambda tensor: tensor * torch.nan, "not finite"),
+        (lambda tensor: tensor + torch.inf, "not finite"),
+    ],
+)
+def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(
+    denoiser: Path, change: Callable[[torch.Tensor], torch.Tensor | None], words: str
+) -> None:
+    write_tensors(denoiser / DENOISER, damaged_tensors("conv_out.bias", change))
+    assert words in refusal(lambda: storage.load(denoiser, CPU))
+
+
+def test_terabytes_of_weights_are_refused_before_they_are_read(denoiser: Path) -> None:
+    size = 2**40
+    (denoiser / DENOISER).write_bytes(tensors_file({"conv_out.bias": entry(0, size, [size // 4])}))
+    with (denoiser / DENOISER).open("ab") as file:
+        file.truncate(file.tell() + size)  # a file of holes: it takes no room on the disk
+    assert "don't fit" in refusal(lambda: storage.load(denoiser, CPU))
+
+
+def test_a_network_of_many_gigabytes_is_not_made_to_find_that_it_does_not_fit(denoiser: Path) -> None:
+    content = json.loads((denoiser / CONFIG).read_text())
+    (denoiser / CONFIG).write_text(json.dumps({**content, "block_out_channels": [16_384, 16_384]}))
+    assert "don't fit" in refusal(lambda: storage.load(denoiser, CPU))
+
+
+@pytest.mark.parametrize("save", [lambda value, path: path.write_bytes(pickle.dumps(value)), torch.save])
+def test_a_pickle_under_the_name_of_weights_runs_nothing(
+    denoiser: Path, tmp_path: Path, save: Callable[[Any, Path], Any]
+) -> None:
+    planted = tmp_path / "planted"
+    save({"weight": Planted(planted)}, denoiser / DENOISER)
+    assert "never loaded" in refusal(lambda: storage.load(denoiser, CPU)) and not planted.exists()
+    pickle.loads(pickle.dumps(Planted(planted)))
+    assert planted.exists(), "it would have worked"
+
+
+@pytest.mark.parametrize("name", [DENOISER, CONFIG, CONTRACT, SAMPLER, COST])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_refused_and_not_waited_for(denoiser: Path, name: str, make: Callable[[Path], Any]) -> None:
+    (denoiser / name).unlink()
+    make(denoiser / name)
+    readers = {SAMPLER: read_sampler, COST: read_cost}
+    message = refusal(lambda: readers.get(name, lambda folder: storage.load(folder, CPU))(denoiser))
+    assert str(denoiser / name) in message and "not a file" in message
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", DEEP, b'{"a": ' * 100_000, b'{"a": NaN}', b'{"a": 1e999}', b'{"a": -Infinity}', b"\xff",
+                b'{"a": 1, "a": 2}', b"1" * 5000, b"\0", b"{}" + b" " * LARGEST_JSON]
+)  # fmt: skip
+def test_what_is_no_json_of_ours_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    assert f"{tmp_path / 'a.json'} is damaged" in refusal(lambda: read_json(tmp_path / "a.json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        *((CONFIG, "block_out_channels", value)
+          for value in ([10**9, 10**9], [8] * 1000, [], "8", None, [8.0, 16.0], [0, 8], {"0": 8})),
+        *((CONFIG, "layers_per_block", value) for value in (10**9, 0, -1, "1", None, True)),
+        *((CONFIG, "sample_size", value) for value in ([10**6, 10**6], 8, [8], [8, 8, 8], [8.5, 8], None)),
+        *((CONFIG, "in_channels", value) for value in (10**9, 2, None)),
+        *((CONFIG, "out_channels", value) for value in (10**9, 2, None)),
+        *((CONFIG, "down_block_types", value) for value in (["../x", "x"], [], None, 3)),
+        *((CONFIG, "norm_num_groups", value) for value in (0, 3, "4")),
+        *((CONFIG, "class_embed_type", value) for value in ("timestep", "identity", 3)),
+        (CONFIG, "unheard_of", 1),
+        *((CONTRACT, "timesteps", value) for value in (0, -1, 10**12, "64", 64.0, True, None)),
+        *((CONTRACT, "noise_schedule", value) for value in ("cosin", 3, None, ["cosine"])),
+        *((CONTRACT, "prediction", value) for value in ("w", "epsilon-sample", None)),
+        *((CONTRACT, "index_levels", value) for value in ([3, 2], [0], [65], ["1"], "1", [1.0], None)),
+        *((CONTRACT, "two_times", value) for value in (True, 1, None)),
+        (CONTRACT, "unheard_of", 1),
+        *((SAMPLER, "levels", value) for value in ([], [2, 1], [0], [65], ["a"], "1", None, [1.5], [1, 1])),
+        *((SAMPLER, "solver", value) for value in ("x", None, 3)),
+        *((SAMPLER, "clip_sample", value) for value in ("yes", 1, None)),
+        (SAMPLER, "unheard_of", 1),
+        *((COST, "total", value) for value in (-1, 1.5, "3", None, True, [])),
+    ],
+)  # fmt: skip
+def test_a_described_value_of_another_kind_is_refused(denoiser: Path, name: str, field: str, value: Any) -> None:
+    content = json.loads((denoiser / name).read_text())
+    (denoiser / name).write_text(json.dumps({**content, field: value}))
+    message = refusal(lambda: (storage.load(denoiser, CPU), read_sampler(denoiser), read_cost(denoiser)))
+    assert str(denoiser) in message
+    for whole in ("[]", "3", '"x"', "null"):
+        (denoiser / name).write_text(whole)
+        refusal(lambda: (storage.load(denoiser, CPU), read_sampler(denoiser), read_cost(denoiser)))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A stored data set of four images."""
+    np.save(tmp_path / "train.npy", np.zeros((4, 1, 8, 8), np.uint8))
+    np.save(tmp_path / "train_labels.npy", np.arange(4))
+    return tmp_path
+
+
+def array_file(header: str, data: bytes = b"", version: int = 1, length: int | None = None) -> bytes:
+    """An .npy file with any header."""
+    size = struct.pack("<H" if version == 1 else "<I", len(header) if length is None else length)
+    return b"\x93NUMPY" + bytes([version, 0]) + size + header.encode() + data
+
+
+def described(shape: str, dtype: str = "|u1") -> str:
+    return f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY",
+        array_file(described("(4, 1, 8, 8)"), b"\0" * 255),
+        array_file(described(f"({2**40}, 1, 8, 8)"), b"\0" * 256),
+        array_file(described(f"({2**62}, {2**62}, 8, 8)"), b"\0" * 256),
+        array_file(described("(-4, 1, 8, 8)"), b"\0" * 256),
+        array_file(described("(4.0, 1, 8, 8)"), b"\0" * 256),
+        array_file(described("(4, 1, 8, 8)", "|O"), b"\0" * 2048),
+        array_file(described("(4, 1, 8, 8)", "<f4"), b"\0" * 1024),
+        array_file(described("(4, 64)"), b"\0" * 256),
+        array_file(described("(0, 1, 8, 8)")),
+        array_file(described("(4, 1, 8, 8)", "x" * 100), b"\0" * 256),
+        array_file("(" * 9000),
+        array_file("[" * 60_000),
+        array_file("{}", version=2, length=2**32 - 1),
+        array_file("__import__('os').system('true')"),
+        pickle.dumps(np.zeros((4, 1, 8, 8), np.uint8)),
+        b"PK\x03\x04" + b"\0" * 100,
+    ],
+)
+def test_what_is_no_stored_array_is_refused(data: Path, content: bytes) -> None:
+    (data / "train.npy").write_bytes(content)
+    assert f"{data / 'train.npy'} is damaged" in refusal(lambda: store.read(data, "train"))
+
+
+def test_pickled_arrays_and_archives_run_nothing_and_are_refused(data: Path, tmp_path: Path) -> None:
+    planted = tmp_path / "planted"
+    with (data / "train.npy").open("wb") as file:
+        np.save(file, np.array([[[[Planted(planted)]]]], dtype=object), allow_pickle=True)
+    assert "is damaged" in refusal(lambda: store.read(data, "train")) and not planted.exists()
+    with (data / "train.npy").open("wb") as file:
+        np.savez(file, images=np.zeros((4, 1, 8, 8), np.uint8))
+    assert "expected numbers of type uint8" in refusal(lambda: store.read(data, "train"))
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], [0, 1, 2, -1], [0, 1, 2, 2**40], [0.0, 1.0, 2.0, 3.0], []])
+def test_labels_that_are_not_the_images_own_are_refused(data: Path, labels: list[float]) -> None:
+    np.save(data / "train_labels.npy", np.array(labels))
+    assert f"{data / 'train_labels.npy'} is damaged" in refusal(lambda: store.read(data, "train"))
+
+
+@pytest.fixture
+def scorer(tmp_path: Path) -> Path:
+    """A stored classifier, untrained."""
+    described = {"kind": "classifier", "version": VERSION, "classes": 10, "held_out_accuracy": 0.5, "features": 4}
+    (tmp_path / DESCRIPTION).write_text(json.dumps({**described, "shape": [1, 8, 8], "channels": [2, 2]}))
+    write_weights(tmp_path / WEIGHTS, Network((1, 8, 8), (2, 2), 4, 10))
+    write_tensors(tmp_path / STATISTICS, statistics())
+    real = {"count": 100, "half": 50, "pixel_count": 100, "distance": 0.5, "digest": "0123"}
+    (tmp_path / REAL).write_text(json.dumps(real))
+    np.save(tmp_path / FEATURES, np.ones((100, 4), np.float32))
+    return tmp_path
+
+
+def statistics(**changed: torch.Tensor) -> dict[str, torch.Tensor]:
+    ones = {"scale": torch.ones(4), "mean": torch.ones(4), "covariance": torch.eye(4)}
+    half = {"half_mean": torch.ones(4), "half_covariance": torch.eye(4)}
+    pixels = {"pixel_mean": torch.ones(64), "pixel_covariance": torch.eye(64)}
+    doubles = {name: tensor.double() for name, tensor in {**ones, **half, **pixels}.items()}
+    return {**doubles, **changed}
+
+
+def test_an_undamaged_scorer_is_read(scorer: Path) -> None:
+    read = load_scorer(scorer, CPU)
+    assert read.extractor.shape == (1, 8, 8) and read.real.half.count == 50 and read.real.features.shape == (100, 4)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("kind", None), ("kind", ["classifier"]), ("kind", "inseption"), ("unheard_of", 1), ("version", None),
+     ("version", 1), ("classes", 10**9), ("classes", "10"), ("features", 10**12), ("features", 5),
+     ("shape", [1, 8]), ("shape", [1, 10**9, 10**9]), ("shape", None), ("channels", [2] * 10_000),
+     ("channels", [10**9]), ("channels", 2), ("held_out_accuracy", "good")],
+)  # fmt: skip
+def test_a_scorer_of_other_values_is_refused(scorer: Path, field: str, value: Any) -> None:
+    content = json.loads((scorer / DESCRIPTION).read_text())
+    (scorer / DESCRIPTION).write_text(json.dumps({**content, field: value}))
+    assert str(scorer) in refusal(lambda: load_scorer(scorer, CPU))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"count": torch.tensor(1)}, {"half_mean": torch.ones(4)}, {"pixel_mean": torch.ones(65).double()},
+     {"scale": torch.zeros(4).double()},
+     {"mean": torch.ones(5).double()}, {"covariance": torch.eye(4)}, {"more": torch.ones(1)}],
+)  # fmt: skip
+def test_statistics_of_another_kind_are_refused(scorer: Path, changed: dict[str, torch.Tensor]) -> None:
+    write_tensors(scorer / STATISTICS, statistics(**changed))
+    assert str(scorer / STATISTICS) in refusal(lambda: load_scorer(scorer, CPU))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [*((field, value) for field in ("count", "half", "pixel_count") for value in (1, -1, [100], "100", None, 10**12)),
+     ("distance", "0.5"), ("distance", None), ("digest", 3), ("unheard_of", 1)],
+)  # fmt: skip
+def test_real_images_described_otherwise_are_refused(scorer: Path, field: str, value: Any) -> None:
+    content = json.loads((scorer / REAL).read_text())
+    (scorer / REAL).write_text(json.dumps({**content, field: value}))
+    assert str(scorer / REAL) in refusal(lambda: load_scorer(scorer, CPU))
+
+
+@pytest.mark.parametrize(
+    "features",
+    [np.ones((100, 5), np.float32), np.ones((100, 4)), np.ones(100, np.float32), np.ones((9, 4), np.float32),
+     np.ones((10_001, 4), np.float32), np.full((100, 4), np.nan, np.float32), np.full((100, 4), np.inf, np.float32)],
+)  # fmt: skip
+def test_features_of_another_kind_are_refused(scorer: Path, features: np.ndarray) -> None:
+    np.save(scorer / FEATURES, features)
+    assert str(scorer / FEATURES) in refusal(lambda: load_scorer(scorer, CPU))
+
+
+PUBLISHED = {
+    "inception": {"version": inception.VERSION, "shape": [3, 32, 32], "sha256": "0" * 64},
+    "torchvision": {"version": torchvision_model.VERSION, "shape": [3, 32, 32], "sha256": "0" * 64,
+                    "model": "resnet18", "size": 32},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        *((kind, field, value) for kind in PUBLISHED for field, value in
+          (("version", "0"), ("shape", [3, 32]), ("shape", [3, 32, 10**9]), ("shape", "3"), ("sha256", "../x"),
+           ("sha256", None), ("unheard_of", 1))),
+        *(("torchvision", "model", value) for value in ("../resnet18", "resnet81", "", None, 18)),
+        *(("torchvision", "size", value) for value in (0, 10**9, "32", None, 32.5)),
+    ],
+)  # fmt: skip
+def test_a_published_scorer_that_is_described_otherwise_is_refused(
+    tmp_path: Path, kind: str, field: str, value: Any
+) -> None:
+    (tmp_path / DESCRIPTION).write_text(json.dumps({"kind": kind, **PUBLISHED[kind], field: value}))
+    message = refusal(lambda: load_scorer(tmp_path, CPU))
+    assert str(tmp_path / DESCRIPTION) in message or "no classification network" in message
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    """A teacher's stored images."""
+    np.save(tmp_path / "images.npy", np.zeros((20, 1, 8, 8), np.uint8))
+    np.save(tmp_path / "strips.npy", np.zeros((PAIRS, STEPS, 1, 8, 8), np.uint8))
+    sampler = {"solver": "ddim", "levels": [32, 64], "clip_sample": True}
+    (tmp_path / "reference.json").write_text(json.dumps({"sampler": sampler, "weights": "0123"}))
+    return tmp_path
+
+
+def test_an_undamaged_reference_is_read(reference: Path) -> None:
+    assert read_reference(reference).sampler.levels == (32, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("images.npy", np.zeros((20, 1, 8, 8))),
+        ("images.npy", np.zeros((20, 64), np.uint8)),
+        ("strips.npy", np.zeros((PAIRS, STEPS, 1, 8, 8))),
+        ("strips.npy", np.zeros((PAIRS, STEPS, 64), np.uint8)),
+        ("strips.npy", np.zeros((PAIRS - 1, STEPS, 1, 8, 8), np.uint8)),
+        ("strips.npy", np.zeros((PAIRS, 1, 1, 8, 8), np.uint8)),
+        ("strips.npy", np.zeros((PAIRS, STEPS, 1, 8, 4), np.uint8)),
+    ],
+)
+def test_a_references_arrays_of_another_kind_are_refused(reference: Path, name: str, array: np.ndarray) -> None:
+    np.save(reference / name, array)
+    assert f"{reference / name} is damaged" in refusal(lambda: read_reference(reference))
+
+
+@pytest.mark.parametrize(
+    "content", [[], {}, {"weights": "0123"}, {"sampler": 3, "weights": "0123"}, {"sampler": {}, "weights": "0123"},
+                {"sampler": {"solver": "x", "levels": [1], "clip_sample": True}, "weights": "0123"},
+                {"sampler": {"solver": "ddim", "levels": [1], "clip_sample": True}, "weights": 3}]
+)  # fmt: skip
+def test_a_reference_described_otherwise_is_refused(reference: Path, content: Any) -> None:
+    (reference / "reference.json").write_text(json.dumps(content))
+    assert f"{reference / 'reference.json'} is damaged" in refusal(lambda: read_reference(reference))
+
+
+def test_a_cache_that_holds_something_else_is_computed_anew(tmp_path: Path) -> None:
+    teacher, cache = untrained_teacher(), Cache(noises=3, seed=1, solver="ddim", substeps=1, clip_sample=True)
+    first = load_or_compute(teacher, "digest", (32, 64), cache, tmp_path)
+    (path,) = tmp_path.glob("*.safetensors")
+    whole = path.read_bytes()
+    for tensors in ({"states": first.states}, {"states": first.states[:, :2], "features": first.features}):
+        write_tensors(path, tensors)
+        again = load_or_compute(teacher, "digest", (32, 64), cache, tmp_path)
+        assert torch.equal(first.states, again.states) and path.read_bytes() == whole
+
+
+def test_an_archive_that_unpacks_to_more_than_the_set_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SFDDM_DATA_ROOT", str(tmp_path))
+    path = tmp_path / fashion_mnist.FOLDER / "train-images-idx3-ubyte.gz"
+    path.parent.mkdir(parents=True)
+    monkeypatch.setattr(fashion_mnist, "LARGEST", 2**20)
+    path.write_bytes(gzip.compress(b"\0" * (2**20 + 1), 1))
+    (path.parent / "train-labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, 2**32 - 1))
+    load = fashion_mnist.load
+    described = fashion_mnist.FashionMNIST(kind="fashion-mnist", size=28)
+    assert "more than 1048576 bytes" in refusal(lambda: load(described))
+    path.write_bytes(gzip.compress(struct.pack(">4B3I", 0, 0, 8, 3, *[2**32 - 1] * 3)))
+    assert f"{path} is damaged" in refusal(lambda: load(described))
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "3", "[]", '{"loss": 1}', '{"step": "1"}', '{"step": 1, "loss": NaN}', "[" * 10**5]
+)
+def test_a_damaged_curve_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "curve.jsonl"
+    path.write_text(f'{{"step": 1, "loss": 0.5}}\n{line}\n{{"st')
+    assert f"{path} is damaged" in refusal(lambda: read_points(path))
+
+
+def test_outputs_may_lie_behind_a_link_that_the_user_made_of_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "repository").mkdir()
+    monkeypatch.chdir(tmp_path / "repository")
+    Path("runs").symlink_to(disk)
+    with atomic_folder(Paths("tiny").data) as folder:
+        (folder / "a").write_text("x")
+    assert (disk / "tiny" / "data" / "a").read_text() == "x"
+
+
+def test_a_link_in_the_place_of_an_output_leads_no_writer_elsewhere(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("x")
+    out = tmp_path / "out"
+    out.symlink_to(outside)
+    for name in ("out", ".other.partial"):
+        (tmp_path / name).unlink(missing_ok=True)
+        (tmp_path / name).symlink_to(outside)
+    for path in (out, tmp_path / "other"):
+        with pytest.raises((UserError, OSError)), atomic_folder(path) as folder:
+            (folder / "a").write_text("y")
+    for name in ("file", ".file.partial"):
+        (tmp_path / name).symlink_to(outside / "kept")
+    with atomic_file(tmp_path / "file") as partial:
+        partial.write_text("y")
+    assert [path.name for path in outside.iterdir()] == ["kept"] and (outside / "kept").read_text() == "x"
+    assert (tmp_path / "file").read_text() == "y" and not (tmp_path / "file").is_symlink()
+
+
+PUBLISHED_WEIGHTS = ROOT / "sfddm" / "evaluation" / "pretrained.py"
+UNSAFE = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
+CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "yaml.load", "torch.jit.load"}
+
+
+def test_no_module_can_unpickle_or_run_what_it_reads() -> None:
+    for path in [*(ROOT / "sfddm").rglob("*.py"), *(ROOT / "stages").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name.split(".")[0] for alias in node.names} | {getattr(node, "module", "") or ""}
+                assert not names & UNSAFE, path
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                options = {option.arg: ast.unparse(option.value) for option in node.keywords}
+                assert called not in CALLS and options.get("shell") != "True", f"{path}:{node.lineno}"
+                if called == "torch.load":  # what others publish, after its hash was checked, and tensors alone
+                    assert path == PUBLISHED_WEIGHTS and options.get("weights_only") == "True", f"{path}:{node.lineno}"
+                if called == "np.load":
+                    assert options.get("allow_pickle") == "False", f"{path}:{node.lineno}"
+                if called == "YAML":
+                    assert options.get("typ") in (None, "'safe'"), f"{path}:{node.lineno}"
+
+
+def test_json_that_is_read_is_what_was_written(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": [1, 2.5, null, true, "é"], "b": {"c": -1e-3}}')
+    assert read_json(tmp_path / "a.json") == {"a": [1, 2.5, None, True, "é"], "b": {"c": -0.001}}

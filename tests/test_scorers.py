@@ -1,0 +1,229 @@
+"""Scorers whose weights others publish, with random weights in their architectures; and statistics from files."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sfddm.errors import SpecError, UserError
+from sfddm.evaluation.figures import figures
+from sfddm.evaluation.frechet import frechet_distance
+from sfddm.evaluation.given import read_statistics
+from sfddm.evaluation.inception import architecture
+from sfddm.evaluation.install import install
+from sfddm.evaluation.pretrained import read_published
+from sfddm.evaluation.real import read_real, write_real
+from sfddm.evaluation.scorer import Scorer, load_extractor, load_scorer
+from sfddm.spec.evaluation import Inception, OwnStatistics, Torchvision
+from sfddm.spec.read import parse_spec
+from tests.parts import TINY
+from tests.test_evaluation import reference_of
+
+CPU = torch.device("cpu")
+OWN = OwnStatistics(kind="data")
+GREY = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8)).astype(np.uint8)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """torch-fidelity's Inception and torchvision's ResNet-18 with random weights, as files that a user has."""
+    from torchvision.models import resnet18  # type: ignore[import-untyped]
+
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    torch.save(architecture().state_dict(), folder / "inception.pth")
+    torch.save(resnet18().state_dict(), folder / "resnet18.pth")
+    return folder
+
+
+def inception(path: Path) -> Inception:
+    return Inception(kind="inception", sha256=digest(path), statistics=OWN)
+
+
+def torchvision(path: Path, model: str = "resnet18", size: int = 32) -> Torchvision:
+    return Torchvision(kind="torchvision", model=model, size=size, sha256=digest(path), statistics=OWN)
+
+
+def installed(settings: Inception | Torchvision, folder: Path, images: np.ndarray) -> Scorer:
+    folder.mkdir()
+    install(settings, images.shape[1:], folder)
+    write_real(folder, load_extractor(folder, CPU), images, len(images), False, None)
+    return load_scorer(folder, CPU)
+
+
+def test_inception_is_torch_fidelitys(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch_fidelity import FeatureExtractorInceptionV3
+
+    path = weights / "inception.pth"
+    monkeypatch.setenv("SFDDM_INCEPTION_WEIGHTS", str(path))
+    install(inception(path), (1, 8, 8), tmp_path)
+    monkeypatch.delenv("SFDDM_INCEPTION_WEIGHTS")
+    extractor = load_extractor(tmp_path, CPU)
+    theirs = FeatureExtractorInceptionV3("theirs", ["2048", "logits"], feature_extractor_weights_path=str(path))
+    wanted, logits = theirs(torch.from_numpy(GREY[:2].repeat(3, axis=1)))
+    ((found, scores),) = extractor.batches(GREY[:2])
+    assert found.shape == (2, 2048) and torch.equal(found, wanted) and torch.equal(scores, logits)
+    assert extractor.name == f"inception-1:{digest(path)[:8]}" and "torch-fidelity 0." in extractor.version
+
+
+@torch.inference_mode()
+def test_a_torchvision_networks_features_are_what_its_head_is_given(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision.models import resnet18
+
+    path = weights / "resnet18.pth"
+    monkeypatch.setenv("SFDDM_TORCHVISION_WEIGHTS", str(path))
+    colour = np.random.default_rng(1).integers(0, 256, (12, 3, 32, 32)).astype(np.uint8)
+    scorer = installed(torchvision(path), tmp_path / "scorer", colour)
+    network = resnet18()
+    network.load_state_dict(torch.load(path, weights_only=True))
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    normalised = (torch.from_numpy(colour) / 255 - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
+    ((found, scores),) = scorer.extractor.batches(colour)
+    assert found.shape == (12, 512) and torch.allclose(scores, network.eval()(normalised), atol=1e-4)
+    assert torch.allclose(network.fc(found), scores, atol=1e-4)
+    grey = load_extractor(installed_grey(path, tmp_path), CPU)
+    ((of_grey, _),) = grey.batches(GREY)
+    assert of_grey.shape == (12, 512), "8x8 grey images are made 32x32 and coloured"
+    judged = figures(colour, reference_of(colour), scorer, "test")
+    assert judged["frechet_distance"] == pytest.approx(0, abs=1e-4)
+    assert len(judged["notes"]) == 3 and "12 images are fewer than the scorer's 512 features" in judged["notes"][0]
+    assert scorer.extractor.name == f"torchvision:resnet18-1:{digest(path)[:8]}"
+
+
+def installed_grey(path: Path, root: Path) -> Path:
+    installed(torchvision(path), root / "grey", GREY)
+    return root / "grey"
+
+
+def test_weights_are_found_in_torchs_cache(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SFDDM_TORCHVISION_WEIGHTS", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    with pytest.raises(
+        UserError, match=r"set SFDDM_TORCHVISION_WEIGHTS .* resnet18-f37072fd\.pth, or put the file into"
+    ):
+        install(torchvision(weights / "resnet18.pth"), (3, 32, 32), tmp_path)
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes((weights / "resnet18.pth").read_bytes())
+    install(torchvision(cached), (3, 32, 32), tmp_path)
+    assert (tmp_path / "weights.safetensors").exists()
+
+
+class Trap:
+    """What a pickle from outside could do: leave a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Path.touch, (self.path,)
+
+
+def test_published_weights_are_read_only_if_they_are_the_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, sprung = tmp_path / "weights.pth", tmp_path / "sprung"
+    torch.save({"weight": Trap(sprung)}, path)
+    monkeypatch.setenv("SFDDM_INCEPTION_WEIGHTS", str(path))
+    with pytest.raises(UserError, match=f"has the SHA-256 {digest(path)}, and the spec expects {'0' * 64}"):
+        read_published("SFDDM_INCEPTION_WEIGHTS", [], "0" * 64)
+    with pytest.raises(UserError, match="holds more than tensors"):
+        read_published("SFDDM_INCEPTION_WEIGHTS", [], digest(path))
+    assert not sprung.exists(), "not even with the right hash"
+    torch.save(torch.zeros(3), path)
+    with pytest.raises(UserError, match="holds no named tensors"):
+        read_published("SFDDM_INCEPTION_WEIGHTS", [], digest(path))
+    path.write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"weights\.pth holds more than tensors, or is damaged"):
+        read_published("SFDDM_INCEPTION_WEIGHTS", [], digest(path))
+    monkeypatch.setenv("SFDDM_INCEPTION_WEIGHTS", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"SFDDM_INCEPTION_WEIGHTS is .*nowhere': there is no such file"):
+        read_published("SFDDM_INCEPTION_WEIGHTS", [], "0" * 64)
+
+
+def test_weights_of_another_network_and_unknown_networks_are_refused(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = weights / "resnet18.pth"
+    for variable in ("SFDDM_INCEPTION_WEIGHTS", "SFDDM_TORCHVISION_WEIGHTS"):
+        monkeypatch.setenv(variable, str(path))
+    with pytest.raises(UserError, match=r"weights are of another network: Missing key"):
+        install(inception(path), (3, 32, 32), tmp_path)
+    with pytest.raises(UserError, match="no classification network 'resnet81', did you mean 'resnet18'"):
+        install(torchvision(path, "resnet81"), (3, 32, 32), tmp_path)
+    with pytest.raises(UserError, match="squeezenet1_0 has no linear layer"):
+        install(torchvision(path, "squeezenet1_0"), (3, 32, 32), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def save_statistics(path: Path, **arrays: Any) -> str:
+    np.savez(path, **arrays)
+    return digest(path)
+
+
+def test_distances_are_measured_to_given_statistics(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = weights / "resnet18.pth"
+    monkeypatch.setenv("SFDDM_TORCHVISION_WEIGHTS", str(path))
+    scorer = installed(torchvision(path), tmp_path / "scorer", GREY)
+    extractor, folder = scorer.extractor, tmp_path / "given"
+    folder.mkdir()
+    moments = scorer.real.moments
+    sha = save_statistics(tmp_path / "s.npz", mu=moments.mean.numpy() + 1, sigma=moments.covariance.numpy())
+    write_real(folder, extractor, GREY, 12, False, read_statistics(tmp_path / "s.npz", sha, 50_000, 512))
+    real = read_real(folder, 512, (1, 8, 8))
+    assert real.digest == sha[:16] and real.moments.count == 50_000
+    assert frechet_distance(moments, real.moments) == pytest.approx(512, rel=1e-6)
+    assert real.distance == scorer.real.distance, "the floor is between images, which a file has not"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"mu": np.zeros(4)}, "no file of statistics .*sigma"),
+        ({"mu": np.zeros(4), "sigma": np.array([{}], dtype=object)}, "no file of statistics"),
+        ({"mu": np.zeros(3), "sigma": np.eye(3)}, "are not of the scorer's 4 features"),
+        ({"mu": np.full(4, np.nan), "sigma": np.eye(4)}, "no mean and covariance"),
+        ({"mu": np.zeros(4), "sigma": np.triu(np.ones((4, 4)))}, "sigma is not symmetric"),
+    ],
+)
+def test_files_that_hold_no_statistics_are_refused(tmp_path: Path, arrays: dict[str, Any], words: str) -> None:
+    sha = save_statistics(tmp_path / "s.npz", **arrays)
+    with pytest.raises(UserError, match=words):
+        read_statistics(tmp_path / "s.npz", sha, 100, 4)
+
+
+def test_missing_damaged_and_other_statistics_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.npz"
+    with pytest.raises(UserError, match=r"s\.npz can't be read .*SFDDM_DATA_ROOT"):
+        read_statistics(path, "0" * 64, 100, 4)
+    save_statistics(path, mu=np.zeros(4), sigma=np.eye(4))
+    with pytest.raises(UserError, match="and the spec expects 0000"):
+        read_statistics(path, "0" * 64, 100, 4)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match="no file of statistics"):
+        read_statistics(path, digest(path), 100, 4)
+
+
+CLASSIFIER = TINY[TINY.index("  scorer:") : TINY.index("  reference:\n    solver")]
+PUBLISHED = "  scorer:\n    kind: inception\n    sha256: {sha256}\n    statistics: {{kind: data}}\n"
+
+
+def test_a_spec_names_a_published_scorer_by_the_hash_of_its_file() -> None:
+    spec = parse_spec(TINY.replace(CLASSIFIER, PUBLISHED.format(sha256="a" * 64)), "tiny.yaml")
+    assert isinstance(spec.evaluation.scorer, Inception)
+    with pytest.raises(
+        SpecError, match=r"expected a SHA-256 of 64 hexadecimal digits.* @ \$\.evaluation\.scorer\.sha256"
+    ):
+        parse_spec(TINY.replace(CLASSIFIER, PUBLISHED.format(sha256="abc")), "tiny.yaml")
+    with pytest.raises(SpecError, match="unknown kind 'inseption', did you mean 'inception'"):
+        parse_spec(TINY.replace("kind: classifier", "kind: inseption"), "tiny.yaml")

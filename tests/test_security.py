@@ -1,0 +1,177 @@
+"""What is served and what is stored: nobody else's pages get in, and no secret gets out."""
+
+import base64
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from sfddm.tracking.server import without_secrets
+from tests.project import Project
+
+ROOT = Path(__file__).parents[1]
+OURS = "tiny-ours-t4-s0"
+SECRET = "pa$$word-planted-here"
+LOGIN = f"somebody:{quote(SECRET)}"
+PLANTED = {
+    **dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "HF_TOKEN"), SECRET),
+    "MLFLOW_TRACKING_USERNAME": "somebody",
+}
+"""The environment of a machine with secrets."""
+TRACES = [SECRET, quote(SECRET), base64.b64encode(f"somebody:{SECRET}".encode()).decode()]
+"""As it stands in the environment, in an address and in a request's header."""
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("sqlite:////home/x/mlflow.db", "sqlite:////home/x/mlflow.db"),
+        ("http://127.0.0.1:5000/", "http://127.0.0.1:5000/"),
+        (f"https://{LOGIN}@example.org:5000/x", "https://example.org:5000/x"),
+        (f"postgresql+psycopg2://{LOGIN}@db/mlflow", "postgresql+psycopg2://db/mlflow"),
+        (f"mysql://somebody:a@b/{quote(SECRET)}@db/mlflow", "mysql://db/mlflow"),
+        (f"postgresql://db/mlflow?user=somebody&password={quote(SECRET)}", "postgresql://db/mlflow"),
+        (f"to https://{LOGIN}@example.org/api?token={SECRET} failed", "to https://example.org/api failed"),
+    ],
+)
+def test_an_address_is_shown_without_what_opens_it(address: str, shown: str) -> None:
+    assert without_secrets(address) == shown
+
+
+def test_every_requirement_is_pinned_by_hash_and_no_index_is_named() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    entries = [entry.split() for entry in text.replace("\\\n", " ").splitlines()]
+    assert len(entries) > 100
+    for entry in entries:
+        pinned, hashes = entry[0], [part for part in entry if part.startswith("--hash=")]
+        assert re.fullmatch(r"[A-Za-z0-9._-]+(\[[a-z0-9,-]+\])?==[A-Za-z0-9.+!_-]+", pinned), entry
+        assert hashes and all(re.fullmatch("--hash=sha256:[0-9a-f]{64}", part) for part in hashes), pinned
+    assert not re.search(r"https?:|file:|--(extra-)?index-url|--find-links|--trusted-host|^-[a-z] | @ ", text, re.M)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def status(port: int, host: str, path: str = "/health") -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path, headers={"Host": host})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def wait_until_it_answers(process: "subprocess.Popen[str]", port: int) -> None:
+    for _ in range(3000):
+        assert process.poll() is None, process.communicate()[0]
+        try:
+            status(port, f"127.0.0.1:{port}")
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("the server does not answer")
+
+
+def stop(process: "subprocess.Popen[str]") -> str:
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        return process.communicate(timeout=60)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()[0]
+
+
+def listening_at(port: int) -> set[str]:
+    """The local addresses, as the kernel writes them, at which somebody listens to a port."""
+    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+    lines = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    listening = [fields[1] for fields in lines if fields[3] == "0A"]
+    return {address.rpartition(":")[0] for address in listening if int(address.rpartition(":")[2], 16) == port}
+
+
+@pytest.mark.pipeline
+def test_the_pages_are_for_this_machine_alone(project: Project) -> None:
+    port = free_port()
+    opened = {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "*",
+        "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",
+        "MLFLOW_HOST": "0.0.0.0",
+        "MLFLOW_UVICORN_OPTS": "--host 0.0.0.0",
+    }
+    served = project.start("sfddm", "ui", "tiny", "--port", str(port), **opened)
+    try:
+        wait_until_it_answers(served, port)
+        assert listening_at(port) == {"0100007F"}
+        for path in ("/", "/health", "/api/2.0/mlflow/experiments/search?max_results=1"):
+            assert status(port, f"127.0.0.1:{port}", path) == status(port, f"localhost:{port}", path) == 200
+        for host in ("evil.example", f"evil.example:{port}", f"192.168.1.5:{port}", f"127.0.0.1.evil.example:{port}"):
+            assert status(port, host, "/") == 403
+            assert status(port, host, "/api/2.0/mlflow/experiments/search?max_results=1") == 403
+        commands = [command for command in command_lines(served.pid) if "mlflow" in command]
+        assert commands and not any("sqlite" in command for command in commands), "a database's address can be a secret"
+    finally:
+        stop(served)
+
+
+def command_lines(group: int) -> Iterator[str]:
+    """Of all processes of a group, as everyone on the machine can read them."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(path.name)) == group:
+                yield (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+
+
+@pytest.fixture
+def remote(project: Project, tmp_path: Path) -> Project:
+    """A copy of the project in which git and DVC know remotes with a password in their addresses."""
+    (tmp_path / "clone").mkdir()
+    made = Project(tmp_path / "clone")
+    shutil.copytree(project.folder / "runs", made.folder / "runs", symlinks=True)
+    shutil.copy(project.folder / "dvc.lock", made.folder / "dvc.lock")
+    made.run("git", "add", "--all")
+    made.run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "first")
+    made.run("git", "remote", "add", "origin", f"https://{LOGIN}@example.org/x.git")
+    made.run("dvc", "remote", "add", "--default", "store", f"https://{LOGIN}@example.org/store")
+    return made
+
+
+@pytest.mark.pipeline
+def test_no_secret_reaches_any_output(remote: Project) -> None:
+    port = free_port()
+    address = {"MLFLOW_TRACKING_URI": f"http://{LOGIN}@127.0.0.1:{port}"}
+    stored = ["--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "served"]
+    server = remote.start("mlflow", "server", *stored, "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
+    try:
+        wait_until_it_answers(server, port)
+        printed = [
+            remote.run("python", "-m", "stages.distill", "tiny", "ours-t4", "0", **PLANTED, **address),
+            remote.run("python", "-m", "stages.track", "tiny", **PLANTED, **address),
+            remote.run("python", "-m", "stages.report", "tiny", **PLANTED, **address),
+        ]
+    finally:
+        printed_by_server = stop(server)
+    followed = ("python", "-m", "sfddm.tracking.follower", f"scratch/live/{OURS}.json", "0")
+    printed += [printed_by_server, remote.run(*followed, code=1, **PLANTED, **address)]
+    assert "does not answer" in printed[-1]
+    assert "student" in [path.name for path in (remote.folder / "served").rglob("*")], "the model was stored"
+    planted = {remote.folder / ".git" / "config", remote.folder / ".dvc" / "config"}
+    files = [path for path in remote.folder.rglob("*") if path.is_file() and path not in planted]
+    contents = {str(path): path.read_bytes() for path in files}
+    contents |= {f"printed {position}": text.encode() for position, text in enumerate(printed)}
+    assert len(contents) > 100
+    for trace in TRACES:
+        assert [name for name, content in contents.items() if trace.encode() in content] == []
