@@ -5,7 +5,10 @@
 The teacher's trajectories are cached on a grid of levels. Jumps have lengths of 1, 2, 4, ... grid steps at aligned
 places, where few-step samplers need them; a share of them goes between any two levels, for index sets that are not on
 the grid. Between grid levels the state is what one DDIM step that passes from the higher to the lower one takes on the
-way. Expected results: docs/study.md.
+way.
+
+Expected results (8x8 digits, cosine teacher of v, 600 k forward-equivalents once; docs/study.md): .83, .97,
+.90 and 1.75 times the teacher's Frechet distance at T' = 8, 4, 2 and 1.
 """
 
 import numpy as np

@@ -3,7 +3,10 @@
     L = D(f(x_t, t), f_average(x_t', t')),   x_t' one DDIM step of the teacher below x_t, f(x_0, 0) = x_0
 
 f is the student's predicted image; a network that predicts v or noise fulfils the boundary condition by itself. Several
-steps add fresh noise in between, so equal noises no longer give the teacher's image. Expected results: docs/study.md.
+steps add fresh noise in between, so equal noises no longer give the teacher's image.
+
+Expected results (8x8 digits, cosine teacher of v, 300 k forward-equivalents; docs/study.md): 2.3, 2.0, 1.85
+and 2.7 times the teacher's Frechet distance at T' = 8, 4, 2 and 1.
 """
 
 import torch

@@ -4,7 +4,10 @@
 
 The first fold's teacher is the teacher itself on `start_steps` levels; the student of each fold is the teacher of the
 next. On an index set of the student's own, the finer sets are cut into its segments, evenly in angle. One fold is
-SFDDM's `data` source with two sub-steps. Expected results: docs/study.md.
+SFDDM's `data` source with two sub-steps.
+
+Expected results (8x8 digits, cosine teacher of v, from 16 steps, 300 k forward-equivalents; docs/study.md):
+1.84, 1.95, 2.8 and 6.9 times the teacher's Frechet distance at T' = 8, 4, 2 and 1.
 """
 
 from copy import deepcopy

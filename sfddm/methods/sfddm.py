@@ -9,8 +9,10 @@ feature term compares activations, with the teacher's at the same state (as the 
 the jump lands (look-ahead). x_s comes from noised images, from the teacher's trajectories, or from the student's own.
 
 With w_output > 0 and w_hidden = 0 the only optimum is the teacher's own DDIM on the index set, which is free. What
-makes distillation pay is the hidden term on the teacher's trajectory with look-ahead features. Expected results:
-docs/study.md.
+makes distillation pay is the hidden term on the teacher's trajectory with look-ahead features.
+
+Expected results (8x8 digits, cosine teacher of v, 300 k forward-equivalents; docs/study.md): .88, .87, .93
+and 1.54 times the teacher's Frechet distance at T' = 8, 4, 2 and 1, where DDIM is at 3.6, 9.7, 50 and 446.
 """
 
 import torch

@@ -3,8 +3,10 @@
     L = D(student's jump from x_t to phi_(k-1),  average's jump to phi_(k-1) from the teacher's step x_t -> x_t')
 
 for any level t of a segment (phi_(k-1), phi_k] that is cut into `substeps` steps of the teacher. The average is that of
-the student's weights: errors pass from the segment's end upwards, one step of the teacher at a time. Expected results:
-docs/study.md.
+the student's weights: errors pass from the segment's end upwards, one step of the teacher at a time.
+
+Expected results (8x8 digits, cosine teacher of v, 300 k forward-equivalents, one seed; docs/study.md): 2.1
+and 2.6 times the teacher's Frechet distance at T' = 4 and 1.
 """
 
 from sfddm.methods.batches import paths
