@@ -34,11 +34,12 @@ def read_revision(revision: str, run: str) -> AtRevision:
     """
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
 
     try:
         files = DVCFileSystem(rev=revision)
         files.ls(".")
-    except DvcException:
+    except (DvcException, SCMError):  # the latter where the branch has no commit yet
         raise UserError(f"no git revision is called {revision!r}{nearest(revision, _references())}") from None
     stem, content, student, seed = _find(files, revision, run)
     folder = PurePosixPath(Paths(stem).result(student, seed))
