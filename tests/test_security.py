@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
+from sfddm.networks.layout import WEIGHTS
 from sfddm.tracking.server import without_secrets
 from tests.project import Project
 
@@ -167,7 +168,7 @@ def test_no_secret_reaches_any_output(remote: Project) -> None:
     followed = ("python", "-m", "sfddm.tracking.follower", f"scratch/live/{OURS}.json", "0")
     printed += [printed_by_server, remote.run(*followed, code=1, **PLANTED, **address)]
     assert "does not answer" in printed[-1]
-    assert "student" in [path.name for path in (remote.folder / "served").rglob("*")], "the model was stored"
+    assert list((remote.folder / "served").rglob(WEIGHTS)), "the model was stored"
     planted = {remote.folder / ".git" / "config", remote.folder / ".dvc" / "config"}
     files = [path for path in remote.folder.rglob("*") if path.is_file() and path not in planted]
     contents = {str(path): path.read_bytes() for path in files}
