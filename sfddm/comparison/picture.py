@@ -31,5 +31,5 @@ def side_by_side(subjects: list[Subject]) -> bytes:
 def _grid(subject: Subject) -> np.ndarray:
     try:
         return np.asarray(Image.open(io.BytesIO(subject.picture), formats=["PNG"]).convert("RGBA"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{subject.name}: its grid.png is no picture ({error}).") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise UserError(f"{subject.name}: its grid.png is no picture of ours.") from None
