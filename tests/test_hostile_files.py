@@ -31,7 +31,7 @@ from sfddm.networks.layout import WEIGHTS as DENOISER
 from sfddm.networks.weights import MOST_HEADER, read_tensors, write_tensors, write_weights
 from sfddm.paths import Paths
 from sfddm.spec.sources import Cache
-from sfddm.tracking.curves import read_points
+from sfddm.training.curve import read_points
 from sfddm.trajectories import load_or_compute
 from tests.mutations import limited
 from tests.parts import untrained_teacher

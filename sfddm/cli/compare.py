@@ -15,7 +15,7 @@ def compare(
     """Say which fields of their specs and which figures differ between students, beyond their spread."""
     from rich.console import Console
 
-    from sfddm.comparison.subject import find
+    from sfddm.comparison.find import find
     from sfddm.comparison.terminal import LETTERS, show
     from sfddm.errors import UserError
     from sfddm.files import atomic_file

@@ -4,8 +4,7 @@ import subprocess
 from pathlib import PurePosixPath
 from typing import Any
 
-from attrs import frozen
-
+from sfddm.comparison.subject import Subject, fields_of
 from sfddm.errors import UserError
 from sfddm.files import parse_json
 from sfddm.paths import Paths
@@ -14,20 +13,10 @@ from sfddm.spec.read import SPECS, plain_data
 from sfddm.spec.structure import nearest
 
 
-@frozen(kw_only=True)
-class AtRevision:
-    """A run at a revision."""
+def at_revision(name: str) -> Subject:
+    """What git and DVC have of REVISION:RUN; REVISION is a commit, a branch, a tag, or an experiment's name.
 
-    student: str
-    content: dict[str, Any]
-    """What it depends on, in plain data. It is not held against today's classes: a revision may have other fields."""
-    metrics: dict[str, Any]
-    timing: dict[str, Any]
-    picture: bytes
-
-
-def read_revision(revision: str, run: str) -> AtRevision:
-    """What git and DVC have of a run at a revision: a commit, a branch, a tag, or an experiment's name.
+    Its spec is not held against today's classes: a revision may have other fields.
 
     Raises:
         UserError: no such revision or run, or its outputs are not there.
@@ -36,6 +25,7 @@ def read_revision(revision: str, run: str) -> AtRevision:
     from dvc.exceptions import DvcException
     from scmrepo.exceptions import SCMError
 
+    revision, _, run = name.rpartition(":")
     try:
         files = DVCFileSystem(rev=revision)
         files.ls(".")
@@ -45,16 +35,16 @@ def read_revision(revision: str, run: str) -> AtRevision:
     folder = PurePosixPath(Paths(stem).result(student, seed))
     try:
         metrics, timing, picture = (
-            files.read_bytes(str(folder / name)) for name in ("metrics.json", "timing.json", "grid.png")
+            files.read_bytes(str(folder / file)) for file in ("metrics.json", "timing.json", "grid.png")
         )
     except (DvcException, FileNotFoundError):
         raise UserError(
             f"{revision}:{run}: its results are not to be had. They need a dvc.lock that was committed with them, and "
             "their bytes in DVC's cache: `dvc pull --all-commits` fetches those from a remote."
         ) from None
-    return AtRevision(
-        student=student,
-        content=content,
+    return Subject(
+        name=name,
+        fields=fields_of(content, student),
         metrics=_mapping(metrics, f"{revision}:{folder / 'metrics.json'}"),
         timing=_mapping(timing, f"{revision}:{folder / 'timing.json'}"),
         picture=picture,

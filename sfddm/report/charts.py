@@ -10,7 +10,7 @@ from sfddm.paths import Paths
 from sfddm.results import Row
 from sfddm.spec.experiment import Spec
 from sfddm.spec.methods import Trained
-from sfddm.tracking.curves import read_points
+from sfddm.training.curve import read_points
 
 
 @frozen(kw_only=True)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from sfddm.errors import UserError
-from sfddm.tracking.curves import read_points, send_points
+from sfddm.tracking.curves import send_points
 from sfddm.tracking.live import Followed, LiveRun, follower_lock, read_live_run, write_followed
 from sfddm.tracking.server import connect, experiment_id, server_name, users_errors
+from sfddm.training.curve import read_points
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

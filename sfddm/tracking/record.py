@@ -11,10 +11,11 @@ from sfddm.errors import UserError
 from sfddm.paths import Paths
 from sfddm.results import Row, flatten, resolved
 from sfddm.spec.experiment import Run, Spec
-from sfddm.tracking.curves import read_points, send_points, steps_sent
+from sfddm.tracking.curves import send_points, steps_sent
 from sfddm.tracking.live import follower_lock, read_followed
 from sfddm.tracking.server import experiment_id, server_name
 from sfddm.tracking.start import tags, training_key
+from sfddm.training.curve import read_points
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

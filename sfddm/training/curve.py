@@ -3,9 +3,10 @@
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from sfddm.files import could_not_write
+from sfddm.errors import damaged
+from sfddm.files import could_not_write, parse_json
 from sfddm.progress import Status
 
 POINTS = 100
@@ -60,3 +61,21 @@ class Curve:
         except OSError as error:
             raise could_not_write(self._path, error) from error
         self.text += text
+
+
+def read_points(path: Path) -> list[dict[str, Any]]:
+    """The complete points of a curve; a line that is still being written is left for later.
+
+    Raises:
+        UserError: a line is no point.
+    """
+    if not path.exists():
+        return []
+    *lines, _ = path.read_text(encoding="utf-8").split("\n")
+    try:
+        points = [parse_json(line.encode()) for line in lines]
+        if any(type(point.get("step")) is not int for point in points):
+            raise ValueError("a point without a step")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise damaged(path, error) from None
+    return points
