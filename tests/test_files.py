@@ -119,3 +119,9 @@ def test_a_second_process_waits_and_says_for_whom(tmp_path: Path) -> None:
         assert second.stderr.readline().startswith(f"process {os.getpid()} is making this: waiting")
         assert not (tmp_path / "done").exists()
     assert second.wait(timeout=60) == 0 and (tmp_path / "done").exists()
+
+
+def test_nan_is_never_written_as_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "figures.json", {"distance": float("nan")})
+    assert list(tmp_path.iterdir()) == []
