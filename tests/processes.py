@@ -24,9 +24,9 @@ def stages_in(folder: Path) -> Iterator[tuple[int, str]]:
     """Number and command line of the stages that run in a folder."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if "-m stages." in command and (path / "cwd").resolve() == folder.resolve():
-                yield int(path.name), command
+            arguments = (path / "cmdline").read_bytes().decode().split("\0")
+            if arguments[1:2] == ["-m"] and (path / "cwd").resolve() == folder.resolve():
+                yield int(path.name), " ".join(arguments)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
 

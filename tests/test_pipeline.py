@@ -44,7 +44,7 @@ def module_names(union: object) -> list[str]:
 
 DATA_SETS, METHODS = module_names(Data), module_names(Method)
 OURS = "tiny-ours-t4-s0"
-ELSEWHERE = {"PYTHONHASHSEED": "7", "TZ": "Pacific/Auckland", "LC_ALL": "C"}
+ELSEWHERE = {"PYTHONHASHSEED": "7", "TZ": "Pacific/Auckland", "LC_ALL": "C", "SHELL": "/bin/sh"}
 """What differs between machines and sessions, and must not reach an output."""
 
 
