@@ -1,8 +1,8 @@
 """How fast images are scored, and in how much memory: `python -m bench.scoring [IMAGES [SIZE]]`.
 
-CIFAR-10's test images stand for a student's, its training images for the teacher's and for the real ones, and a
-ResNet-18 with random weights for the scorer: speed and memory are those of any weights. SIZE is what images are resized
-to (32 by default). The data lie where `SFDDM_DATA_ROOT` names.
+CIFAR-10's test images (again and again where more are asked for) stand for a student's, its training images for the
+teacher's and for the real ones, and a ResNet-18 with random weights for the scorer: speed and memory are those of any
+weights. SIZE is what images are resized to (32 by default). The data lie where `SFDDM_DATA_ROOT` names.
 """
 
 import os
@@ -81,11 +81,11 @@ def _cifar10(train: bool, count: int) -> np.ndarray:
     from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
 
     try:
-        images: np.ndarray = CIFAR10(str(root()), train=train, download=False).data[:count]
+        images = CIFAR10(str(root()), train=train, download=False).data
     except RuntimeError as error:
         print(f"skipped: no CIFAR-10 in {root()} ({str(error).splitlines()[0]}); set SFDDM_DATA_ROOT", file=sys.stderr)
         sys.exit(0)
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return np.resize(images, (count, *images.shape[1:])).transpose(0, 3, 1, 2).copy()
 
 
 if __name__ == "__main__":

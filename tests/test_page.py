@@ -1,6 +1,8 @@
 """The report's page and DVC's own plots, in a real browser without a network."""
 
+import json
 import re
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
@@ -201,3 +203,38 @@ def test_dvc_plots_are_drawn_without_a_network(project: Project, browser: Browse
 def test_dvc_metrics_show_what_the_report_shows(project: Project) -> None:
     shown = project.run("dvc", "metrics", "show", "--md", COLUMNS="4000")
     assert all(name in shown for name in ("frechet_distance", "kernel_distance", "precision", "ssim", "path_length"))
+
+
+@pytest.fixture(scope="module")
+def changed(project: Project) -> Iterator[str]:
+    """A tag on the project as it was; what stands in it now has a student that was changed and evaluated again."""
+    with project.tag("earlier", ".dvc", "dvc.yaml", "dvc.lock", "params.yaml", "specs") as name:
+        student = "  ddim-t4:\n    index_set: {kind: uniform, "
+        with project.edit("specs/tiny.yaml", f"{student}steps: 4}}", f"{student}steps: 2}}"):
+            project.run("dvc", "repro", "report@tiny")
+            project.run("git", "update-ref", "HEAD", name)  # DVC compares nothing on a branch without commits
+            yield name
+            project.run("git", "update-ref", "-d", "HEAD")
+        project.run("dvc", "repro", "report@tiny")
+
+
+@pytest.mark.pipeline
+def test_dvc_metrics_diff_names_the_figures_that_changed(project: Project, changed: str) -> None:
+    found = json.loads(project.run("dvc", "metrics", "diff", changed, "--json"))
+    figures = found["runs/tiny/results/ddim-t4-s0/metrics.json"]
+    assert (figures["nfe"]["old"], figures["nfe"]["new"], figures["nfe"]["diff"]) == (4, 2, -2)
+    assert figures["frechet_distance"]["diff"] > 0
+    assert set(found) == {"runs/tiny/results/ddim-t4-s0/metrics.json"}
+
+
+@pytest.mark.pipeline
+def test_dvc_plots_diff_shows_both_revisions_without_a_network(
+    project: Project, changed: str, browser: Browser, tmp_path: Path
+) -> None:
+    project.run("dvc", "plots", "diff", changed, "--out", str(tmp_path / "plots"))
+    visit = Visit(browser, tmp_path / "plots" / "index.html")
+    visit.page.wait_for_selector("canvas.marks")
+    text = visit.page.inner_text("body")
+    assert changed in text and "workspace" in text
+    assert visit.ask("[...document.images].every((image) => image.naturalWidth > 0)")
+    assert visit.errors == [] and visit.strayed() == []
