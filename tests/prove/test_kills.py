@@ -1,5 +1,6 @@
 """kill -9 at random moments of every stage, several in a row: the pipeline ends as if nothing had happened."""
 
+import json
 import os
 import random
 import signal
@@ -51,6 +52,7 @@ class Chaos:
 
     def kill(self) -> bool:
         """Kill the pipeline at a random moment of the next stage that has not had enough; False where there is none."""
+        self.mend()
         dvc = self.project.start("dvc", "repro", *LEAVES, SFDDM_CHECKPOINT_SECONDS="0")
         stage = wait_for(lambda: self._next() or (dvc.poll() is not None and "none"), "a stage")
         if stage == "none":
@@ -77,6 +79,15 @@ class Chaos:
         what = "DVC alone" if alone else "DVC and its stage"
         print(f"kill {self.hits.total()}: {what}, {moment:.2f} s into {stage}, hit {hit}{resumed}", flush=True)
         return True
+
+    def mend(self) -> None:
+        """Remove DVC's own lock file if the kill has cut it off, as docs/reliability.md tells users to."""
+        path = self.project.folder / ".dvc/tmp/rwlock"
+        try:
+            json.loads(path.read_text() if path.exists() else "{}")
+        except ValueError:
+            path.unlink()
+            print("DVC's own .dvc/tmp/rwlock was cut off: removed", flush=True)
 
     def begin_anew(self) -> None:
         """Nothing is there but the source."""
@@ -128,6 +139,7 @@ def test_kills_change_nothing(project: Project, seconds: dict[str, float], tmp_p
         if not chaos.kill():
             chaos.begin_anew()
     started = time.monotonic()
+    chaos.mend()
     chaos.project.run("dvc", "repro", *LEAVES)
     print(f"dvc repro ran through in {time.monotonic() - started:.0f} s")
     print("\n".join(f"{times:4d}  {stage}" for stage, times in chaos.hits.most_common()))
