@@ -12,9 +12,13 @@ from sfddm.paths import Paths
 from sfddm.results import Row, flatten, resolved
 from sfddm.spec.experiment import Run, Spec
 from sfddm.tracking.curves import send_points, steps_sent
+from sfddm.tracking.datasets import log_datasets
 from sfddm.tracking.live import follower_lock, read_followed
+from sfddm.tracking.note import NOTE, run_note
+from sfddm.tracking.pictures import log_pictures
 from sfddm.tracking.server import experiment_id, server_name
 from sfddm.tracking.start import tags, training_key
+from sfddm.tracking.view import axes
 from sfddm.training.curve import read_points
 
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ FIGURES = (
 """In this order: MLflow's compare page starts with the metric that was logged first."""
 FOLLOWER_SECONDS = 60.0
 """How long a follower may take to send its last points."""
+PARAMS = 100
+"""MLflow takes so many params a call at most."""
 
 
 def track_run(client: "MlflowClient", spec: Spec, row: Row) -> str:
@@ -41,6 +47,7 @@ def track_run(client: "MlflowClient", spec: Spec, row: Row) -> str:
     _log_figures(client, run_id, row)
     _log_curve(client, run_id, spec, row.run)
     _log_artifacts(client, run_id, spec, row)
+    client.set_tag(run_id, NOTE, run_note(spec, row))
     client.set_terminated(run_id, "FINISHED")
     # Last: a run without the key is one that tracking did not finish.
     client.set_tag(run_id, "sfddm.content_key", row.content_key)
@@ -117,8 +124,10 @@ def _log_params(client: "MlflowClient", run_id: str, spec: Spec, run: Run) -> No
     content = resolved(spec, run)
     student = content.pop("students")[run.student]
     flat = {**flatten({"student": student}), **flatten(content)}
-    flat["steps"] = len(spec.levels(run.student))
-    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in flat.items()])
+    flat |= axes(spec, run)
+    params = [Param(name, str(value)) for name, value in flat.items()]
+    for start in range(0, len(params), PARAMS):
+        client.log_batch(run_id, params=params[start : start + PARAMS])
 
 
 def _log_figures(client: "MlflowClient", run_id: str, row: Row) -> None:
@@ -140,5 +149,8 @@ def _log_artifacts(client: "MlflowClient", run_id: str, spec: Spec, row: Row) ->
     folder = Paths(spec.name).result(row.run.student, row.run.seed)
     for name in ("metrics.json", "timing.json", "grid.png"):
         client.log_artifact(run_id, str(folder / name))
+    log_pictures(client, run_id, row)
     client.log_dict(run_id, resolved(spec, row.run), "spec.yaml")
-    client.log_dict(run_id, lineage(spec, row.run), "lineage.yaml")
+    lock = lineage(spec, row.run)
+    client.log_dict(run_id, lock, "lineage.yaml")
+    log_datasets(client, run_id, spec.name, spec.data.kind, lock)

@@ -174,16 +174,16 @@ def _log_model(spec: Spec, row: Row, run_id: str) -> "ModelInfo":
 
 
 def _signature(folder: Path) -> Any:
-    """Noise in, images out, or images from a seed."""
+    """A request in, as `sfddm.tracking.request` reads it, images out."""
     from mlflow.models import ModelSignature
-    from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import Array
 
     config = read_json(folder / CONFIG)
     shape = (-1, config["in_channels"], *config["sample_size"])
-    numbers = [ParamSpec(name, DataType.long, 0) for name in ("seed", "num", "steps")]
-    params = ParamSchema([*numbers, ParamSpec("index_set", DataType.long, [], shape=(-1,))])
+    numbers = [ColSpec(DataType.long, name, required=False) for name in ("seed", "num", "steps")]
+    levels = ColSpec(Array(DataType.long), "index_set", required=False)
+    noise = ColSpec(Array(Array(Array(Array(DataType.double)))), "noise", required=False)
     return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), shape, "noise")]),
-        outputs=Schema([TensorSpec(np.dtype(np.uint8), shape)]),
-        params=params,
+        inputs=Schema([*numbers, levels, noise]), outputs=Schema([TensorSpec(np.dtype(np.uint8), shape)])
     )
