@@ -17,6 +17,7 @@ from sfddm.paths import Paths
 from sfddm.results import Row, load_row, resolved
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.structure import nearest
+from sfddm.tracking.card import model_card
 from sfddm.tracking.record import lineage
 from sfddm.tracking.server import connect, users_errors, without_secrets
 
@@ -62,8 +63,14 @@ def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> str:
         "sfddm.frechet_distance": f"{row.metrics['frechet_distance']:.4f}",
         "sfddm.nfe": str(row.metrics["nfe"]),
     }
+    siblings = [load_row(spec, run) for run in spec.runs() if run.student == row.run.student]
     created = client.create_model_version(
-        name, source=logged.model_uri, run_id=run_id, tags=tags, model_id=logged.model_id
+        name,
+        source=logged.model_uri,
+        run_id=run_id,
+        tags=tags,
+        model_id=logged.model_id,
+        description=model_card(spec, row, siblings, lineage(spec, row.run), run_id),
     )
     return str(created.version)
 

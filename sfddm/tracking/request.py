@@ -77,8 +77,8 @@ def asked_sampler(request: Request, sampler: Sampler, contract: Contract) -> Sam
 def _noises(given: Any, shape: tuple[int, ...]) -> np.ndarray:
     words = f"noise: expected numbers of shape [N, {', '.join(map(str, shape))}]"
     try:
-        # float64 first: what a float32 can't hold becomes inf there, and a text raises.
-        noise = np.array(given, dtype=np.float64).astype(np.float32)
+        with np.errstate(over="ignore"):  # it becomes infinite, which is refused below
+            noise = np.array(given, dtype=np.float64).astype(np.float32)
     except (ValueError, TypeError):
         raise UserError(f"{words}, found something else.") from None
     if noise.ndim != 1 + len(shape) or noise.shape[1:] != shape:

@@ -45,9 +45,9 @@ def _one_record(model_input: Any) -> dict[str, Any]:
     """The request in the table that MLflow makes of it, a row a request, in plain values; None for empty cells."""
     from sfddm.errors import UserError
 
-    if len(model_input) != 1:
+    if len(model_input) > 1:
         raise UserError(f"expected one request, found {len(model_input)}.")
-    return {str(key): _plain(model_input[key].iloc[0]) for key in model_input.columns}
+    return {str(key): _plain(model_input[key].iloc[0]) for key in model_input.columns if len(model_input)}
 
 
 def _plain(value: Any) -> Any:
