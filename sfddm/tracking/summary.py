@@ -34,13 +34,16 @@ def track_summary(client: "MlflowClient", spec: Spec, rows: list[Row]) -> None:
     experiment = experiment_id(client, spec.name)
     write_view(client, experiment)
     client.set_experiment_tag(experiment, NOTE, comparison_note(spec, rows))
-    for series in series_of(spec, rows):
+    shown = series_of(spec, rows)
+    for series in shown:
         key = digest({row.run.name: row.content_key for seeds in series.students for row in seeds})[:16]
         _track_line(client, experiment, spec, series.name, key, _points(series))
     metrics = rows[0].metrics
     distance = float(metrics["teacher_frechet_distance"])
-    teacher = [(steps, distance, 1.0) for steps in sorted({row.metrics["nfe"] for row in rows})]
-    _track_line(client, experiment, spec, "teacher", str(metrics["reference"]), teacher)
+    steps = sorted({point[0] for series in shown for point in _points(series)})
+    teacher = [(count, distance, 1.0) for count in steps]
+    key = digest({"reference": metrics["reference"], "distance": distance, "steps": steps})[:16]
+    _track_line(client, experiment, spec, "teacher", key, teacher)
 
 
 def _points(series: Series) -> Points:

@@ -24,8 +24,15 @@ QUALITY = ["speed_up", "agreement", "frechet_distance"]
 """The last one gives the lines of the parallel coordinates their colours."""
 DISTANCE, AGREEMENT = "by_steps/frechet_distance", "by_steps/agreement"
 """Metrics of the runs that stand for a series; their step is T'."""
-PLAIN = {"useGlobalXaxisKey": False, "useGlobalLineSmoothing": False, "xAxisKey": "step", "lineSmoothness": 0}
-"""A line as its points are."""
+LINE = {
+    "useGlobalXaxisKey": False,
+    "useGlobalLineSmoothing": False,
+    "xAxisKey": "step",
+    "xAxisScaleType": "log",
+    "lineSmoothness": 0,
+    "displayPoints": True,
+}
+"""Of charts over T'."""
 IMAGES = ("samples", "interpolation")
 """As `sfddm.tracking.pictures` logs them."""
 SECTIONS = {
@@ -78,10 +85,8 @@ def _state() -> dict[str, Any]:
 def _charts() -> Iterator[dict[str, Any]]:
     title = "T' (NFE), loss weights and what came of them"
     yield _chart("compared", title, type="PARALLEL", selectedParams=PARAMS, selectedMetrics=QUALITY, showAllRuns=True)
-    for key, title in ((DISTANCE, "Frechet distance against T'"), (AGREEMENT, "Agreement against T'")):
-        yield _chart(
-            "against", title, type="LINE", metricKey=key, selectedMetricKeys=[key], displayPoints=True, **PLAIN
-        )
+    for key, scale in ((DISTANCE, "log"), (AGREEMENT, "linear")):
+        yield _chart("against", key, type="LINE", metricKey=key, selectedMetricKeys=[key], scaleType=scale, **LINE)
     x, y = {"key": "NFE", "type": "PARAM"}, {"key": "frechet_distance", "type": "METRIC"}
     yield _chart("quality", "Every run's distance against its T'", type="SCATTER", xaxis=x, yaxis=y)
     for name in QUALITY:
