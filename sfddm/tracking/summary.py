@@ -14,7 +14,7 @@ from sfddm.results import Row
 from sfddm.spec.experiment import Spec
 from sfddm.tracking.note import NOTE, comparison_note
 from sfddm.tracking.server import experiment_id
-from sfddm.tracking.start import sweep_tags
+from sfddm.tracking.start import SWEEP, sweep_tags
 from sfddm.tracking.view import AGREEMENT, DISTANCE, write_view
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def _track_line(client: "MlflowClient", experiment: str, spec: Spec, name: str, 
     if client.search_runs([experiment], f"tags.`{TAG}` = '{key}'", max_results=1):
         return
     tags = {"sfddm.spec": spec.name, "sfddm.series": name, **sweep_tags()}
-    run_id = client.create_run(experiment, run_name=f"{spec.name}-{name}", tags=tags).info.run_id
+    swept = f" ({tags[SWEEP]})" if SWEEP in tags else ""
+    run_id = client.create_run(experiment, run_name=f"{spec.name}-{name}{swept}", tags=tags).info.run_id
     now = int(time.time() * 1000)
     metrics = [
         Metric(metric, value, now, steps)
