@@ -74,7 +74,9 @@ def s3(bucket: str) -> Iterator[str]:
 def mlflow_server(database: str, destination: str, environment: dict[str, str]) -> Iterator[str]:
     """The address of an MLflow server on a database, whose artifacts go through it to `destination`."""
     address = f"http://127.0.0.1:{free_port()}"
+    names = address.removeprefix("http://")
     command = [sys.executable, "-m", "mlflow", "server", "--artifacts-destination", destination, "--host", "127.0.0.1",
+               "--allowed-hosts", names,
                "--port", address.rpartition(":")[2], "--workers", "1"]  # fmt: skip
     with _running(command, f"{address}/health", {"MLFLOW_BACKEND_STORE_URI": database, **environment}):
         yield address

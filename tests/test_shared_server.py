@@ -83,13 +83,16 @@ def test_artifacts_go_through_the_server_and_no_clone_needs_its_keys(address: tu
     assert names == {"mlflow", "dvc"}
 
 
-def test_a_server_that_is_down_leaves_the_registry_as_it_was(
-    clones: tuple[Project, Project], address: tuple[str, str]
+@pytest.mark.parametrize("down", [True, False], ids=["down", "refusing"])
+def test_a_server_that_is_down_or_refuses_leaves_the_registry_as_it_was(
+    clones: tuple[Project, Project], address: tuple[str, str], down: bool
 ) -> None:
-    nobody = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
-    output = clones[1].run("sfddm", "promote", OURS, code=2, **nobody)
-    assert "does not answer" in output and "Traceback" not in output
-    assert client(address[1]).get_model_version_by_alias("sfddm-tiny", "champion").tags["sfddm.run"] == OURS
+    """It answers with 403 to a name that it wasn't told of."""
+    other = "http://127.0.0.1:9" if down else address[1].replace("127.0.0.1", "localhost")
+    for command in (("sfddm", "promote", OURS, "--to", "staging"), ("python", "-m", "stages.track", "tiny")):
+        output = clones[1].run(*command, code=2, MLFLOW_TRACKING_URI=other)
+        assert "refused, or does not answer" in output and ("403" in output) != down and "Traceback" not in output
+    assert set(client(address[1]).get_registered_model("sfddm-tiny").aliases) == {"champion"}
 
 
 def test_keys_that_are_missing_are_said_and_nothing_is_half_there(clones: tuple[Project, Project]) -> None:
