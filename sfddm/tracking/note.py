@@ -64,6 +64,6 @@ def figures(spec: Spec, row: Row) -> list[str]:
 def _fit(lines: list[str], end: list[str] | None = None) -> str:
     """The lines and the end as one text; of lines that a tag has no room for the last are left out."""
     end, left_out = end or [], "| ... |"
-    while len("\n".join([*lines, *end])) > LONGEST:
+    while len("\n".join([*lines, *end])) > LONGEST and len(lines) > 1:
         lines = [*lines[:-2], left_out] if lines[-1] == left_out else [*lines[:-1], left_out]
-    return "\n".join([*lines, *end])
+    return "\n".join([*lines, *end])[:LONGEST]

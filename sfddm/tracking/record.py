@@ -1,5 +1,6 @@
 """From finished runs to MLflow: one flat run for each, recognised by its content key."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +77,14 @@ def lineage(spec: Spec, run: Run) -> dict[str, Any]:
 
 
 def _locked_stages() -> dict[str, Any]:
-    if not LOCK.exists():
-        return {}
+    return _parsed(LOCK.read_bytes()) if LOCK.exists() else {}
+
+
+@lru_cache(maxsize=1)
+def _parsed(content: bytes) -> dict[str, Any]:
+    """The stages in dvc.lock's content, which takes a second to parse and is asked for once a run."""
     try:
-        return dict(YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8"))["stages"])
+        return dict(YAML(typ="safe", pure=True).load(content.decode())["stages"])
     except (YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{LOCK} is damaged ({reason}): `git checkout {LOCK}`, or delete it and `dvc repro`.") from None
