@@ -7,6 +7,7 @@ from sfddm.spec.read import load_spec
 from sfddm.tracking.record import track_run
 from sfddm.tracking.registry import register
 from sfddm.tracking.server import connect, users_errors
+from sfddm.tracking.summary import track_summary
 from stages.harness import main
 
 
@@ -19,6 +20,7 @@ def track(spec_name: str) -> None:
             run_id = track_run(client, spec, row)
             if row.run.student in spec.registry.students:
                 register(client, spec, row, run_id)
+        track_summary(client, spec, rows)
     tracked = {row.run.name: row.content_key for row in rows}
     write_json(Paths(spec.name).root / "tracked.json", tracked)
 

@@ -30,7 +30,7 @@ def client(project: Project) -> "MlflowClient":
 
 def runs(client: "MlflowClient") -> dict[str, Any]:
     experiment = client.get_experiment_by_name("tiny")
-    found = client.search_runs([experiment.experiment_id])
+    found = client.search_runs([experiment.experiment_id], "tags.`sfddm.run` != ''")
     by_name = {run.data.tags["sfddm.run"]: run for run in found}
     assert len(by_name) == len(found), "one run each, the live ones adopted"
     return by_name
@@ -43,12 +43,60 @@ def test_every_run_is_there_with_figures_params_tags_and_files(project: Project,
     metrics = json.loads((project.folder / "runs/tiny/results/ours-t4-s0/metrics.json").read_text())
     assert run.info.status == "FINISHED"
     assert run.data.metrics["frechet_distance"] == pytest.approx(metrics["frechet_distance"])
-    assert run.data.params["student.method.feature.weight"] == "0.3" and run.data.params["steps"] == "4"
+    assert run.data.params["student.method.feature.weight"] == "0.3" and run.data.params["NFE"] == "4"
     assert run.data.tags["sfddm.content_key"] and run.data.tags["sfddm.method"] == "sfddm"
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {"grid.png", "metrics.json", "spec.yaml", "lineage.yaml"} <= names
     curve = client.get_metric_history(run.info.run_id, "train/loss")
     assert sorted(point.step for point in curve) == list(range(1, 41)), "every point once, live or sent afterwards"
+
+
+def test_every_run_has_numbers_to_compare_by_its_data_its_images_and_a_note(client: "MlflowClient") -> None:
+    weights = {name: {key: value for key, value in run.data.params.items() if key.startswith("Weight.")}
+               for name, run in runs(client).items()}  # fmt: skip
+    assert weights["tiny-ddim-t4-s0"] == dict.fromkeys(("Weight.output", "Weight.hidden", "Weight.feature"), "0.0")
+    assert weights[OURS] == {"Weight.output": "0.0", "Weight.hidden": "1.0", "Weight.feature": "0.3"}
+    run = runs(client)[OURS]
+    data = {found.tags[0].value: found.dataset for found in run.inputs.dataset_inputs}
+    lineage = mlflow_yaml(client, run.info.run_id, "lineage.yaml")
+    assert data["training"].name == "digits"
+    assert data["training"].digest == lineage["data@tiny"]["outs"][0]["md5"]
+    assert data["evaluation"].digest == lineage["reference@tiny"]["outs"][0]["md5"]
+    images = {file.path.partition("+")[0] for file in client.list_artifacts(run.info.run_id, "images")}
+    assert images == {"images/samples", "images/interpolation"}
+    note = run.data.tags["mlflow.note.content"]
+    assert f"dvc repro evaluate@{OURS}" in note and f"{run.data.metrics['frechet_distance']:.3f}" in note
+
+
+def mlflow_yaml(client: "MlflowClient", run_id: str, name: str) -> Any:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe").load(Path(client.download_artifacts(run_id, name)))
+
+
+def test_a_series_is_a_line_over_the_number_of_steps(client: "MlflowClient") -> None:
+    experiment = client.get_experiment_by_name("tiny")
+    lines = {run.data.tags["sfddm.series"]: run
+             for run in client.search_runs([experiment.experiment_id], "tags.`sfddm.series` != ''")}  # fmt: skip
+    assert set(lines) == {"ours", "ddim", "teacher"}
+    points = client.get_metric_history(lines["ours"].info.run_id, "by_steps/frechet_distance")
+    assert [(point.step, point.value) for point in points] == [(4, runs(client)[OURS].data.metrics["frechet_distance"])]
+    assert "| ours-t4 | 4 |" in experiment.tags["mlflow.note.content"]
+
+
+def test_a_version_has_a_model_card(client: "MlflowClient") -> None:
+    (version,) = client.search_model_versions("name='sfddm-tiny'")
+    card, run = version.description, runs(client)[OURS]
+    assert f"{run.data.metrics['frechet_distance']:.4g}" in card and "5 parts of the noises" in card
+    for words in (
+        "T' = 4, levels 16, 32, 48, 64",
+        "T = 64, cosine",
+        "CC BY 4.0",
+        "n = 256",
+        run.info.run_id,
+        "### Limits",
+    ):
+        assert words in card, words
 
 
 def test_the_marked_student_is_registered_without_a_pickle(project: Project, client: "MlflowClient") -> None:
@@ -77,25 +125,6 @@ def test_promoting_and_sampling_the_champion(project: Project, client: "MlflowCl
     assert (drawn[0] == drawn[1]).all() and (drawn[0] == drawn[2]).all()
     project.run("sfddm", "sample", OURS, "--out", "grid.png", "--steps", "8")
     assert (project.folder / "grid.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_served_model_draws_the_same_images(project: Project, client: "MlflowClient") -> None:
-    script = (
-        "import mlflow, numpy as np\n"
-        "model = mlflow.pyfunc.load_model('models:/sfddm-tiny/1')\n"
-        "empty = np.zeros((0, 1, 8, 8), dtype=np.float32)\n"
-        "np.save('served.npy', model.predict(empty, params={'seed': 3, 'num': 5}))\n"
-        "asked = {'seed': 3, 'num': 5, 'index_set': [20, 64]}\n"
-        "np.save('two.npy', model.predict(empty, params=asked))\n"
-        "np.save('steps.npy', model.predict(empty, params={'seed': 3, 'num': 5, 'steps': 3}))\n"
-        "print(model.predict(np.ones((2, 1, 8, 8), dtype=np.float32)).shape)\n"
-    )
-    uri = f"sqlite:///{project.folder / 'mlflow.db'}"
-    environment = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-    assert "(2, 1, 8, 8)" in project.run("python", "-c", script, **environment)
-    for name, options in (("served", ()), ("two", ("--levels", "20,64")), ("steps", ("--steps", "3"))):
-        project.run("sfddm", "sample", OURS, "--out", "b.npz", "--num", "5", "--seed", "3", *options)
-        assert (np.load(project.folder / f"{name}.npy") == np.load(project.folder / "b.npz")["images"]).all()
 
 
 def test_an_unreachable_mlflow_fails_no_training_but_tracking(project: Project, tmp_path: Path) -> None:

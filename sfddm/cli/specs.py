@@ -1,4 +1,4 @@
-"""`sfddm spec`: check, show and expand specs."""
+"""`sfddm spec`: check, show and expand specs, and describe them to editors."""
 
 from typing import Annotated
 
@@ -56,3 +56,11 @@ def sync() -> None:
     from sfddm.spec.sync import sync as write
 
     typer.echo(f"{PARAMS}: {'written anew' if write() else 'already current'}")
+
+
+@app.command()
+def schema() -> None:
+    """Write specs/schema.json, which editors complete and check specs by."""
+    from sfddm.spec.schema import write_schema
+
+    typer.echo(f"{write_schema()}: written")

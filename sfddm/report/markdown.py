@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from sfddm.report import cost
+from sfddm.report.cells import markdown_table
 from sfddm.report.columns import COLUMNS
 from sfddm.report.contents import Contents
 from sfddm.report.gallery import Gallery
@@ -22,7 +23,7 @@ def _lines(contents: Contents) -> Iterator[str]:
         [entry.label, *(column.text(entry) for column in COLUMNS), ", ".join(row.content_key for row in entry.rows)]
         for entry in table.entries
     ]
-    yield from _table(header, rows)
+    yield from markdown_table(header, rows)
     yield from ("", " ".join([*table.warnings, *table.notes(COLUMNS)]), "")
     for chart in contents.charts:
         yield from (
@@ -37,7 +38,16 @@ def _lines(contents: Contents) -> Iterator[str]:
         yield from _gallery(contents, gallery)
     trained = cost.cost_rows(spec, table.entries)
     if trained:
-        yield from ("## Cost", "", *_table(list(cost.COLUMNS), trained), "", cost.NOTE, "", cost.resampled(spec), "")
+        yield from (
+            "## Cost",
+            "",
+            *markdown_table(list(cost.COLUMNS), trained),
+            "",
+            cost.NOTE,
+            "",
+            cost.resampled(spec),
+            "",
+        )
     yield f"Made by `dvc repro report@{spec.name}`. The same as one page: `reports/{spec.name}.html`."
 
 
@@ -48,11 +58,7 @@ def _gallery(contents: Contents, gallery: Gallery) -> Iterator[str]:
             [f"{strip.label}<br>{strip.note}", f"![{strip.label}]({_path(contents, strip.name)}.png)"]
             for strip in strips
         ]
-        yield from (*_table([heading, ""], rows), "")
-
-
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+        yield from (*markdown_table([heading, ""], rows), "")
 
 
 def _path(contents: Contents, name: str) -> str:

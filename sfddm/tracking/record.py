@@ -1,5 +1,6 @@
 """From finished runs to MLflow: one flat run for each, recognised by its content key."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,13 @@ from sfddm.paths import Paths
 from sfddm.results import Row, flatten, resolved
 from sfddm.spec.experiment import Run, Spec
 from sfddm.tracking.curves import send_points, steps_sent
+from sfddm.tracking.datasets import log_datasets
 from sfddm.tracking.live import follower_lock, read_followed
+from sfddm.tracking.note import NOTE, run_note
+from sfddm.tracking.pictures import log_pictures
 from sfddm.tracking.server import experiment_id, server_name
 from sfddm.tracking.start import tags, training_key
+from sfddm.tracking.view import axes
 from sfddm.training.curve import read_points
 
 if TYPE_CHECKING:
@@ -28,6 +33,8 @@ FIGURES = (
 """In this order: MLflow's compare page starts with the metric that was logged first."""
 FOLLOWER_SECONDS = 60.0
 """How long a follower may take to send its last points."""
+PARAMS = 100
+"""MLflow takes so many params a call at most."""
 
 
 def track_run(client: "MlflowClient", spec: Spec, row: Row) -> str:
@@ -41,6 +48,7 @@ def track_run(client: "MlflowClient", spec: Spec, row: Row) -> str:
     _log_figures(client, run_id, row)
     _log_curve(client, run_id, spec, row.run)
     _log_artifacts(client, run_id, spec, row)
+    client.set_tag(run_id, NOTE, run_note(spec, row))
     client.set_terminated(run_id, "FINISHED")
     # Last: a run without the key is one that tracking did not finish.
     client.set_tag(run_id, "sfddm.content_key", row.content_key)
@@ -69,10 +77,14 @@ def lineage(spec: Spec, run: Run) -> dict[str, Any]:
 
 
 def _locked_stages() -> dict[str, Any]:
-    if not LOCK.exists():
-        return {}
+    return _parsed(LOCK.read_bytes()) if LOCK.exists() else {}
+
+
+@lru_cache(maxsize=1)
+def _parsed(content: bytes) -> dict[str, Any]:
+    """The stages in dvc.lock's content, which takes a second to parse and is asked for once a run."""
     try:
-        return dict(YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8"))["stages"])
+        return dict(YAML(typ="safe", pure=True).load(content.decode())["stages"])
     except (YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{LOCK} is damaged ({reason}): `git checkout {LOCK}`, or delete it and `dvc repro`.") from None
@@ -117,8 +129,10 @@ def _log_params(client: "MlflowClient", run_id: str, spec: Spec, run: Run) -> No
     content = resolved(spec, run)
     student = content.pop("students")[run.student]
     flat = {**flatten({"student": student}), **flatten(content)}
-    flat["steps"] = len(spec.levels(run.student))
-    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in flat.items()])
+    flat |= axes(spec, run)
+    params = [Param(name, str(value)) for name, value in flat.items()]
+    for start in range(0, len(params), PARAMS):
+        client.log_batch(run_id, params=params[start : start + PARAMS])
 
 
 def _log_figures(client: "MlflowClient", run_id: str, row: Row) -> None:
@@ -140,5 +154,8 @@ def _log_artifacts(client: "MlflowClient", run_id: str, spec: Spec, row: Row) ->
     folder = Paths(spec.name).result(row.run.student, row.run.seed)
     for name in ("metrics.json", "timing.json", "grid.png"):
         client.log_artifact(run_id, str(folder / name))
+    log_pictures(client, run_id, row)
     client.log_dict(run_id, resolved(spec, row.run), "spec.yaml")
-    client.log_dict(run_id, lineage(spec, row.run), "lineage.yaml")
+    lock = lineage(spec, row.run)
+    client.log_dict(run_id, lock, "lineage.yaml")
+    log_datasets(client, run_id, spec.name, spec.data.kind, lock)

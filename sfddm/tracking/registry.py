@@ -17,6 +17,7 @@ from sfddm.paths import Paths
 from sfddm.results import Row, load_row, resolved
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.structure import nearest
+from sfddm.tracking.card import model_card
 from sfddm.tracking.record import lineage
 from sfddm.tracking.server import connect, users_errors, without_secrets
 
@@ -62,8 +63,14 @@ def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> str:
         "sfddm.frechet_distance": f"{row.metrics['frechet_distance']:.4f}",
         "sfddm.nfe": str(row.metrics["nfe"]),
     }
+    siblings = [load_row(spec, run) for run in spec.runs() if run.student == row.run.student]
     created = client.create_model_version(
-        name, source=logged.model_uri, run_id=run_id, tags=tags, model_id=logged.model_id
+        name,
+        source=logged.model_uri,
+        run_id=run_id,
+        tags=tags,
+        model_id=logged.model_id,
+        description=model_card(spec, row, siblings, lineage(spec, row.run), run_id),
     )
     return str(created.version)
 
@@ -174,16 +181,16 @@ def _log_model(spec: Spec, row: Row, run_id: str) -> "ModelInfo":
 
 
 def _signature(folder: Path) -> Any:
-    """Noise in, images out, or images from a seed."""
+    """A request in, as `sfddm.tracking.request` reads it, images out."""
     from mlflow.models import ModelSignature
-    from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import Array
 
     config = read_json(folder / CONFIG)
     shape = (-1, config["in_channels"], *config["sample_size"])
-    numbers = [ParamSpec(name, DataType.long, 0) for name in ("seed", "num", "steps")]
-    params = ParamSchema([*numbers, ParamSpec("index_set", DataType.long, [], shape=(-1,))])
+    numbers = [ColSpec(DataType.long, name, required=False) for name in ("seed", "num", "steps")]
+    levels = ColSpec(Array(DataType.long), "index_set", required=False)
+    noise = ColSpec(Array(Array(Array(Array(DataType.double)))), "noise", required=False)
     return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), shape, "noise")]),
-        outputs=Schema([TensorSpec(np.dtype(np.uint8), shape)]),
-        params=params,
+        inputs=Schema([*numbers, levels, noise]), outputs=Schema([TensorSpec(np.dtype(np.uint8), shape)])
     )

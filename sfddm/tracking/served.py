@@ -1,21 +1,18 @@
 """The registered model as MLflow loads it: code and safetensors, no pickle."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
-if TYPE_CHECKING:
-    from sfddm.diffusion.sampler import Sampler
+BATCH = 250
 
 
 class ServedStudent(PythonModel):  # type: ignore[misc]
-    """Noise [N, C, H, W] to images, uint8 [N, C, H, W]; with `num` above 0, images 0..num-1 of `seed` instead.
-
-    `index_set` (noise levels) or `steps` (that many, evenly in angle) ask for another index set than the student's own.
-    """
+    """One request of `sfddm.tracking.request`, as {"seed": 3, "num": 8, "steps": 4}, to images, uint8 [N, C, H, W]."""
 
     def load_context(self, context: Any) -> None:
         """Read the student that lies beside the model."""
@@ -28,26 +25,49 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
         self.sampler = read_sampler(folder)
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads type hints
-        """Images, uint8 [N, C, H, W]."""
+        """Images, uint8 [N, C, H, W].
+
+        Raises:
+            MlflowException: the request asks for what can't be; a server answers with 400 and the sentence.
+        """
         from sfddm.generation import from_noise, generate
+        from sfddm.tracking.request import asked_sampler, read_request
 
-        params = params or {}
-        sampler = self._asked(params.get("steps", 0), params.get("index_set"))
-        if params.get("num", 0) > 0:
-            return generate(self.denoiser, sampler, params["seed"], params["num"], 250, "sampling")
-        noise = model_input["noise"] if isinstance(model_input, dict) else model_input
-        return from_noise(self.denoiser, sampler, np.asarray(noise, dtype=np.float32))
+        with _refusals():
+            request, noise = read_request(_one_record(model_input), self.denoiser.image_shape)
+            sampler = asked_sampler(request, self.sampler, self.denoiser.contract)
+            if noise is not None:
+                return from_noise(self.denoiser, sampler, noise)
+            return generate(self.denoiser, sampler, request.seed, request.num, BATCH, "sampling")
 
-    def _asked(self, steps: int, levels: Any) -> "Sampler":
-        from sfddm.resampling import on_index_set
-        from sfddm.spec.index_set import Explicit, UniformAngle
 
-        if levels is not None and len(levels):
-            asked = Explicit(kind="explicit", levels=tuple(int(level) for level in levels))
-            return on_index_set(self.sampler, self.denoiser.contract, asked)
-        if steps > 0:
-            return on_index_set(self.sampler, self.denoiser.contract, UniformAngle(kind="uniform-angle", steps=steps))
-        return self.sampler
+def _one_record(model_input: Any) -> dict[str, Any]:
+    """The request in the table that MLflow makes of it, a row a request, in plain values; None for empty cells."""
+    from sfddm.errors import UserError
+
+    if len(model_input) > 1:
+        raise UserError(f"expected one request, found {len(model_input)}.")
+    return {str(key): _plain(model_input[key].iloc[0]) for key in model_input.columns if len(model_input)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and value != value:
+        return None
+    return value.tolist() if hasattr(value, "tolist") else value  # numpy's numbers and arrays
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What a caller can mend becomes the error that MLflow's server answers with 400."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+    from sfddm.errors import UserError
+
+    try:
+        yield
+    except UserError as error:
+        raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
 
 
 set_model(ServedStudent())

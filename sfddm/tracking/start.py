@@ -1,5 +1,6 @@
 """What a stage does before it trains, so that MLflow shows the training while it runs."""
 
+import os
 from pathlib import Path
 
 from sfddm.files import digest
@@ -8,6 +9,9 @@ from sfddm.paths import Paths
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.structure import unstructure
 from sfddm.tracking.live import LiveRun, start_follower
+
+SWEEP = "sfddm.experiment"
+"""The tag of what DVC's experiments made."""
 
 
 def follow_training(spec: Spec, run: Run, curve: Path, iterations: int, device: str) -> None:
@@ -42,4 +46,11 @@ def tags(spec: Spec, run: Run, device: str) -> dict[str, str]:
         "sfddm.method": run.method,
         "sfddm.seed": str(run.seed),
         "sfddm.device": device,
+        **sweep_tags(),
     }
+
+
+def sweep_tags() -> dict[str, str]:
+    """The name that DVC gave the experiment (`dvc exp run`) in which this process runs; nothing outside of one."""
+    name = os.environ.get("DVC_EXP_NAME")
+    return {SWEEP: name} if name else {}

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -14,9 +15,12 @@ from sfddm.errors import UserError
 from sfddm.results import load_rows
 from sfddm.spec.experiment import Spec
 from sfddm.tracking.server import connect, server_name, tracking_uri
+from sfddm.tracking.start import SWEEP
+from sfddm.tracking.view import KEY
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
@@ -37,13 +41,23 @@ def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
     number = experiment.experiment_id
     current = {row.content_key for row in load_rows(spec)}
     tracked = client.search_runs([number], "tags.`sfddm.content_key` != ''")
-    runs = [run.info.run_id for run in tracked if run.data.tags["sfddm.content_key"] in current]
-    query = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([number]))}"
-    return {
-        "charts": f"{base}/#/experiments/{number}/runs?workflowType=machine_learning&compareRunsMode=CHART",
-        "comparison": f"{base}/#/compare-runs?{query}",
+    swept = [run for run in tracked if SWEEP in run.data.tags]
+    runs = [run for run in tracked if run.data.tags["sfddm.content_key"] in current]
+    charts = f"{base}/#/experiments/{number}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+    found = {
+        "charts": f"{charts}&viewStateShareKey={KEY}",
+        "comparison": _comparison(base, number, runs),
         "versions": f"{base}/#/models/{spec.registry.model}",
     }
+    if swept:
+        rest = [run for run in runs if SWEEP not in run.data.tags]
+        found["sweeps"] = _comparison(base, number, [*rest, *swept])
+    return found
+
+
+def _comparison(base: str, experiment: str, runs: "Iterable[Run]") -> str:
+    ids = json.dumps([run.info.run_id for run in runs])
+    return f"{base}/#/compare-runs?runs={quote(ids)}&experiments={quote(json.dumps([experiment]))}"
 
 
 def serve(spec: Spec, port: int) -> None:

@@ -1,0 +1,165 @@
+"""The registered student as others get it: loaded by mlflow, and behind `mlflow models serve` over HTTP."""
+
+import json
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sfddm.errors import UserError
+from sfddm.tracking.request import read_request
+from tests.project import Project
+from tests.test_security import free_port, listening_at, stop, wait_until_it_answers
+
+OURS = "tiny-ours-t4-s0"
+MODEL = "models:/sfddm-tiny/1"
+SHAPE = (1, 8, 8)
+WISHES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({}, ()), ({"index_set": [20, 64]}, ("--levels", "20,64")), ({"steps": 3}, ("--steps", "3"))
+]  # fmt: skip
+"""Beside seed and number, and the same as options of `sfddm sample`."""
+NOISE = np.linspace(-2, 2, 128).reshape(2, 1, 8, 8)
+FROM_NOISES = {"noise": NOISE.tolist(), "steps": 3}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "give either num"),
+        ({"num": 0}, "give either num"),
+        ({"num": 2, "noise": NOISE}, "give either num"),
+        ({"num": 10_001}, "at most 10000"),
+        ({"num": 2, "seed": -1}, "at least 0"),
+        ({"num": 2, "seed": "3"}, "a whole number"),
+        ({"num": 2.5}, "a whole number"),
+        ({"num": True}, "a whole number"),
+        ({"num": 2, "sed": 3}, "did you mean 'seed'?"),
+        ({"num": 2, "steps": 2, "index_set": [64]}, "exclude each other"),
+        ({"num": 2, "index_set": [0]}, "at least 1"),
+        ({"num": 2, "index_set": "64"}, "expected a list"),
+        ({"noise": NOISE[:, 0]}, "found [2, 8, 8]"),
+        ({"noise": NOISE[:, :, :7]}, "found [2, 1, 7, 8]"),
+        ({"noise": NOISE[:0]}, "found 0"),
+        ({"noise": [[1, 2], [3]]}, "found something else"),
+        ({"noise": "aGVsbG8="}, "found something else"),
+        ({"noise": NOISE * 1e300}, "not finite"),
+        ({"noise": NOISE * float("nan")}, "not finite"),
+    ],
+)
+def test_what_no_request_can_be_is_refused_with_a_sentence(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError) as refused:
+        read_request(given, SHAPE)
+    assert words in str(refused.value)
+
+
+def test_a_request_leaves_out_what_it_does_not_say() -> None:
+    request, noise = read_request({"num": 3, "steps": None, "noise": None}, SHAPE)
+    assert (request.seed, request.num, request.steps, request.index_set, noise) == (0, 3, 0, (), None)
+    request, noise = read_request({"noise": NOISE.tolist(), "index_set": [20, 64]}, SHAPE)
+    assert request.num == 0 and request.index_set == (20, 64)
+    assert noise is not None and noise.dtype == np.float32 and noise.shape == NOISE.shape
+
+
+LOADED = """
+import json, sys
+import mlflow, numpy as np
+model = mlflow.pyfunc.load_model(sys.argv[1])
+for position, asked in enumerate(json.loads(sys.argv[2])):
+    if "noise" in asked:
+        asked["noise"] = np.array(asked["noise"])
+    np.save(f"drawn-{position}.npy", model.predict(asked))
+"""
+
+
+@pytest.fixture(scope="module")
+def drawn(project: Project) -> list[np.ndarray]:
+    """What the command line draws for each of the wishes."""
+    found = []
+    for _, options in WISHES:
+        project.run("sfddm", "sample", OURS, "--out", "b.npz", "--num", "5", "--seed", "3", *options)
+        found.append(np.load(project.folder / "b.npz")["images"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def loaded(project: Project) -> list[np.ndarray]:
+    """What a process that unpickles nothing draws for each of the wishes, and from noises."""
+    asked = [*({"seed": 3, "num": 5, **wish} for wish, _ in WISHES), FROM_NOISES]
+    uri = f"sqlite:///{project.folder / 'mlflow.db'}"
+    environment = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    project.run("python", "-P", "-c", LOADED, MODEL, json.dumps(asked), **environment)
+    return [np.load(project.folder / f"drawn-{position}.npy") for position in range(len(asked))]
+
+
+@pytest.mark.pipeline
+def test_a_loaded_student_draws_what_the_command_line_draws(drawn: list[np.ndarray], loaded: list[np.ndarray]) -> None:
+    for expected, found in zip(drawn, loaded, strict=False):
+        assert found.dtype == np.uint8 and found.shape == (5, 1, 8, 8) and (found == expected).all()
+    assert loaded[-1].shape == (2, 1, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def served(project: Project) -> Iterator[int]:
+    """The port of the registered student's HTTP server."""
+    port = free_port()
+    uri = f"sqlite:///{project.folder / 'mlflow.db'}"
+    environment = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    where = ("--host", "127.0.0.1", "--port", str(port))
+    command = ("mlflow", "models", "serve", "--model-uri", MODEL, "--env-manager", "local", *where)
+    process = project.start(*command, **environment)
+    try:
+        wait_until_it_answers(process, port)
+        yield port
+    finally:
+        stop(process)
+
+
+def ask(port: int, body: Any) -> tuple[int, str]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=120)
+    try:
+        text = body if isinstance(body, str) else json.dumps(body)
+        connection.request("POST", "/invocations", text, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize("form", [lambda asked: {"inputs": asked}, lambda asked: {"dataframe_records": [asked]}])
+def test_a_server_draws_the_same(drawn: list[np.ndarray], loaded: list[np.ndarray], served: int, form: Any) -> None:
+    asked = [*({"seed": 3, "num": 5, **wish} for wish, _ in WISHES), FROM_NOISES]
+    for wish, expected in zip(asked, [*drawn, loaded[-1]], strict=True):
+        status, text = ask(served, form(wish))
+        assert status == 200, text
+        assert (np.array(json.loads(text)["predictions"]) == expected).all()
+
+
+@pytest.mark.pipeline
+def test_a_server_listens_on_this_machine_alone(served: int) -> None:
+    assert listening_at(served) == {"0100007F"}
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"inputs": {"num": 5, "seed": "three"}}, "invalid literal for int() with base 10: 'three'"),
+        ({"dataframe_records": [{"num": 5, "seed": "three"}]}, "seed"),
+        ({"inputs": {"noise": [[1, 2], [3, 4]]}}, "Expected data to be list or numpy array, got int"),
+        ({"inputs": {"noise": NOISE[:, :, :7].tolist()}}, "expected numbers of shape [N, 1, 8, 8], found [2, 1, 7, 8]"),
+        ({"inputs": {"num": 100_000}}, "at most 10000"),
+        ({"inputs": {"num": 5, "index_set": [20, 65]}}, "above the teacher's noisiest, 64"),
+        ({"inputs": {"num": 5, "steps": 65}}, "the teacher has 64"),
+        ({"inputs": {"sed": 5}}, "give either num"),
+        ({"dataframe_records": [{"num": 1}, {"num": 2}]}, "expected one request, found 2"),
+        ({"inputs": {}}, "give either num"),
+        ("{", "JSON"),
+    ],
+)
+def test_a_server_answers_400_and_a_sentence(served: int, body: Any, words: str) -> None:
+    status, text = ask(served, body)
+    assert status == 400 and words in text, text
+    assert "Traceback" not in text and "site-packages" not in text
