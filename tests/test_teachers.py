@@ -52,7 +52,7 @@ def trained(images: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Den
     """A teacher of digits that is good enough to denoise: linear, T = 1000, epsilon."""
     teacher = described(FromDiffusers(kind="diffusers", model="x", revision="0" * 64))
     source = tiny().teacher.source
-    settings = evolve(source.training, iterations=400, learning_rate=4e-3, average=0.95)
+    settings = evolve(source.training, iterations=250, learning_rate=4e-3, average=0.9)
     return fit(evolve(teacher, source=evolve(source, training=settings)), images, tmp_path_factory.mktemp("training"))
 
 
@@ -60,6 +60,24 @@ def fit(teacher: Teacher, images: np.ndarray, folder: Path) -> Denoiser:
     training = teacher.source.training
     with Curve(folder / "curve", "test", training.iterations, training.batch_size) as curve:
         return train_teacher(teacher, images, CPU, curve, Checkpoints(folder / "checkpoints", {}))
+
+
+@pytest.fixture(scope="module")
+def theirs(images: np.ndarray) -> Any:
+    """The library's own network and diffusion, trained a little by its own loss."""
+    from denoising_diffusion_pytorch import GaussianDiffusion, Unet
+
+    torch.manual_seed(0)
+    unet = Unet(dim=8, dim_mults=(1, 2), channels=1, attn_heads=2, attn_dim_head=4, full_attn=(False, True))
+    diffusion = GaussianDiffusion(unet, image_size=8, timesteps=T, objective="pred_v", beta_schedule="cosine")
+    optimizer = torch.optim.Adam(diffusion.parameters(), 4e-3)
+    pixels = torch.from_numpy(images.astype(np.float32)) / 255
+    for step in range(150):
+        loss = diffusion(pixels[(64 * step) % 1400 :][:64])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return diffusion.eval()
 
 
 def described(source: Any, schedule: str = "linear", timesteps: int = T, prediction: str = "epsilon") -> Teacher:
@@ -176,15 +194,15 @@ def test_a_schedule_is_recognised_from_its_numbers_in_float32(kind: str, timeste
 
 def test_a_wrong_schedule_is_caught_by_denoising(trained: Denoiser, images: np.ndarray, root: Path) -> None:
     save(trained.network, root / "digits", beta_schedule="squaredcos_cap_v2")
-    with pytest.raises(UserError, match=r"does not denoise|better as if its noise schedule were linear"):
+    with pytest.raises(UserError, match="better as if its noise schedule were linear"):
         import_teacher(described(from_folder("digits", root), "cosine"), images, CPU)
 
 
-def test_a_wrong_schedule_is_named_where_the_teacher_still_beats_a_guess(images: np.ndarray, tmp_path: Path) -> None:
-    source = tiny().teacher.source
-    source = evolve(source, training=evolve(source.training, iterations=400, learning_rate=4e-3, average=0.95))
-    cosine = fit(described(source, "cosine", 64, "v"), images, tmp_path)
-    wrong = Denoiser(cosine.network, Contract(timesteps=64, noise_schedule="linear", prediction="v")).eval()
+def test_a_wrong_schedule_is_named_where_the_teacher_still_beats_a_guess(
+    theirs: Any, images: np.ndarray, root: Path
+) -> None:
+    teacher, _ = import_teacher(cosine(write(theirs, root / "model-9.pt")), images, CPU)
+    wrong = Denoiser(teacher.network, evolve(teacher.contract, noise_schedule="linear")).eval()
     with pytest.raises(UserError, match=r"better as if its noise schedule were (cosine|sigmoid)"):
         require_denoising(wrong, images, "it")
 
@@ -334,24 +352,6 @@ def test_another_scheduler_of_the_same_levels_does_as_well(trained: Denoiser, im
 
 
 # Checkpoints of denoising-diffusion-pytorch.
-
-
-@pytest.fixture(scope="module")
-def theirs(images: np.ndarray) -> Any:
-    """The library's own network and diffusion, trained a little by its own loss."""
-    from denoising_diffusion_pytorch import GaussianDiffusion, Unet
-
-    torch.manual_seed(0)
-    unet = Unet(dim=8, dim_mults=(1, 2), channels=1, attn_heads=2, attn_dim_head=4, full_attn=(False, True))
-    diffusion = GaussianDiffusion(unet, image_size=8, timesteps=T, objective="pred_v", beta_schedule="cosine")
-    optimizer = torch.optim.Adam(diffusion.parameters(), 4e-3)
-    pixels = torch.from_numpy(images.astype(np.float32)) / 255
-    for step in range(250):
-        loss = diffusion(pixels[(64 * step) % 1400 :][:64])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return diffusion.eval()
 
 
 def write(diffusion: Any, path: Path) -> FromCheckpoint:

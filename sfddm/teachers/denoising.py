@@ -50,17 +50,17 @@ def require_denoising(teacher: Denoiser, images: np.ndarray, origin: str) -> dic
     own = teacher.contract.noise_schedule
     errors = {kind: round(_error(teacher, clean, noise, kind), 4) for kind in get_args(Schedule)}
     better = min((kind for kind in errors if kind != own), key=errors.__getitem__)
-    if not errors[own] < 1:
-        raise UserError(
-            f"{origin} does not denoise this data: its mean squared error is {errors[own]} of that of a guess that "
-            "looks at nothing (a good teacher is well below 1). Is it a teacher of these images, in the range "
-            "[-1, 1], with this prediction and this noise schedule?"
-        )
-    if errors[better] < MARGIN * errors[own]:
+    if errors[better] < min(1, MARGIN * errors[own]):
         raise UserError(
             f"{origin} denoises better as if its noise schedule were {better} ({errors[better]} of a guess's error) "
             f"than under {own} ({errors[own]}): the schedule that its configuration and the spec state is not the one "
             "that it was trained with."
+        )
+    if not errors[own] < 1:
+        raise UserError(
+            f"{origin} does not denoise this data: its mean squared error is {errors[own]} of that of a guess that "
+            "looks at nothing (a good teacher is well below 1). Is it a teacher of these images, in the range "
+            "[-1, 1], with this prediction?"
         )
     return errors
 
