@@ -51,7 +51,7 @@ def load_network(folder: Path) -> tuple[Network, Contract]:
     Raises:
         UserError: as `load`.
     """
-    contract = read_stored(folder / CONTRACT, Contract)
+    contract = read_contract(folder)
     config = {key: value for key, value in read_mapping(folder / CONFIG).items() if not key.startswith("_")}
     size = as_stored(folder / CONFIG, {key: config.get(key) for key in fields_dict(_Size)}, _Size)
     channels = size.in_channels * (2 if contract.prediction == "epsilon-sample" else 1)
@@ -64,6 +64,15 @@ def load_network(folder: Path) -> tuple[Network, Contract]:
     network = network_without_memory(folder / CONFIG, config)
     load_weights(network, folder / WEIGHTS)
     return network, contract
+
+
+def read_contract(folder: Path) -> Contract:
+    """What the numbers of the network in `folder` mean.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    return read_stored(folder / CONTRACT, Contract)
 
 
 def network_without_memory(path: Path, config: dict[str, Any]) -> Network:
