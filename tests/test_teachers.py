@@ -17,10 +17,13 @@ from sfddm.data.prepare import prepare
 from sfddm.diffusion.alpha_bar import alpha_bar
 from sfddm.errors import SpecError, UserError
 from sfddm.files import digest_file
+from sfddm.generation import generate
+from sfddm.methods.job import distill
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, LucidrainsUNet
 from sfddm.networks.layout import WEIGHTS
 from sfddm.networks.student import first_student
+from sfddm.spec.index_set import UniformAngle
 from sfddm.spec.read import parse_spec
 from sfddm.spec.start import FromTeacher
 from sfddm.spec.structure import structure, unstructure
@@ -31,7 +34,7 @@ from sfddm.teachers.schedule import recognised
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.teacher import train_teacher
-from tests.parts import TINY, tiny
+from tests.parts import TINY, job, tiny
 
 CPU = torch.device("cpu")
 T = 1000
@@ -218,6 +221,25 @@ def test_a_wrong_prediction_is_caught_by_denoising(trained: Denoiser, images: np
     save(trained.network, root / "digits", prediction_type="v_prediction")
     with pytest.raises(UserError, match="does not denoise"):
         import_teacher(described(from_folder("digits", root), prediction="v"), images, CPU)
+
+
+def test_a_teacher_of_noise_becomes_a_student_of_two_outputs(
+    trained: Denoiser, images: np.ndarray, root: Path, tmp_path: Path
+) -> None:
+    save(trained.network, root / "digits")
+    teacher, _ = import_teacher(described(from_folder("digits", root)), images, CPU)
+    start = FromTeacher(kind="teacher", prediction="epsilon-sample")
+    settings = evolve(tiny().students["ours-t4"].method.training, iterations=2)
+    made = job(tmp_path, start=start, training=settings)
+    storage.write(tmp_path / "teacher", teacher)
+    levels = resolve(UniformAngle(kind="uniform-angle", steps=4), "linear", T)
+    distilled = distill(evolve(made, levels=levels))
+    (tmp_path / "student").mkdir()
+    distilled.write(tmp_path / "student")
+    student = storage.load(tmp_path / "student", CPU)
+    assert student.contract == Contract(timesteps=T, noise_schedule="linear", prediction="epsilon-sample")
+    drawn = generate(student, distilled.sampler, 0, 8, 8, "test")
+    assert drawn.shape == (8, 1, 8, 8) and drawn.std() > 10
 
 
 # The Hugging Face hub: no network here, a cache in its own layout.

@@ -14,6 +14,7 @@ from sfddm.errors import UserError
 from sfddm.export.student import describe
 from sfddm.files import atomic_folder, write_json
 from sfddm.networks import storage
+from sfddm.networks.denoiser import LUCIDRAINS, LucidrainsUNet
 from sfddm.randomness import Purpose, normals
 
 CPU = torch.device("cpu")
@@ -46,14 +47,19 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format) -> Exported
     """Write the student in folder `student`, under a sampler, into the new folder `out`.
 
     Raises:
-        UserError: `out` is there already, a library is missing, the format can't hold the student, or what was written
-            makes other images than the student; then nothing is left of it.
+        UserError: `out` is there already, a library is missing, the network is not one of diffusers, or what was
+            written makes other images than the student; then nothing is left of it.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already: give the name of a new folder.")
     write, draw = _writer(form)
     denoiser = storage.load(student, CPU)
     network, contract = storage.load_network(student)
+    if isinstance(network, LucidrainsUNet):
+        raise UserError(
+            f"{student} has a network of {LUCIDRAINS}, and only those of diffusers can be exported: give the student a "
+            "network of its own, as in `start: {kind: scratch, prediction: v, network: {kind: unet2d, ...}}`."
+        )
     description = describe(contract, sampler)
     shape = denoiser.image_shape
     noise, step_noise = _noises(sampler, shape)

@@ -14,10 +14,8 @@ import diffusers
 import torch
 
 from sfddm.diffusion import prediction, process, sampling, solvers
-from sfddm.errors import UserError
 from sfddm.export import bare, pipeline
 from sfddm.files import write_json, write_text
-from sfddm.networks.denoiser import LUCIDRAINS
 from sfddm.networks.layout import CONFIG, WEIGHTS
 from sfddm.networks.weights import write_weights
 
@@ -40,12 +38,7 @@ def write_folder(folder: Path, network: Any, student: Mapping[str, Any]) -> None
         folder: where.
         network: diffusers' own.
         student: its description, as `sfddm.export.bare` has it.
-
-    Raises:
-        UserError: its network is of another library.
     """
-    if network.config.get("library") == LUCIDRAINS:
-        raise UserError(f"diffusers has no such network as {LUCIDRAINS}'s: take torch-export or onnx.")
     about = {"_diffusers_version": diffusers.__version__}
     config = {name: value for name, value in network.config.items() if not name.startswith("_")}
     (folder / "unet").mkdir()
