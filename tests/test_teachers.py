@@ -15,6 +15,7 @@ from sfddm.cli import main
 from sfddm.data import store
 from sfddm.data.prepare import prepare
 from sfddm.diffusion.alpha_bar import alpha_bar
+from sfddm.diffusion.index_set import resolve
 from sfddm.errors import SpecError, UserError
 from sfddm.files import digest_file
 from sfddm.generation import generate
