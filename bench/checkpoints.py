@@ -20,7 +20,7 @@ from sfddm.data import store
 from sfddm.data.prepare import prepare
 from sfddm.environment import device
 from sfddm.spec.read import load_spec
-from sfddm.spec.teacher import Teacher
+from sfddm.spec.teacher import Teacher, Trained
 from sfddm.training.checkpoints import DEFAULT_SECONDS, SECONDS, SHARE, Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.teacher import train_teacher
@@ -45,8 +45,10 @@ class Timed(Checkpoints):
 def main(name: str = "digits") -> None:
     """Measure one spec's teacher and print what checkpoints cost it."""
     spec = load_spec(name)
-    training = spec.teacher.source.training
-    short = evolve(spec.teacher, source=evolve(spec.teacher.source, training=evolve(training, iterations=ITERATIONS)))
+    source = spec.teacher.source
+    assert isinstance(source, Trained), "a teacher that is trained here"
+    training = source.training
+    short = evolve(spec.teacher, source=evolve(source, training=evolve(training, iterations=ITERATIONS)))
     os.environ[SECONDS] = "0"
     with tempfile.TemporaryDirectory(dir=".") as temporary:
         prepare(spec.data, Path(temporary))
@@ -68,6 +70,7 @@ def main(name: str = "digits") -> None:
 def _train(teacher: Teacher, folder: Path, checkpoints: Timed) -> int:
     """Train, and return the bytes of a checkpoint."""
     images = store.read(folder, "train").images
+    assert isinstance(teacher.source, Trained)
     training = teacher.source.training
     with Curve(folder / "curve", "teacher", training.iterations, training.batch_size) as curve:
         network = train_teacher(teacher, images, device(), curve, checkpoints)

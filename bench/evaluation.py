@@ -38,6 +38,7 @@ from sfddm.paths import Paths  # noqa: E402
 from sfddm.spec.evaluation import Classifier  # noqa: E402
 from sfddm.spec.experiment import Spec  # noqa: E402
 from sfddm.spec.read import load_spec  # noqa: E402
+from sfddm.spec.teacher import Trained  # noqa: E402
 
 CLASSES = 10
 
@@ -72,6 +73,7 @@ def _prepare(spec: Spec, student: str) -> None:
     contract = Contract(
         timesteps=teacher.timesteps, noise_schedule=teacher.noise_schedule, prediction=teacher.prediction
     )
+    assert isinstance(teacher.source, Trained), "a spec whose network is described"
     network = build(unet_config(teacher.source.network, spec.data.shape), contract, 0)
     own = paths.student(student, seed)
     for folder in (paths.teacher, own):

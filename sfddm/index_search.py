@@ -19,8 +19,7 @@ from torch import Tensor
 
 from sfddm.diffusion.index_set import evenly_in_angle
 from sfddm.diffusion.sampler import Sampler, Solver
-from sfddm.diffusion.sampling import Denoises, sample, trajectory
-from sfddm.diffusion.schedule import NoiseSchedule
+from sfddm.diffusion.sampling import Denoises, Levels, sample, trajectory
 from sfddm.diffusion.solvers import ddim_step
 from sfddm.spec.teacher import Schedule
 
@@ -96,7 +95,7 @@ def take_walk(teacher: Denoises, noise: Tensor, grid: tuple[int, ...], solver: S
 
 
 @torch.inference_mode()
-def jump_costs(schedule: NoiseSchedule, walk: Walk) -> np.ndarray:
+def jump_costs(schedule: Levels, walk: Walk) -> np.ndarray:
     """What one DDIM jump from the walk's state at one level to another costs: its squared error there, averaged.
 
     Returns:
@@ -203,7 +202,7 @@ class _Recorder:
         self._network, self.schedule = network, network.schedule
         self.samples: list[Tensor] = []
 
-    def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, Tensor | None]:
         """The network's own prediction."""
         sample, features = self._network.predict(x, level, landing)
         self.samples.append(sample)

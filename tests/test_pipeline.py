@@ -83,6 +83,7 @@ def test_package_files_hold_no_code_that_a_stage_could_depend_on() -> None:
         "networks",
         "report",
         "spec",
+        "teachers",
         "tracking",
         "training",
     ):

@@ -6,8 +6,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from sfddm.cli import index_sets, models, specs
+from sfddm.cli import index_sets, models, specs, teachers
 from sfddm.cli.compare import compare
+from sfddm.cli.export import export
 from sfddm.environment import calm_threads
 from sfddm.errors import USAGE_ERROR, UserError, shown
 
@@ -19,8 +20,10 @@ app = typer.Typer(
 )
 app.add_typer(specs.app, name="spec", help="Check, show and expand experiment specs.")
 app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")
+app.add_typer(teachers.app, name="teacher", help="Look at teachers that others trained.")
 models.register(app)
 app.command()(compare)
+app.command()(export)
 
 
 def main() -> None:

@@ -24,6 +24,12 @@ class Spacing(StrEnum):
     LOG_SNR = "uniform-log-snr"
 
 
+Source = Annotated[str, typer.Argument(help="A run's name, a student's folder, or models:/NAME@ALIAS.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of the student's own set.")]
+Spaced = Annotated[Spacing, typer.Option(help="How --steps are spaced.")]
+LevelsAsked = Annotated[str | None, typer.Option(help="Any index set: noise levels as in 256,512,768,1024.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     for command in (report, sample, promote, ui):
@@ -54,13 +60,13 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
 
 
 def sample(
-    source: Annotated[str, typer.Argument(help="A run's name, a student's folder, or models:/NAME@ALIAS.")],
+    source: Source,
     out: Annotated[Path, typer.Option(help="Where to write: .png for a grid, .npz for arrays.")] = Path("samples.png"),
     num: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many images.")] = 64,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the noises.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of the student's own set.")] = None,
-    spacing: Annotated[Spacing, typer.Option(help="How --steps are spaced.")] = Spacing.ANGLE,
-    levels: Annotated[str | None, typer.Option(help="Any index set: noise levels as in 256,512,768,1024.")] = None,
+    steps: Steps = None,
+    spacing: Spaced = Spacing.ANGLE,
+    levels: LevelsAsked = None,
 ) -> None:
     """Draw images from a student."""
     import numpy as np
@@ -76,9 +82,9 @@ def sample(
 
     if out.suffix not in (".png", ".npz"):
         raise UserError(f"--out {out}: expected a name that ends in .png or .npz.")
-    folder = _student_folder(source)
+    folder = student_folder(source)
     denoiser, sampler = storage.load(folder, device()), read_sampler(folder)
-    if asked := _asked(levels, steps, spacing):
+    if asked := asked_index_set(levels, steps, spacing):
         sampler = on_index_set(sampler, denoiser.contract, asked)
     images = generate(denoiser, sampler, seed, num, BATCH, "sampling")
     with atomic_file(out) as partial:
@@ -114,7 +120,12 @@ def ui(
     serve(load_spec(spec), port)
 
 
-def _student_folder(source: str) -> Path:
+def student_folder(source: str) -> Path:
+    """Where the student lies that a run's name, a folder, or a registered version's name stands for.
+
+    Raises:
+        UserError: there is none, with the nearest name.
+    """
     from sfddm.paths import Paths
     from sfddm.results import find_run
 
@@ -128,8 +139,12 @@ def _student_folder(source: str) -> Path:
     return Paths(spec.name).student(run.student, run.seed)
 
 
-def _asked(levels: str | None, steps: int | None, spacing: Spacing) -> "IndexSet | None":
-    """The index set that the options ask for; None for the student's own."""
+def asked_index_set(levels: str | None, steps: int | None, spacing: Spacing) -> "IndexSet | None":
+    """The index set that the options ask for; None for the student's own.
+
+    Raises:
+        UserError: both levels and steps, or levels that are no numbers.
+    """
     from sfddm.errors import UserError
     from sfddm.spec.index_set import Explicit, Quadratic, Uniform, UniformAngle, UniformLogSNR
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sfddm.spec.teacher import Prediction
 
-Output = Literal[Prediction, "epsilon-sample"]
+Output = Literal["epsilon", "v", "sample", "epsilon-sample"]
 """epsilon-sample: noise and image side by side, [B, 2C, ...], merged as v = alpha * noise - sigma * image."""
 
 

@@ -1,11 +1,9 @@
 """Weights that others trained and publish as PyTorch files: found, checked by their hash, and only then read.
 
-A `.pth` file is a pickle. It is read once, when the scorer is made, with a reader that builds tensors and nothing else;
-from then on the weights lie beside the other outputs as safetensors.
+A `.pth` file is a pickle. It is read once, when the scorer is made; from then on the weights lie beside the other
+outputs as safetensors.
 """
 
-import hashlib
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import torch
 
 from sfddm.errors import UserError
+from sfddm.networks.weights import read_pickled
 
 
 def read_published(variable: str, names: Sequence[str], sha256: str) -> dict[str, Any]:
@@ -23,24 +22,7 @@ def read_published(variable: str, names: Sequence[str], sha256: str) -> dict[str
         UserError: there is no such file, its content has another SHA-256, or it holds no tensors; nothing of a file
             with another hash is read.
     """
-    path = _find(variable, names)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror or error}.") from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise UserError(
-            f"{path} has the SHA-256 {found}, and the spec expects {sha256}.\n"
-            "Nothing of it was loaded. Give the file that the spec means, or the spec the hash of the file you trust."
-        )
-    try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zip and torch each have errors of their own
-        raise UserError(f"{path} holds more than tensors, or is damaged: {str(error).splitlines()[0]}") from None
-    if not isinstance(state, dict):
-        raise UserError(f"{path} holds no named tensors: expected a network's state dict.")
-    return state
+    return read_pickled(_find(variable, names), sha256)
 
 
 def load_published(network: torch.nn.Module, state: dict[str, Any]) -> None:

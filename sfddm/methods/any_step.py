@@ -19,7 +19,7 @@ from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.methods.batches import Batch
 from sfddm.methods.job import Distilled, Job
 from sfddm.methods.losses import jump_loss
-from sfddm.methods.trained import distilled, load_teacher, train_student
+from sfddm.methods.trained import distilled, load_teacher, require_same_features, train_student
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.layout import denoiser_digest
 from sfddm.networks.student import first_student
@@ -41,6 +41,8 @@ def distill(job: Job) -> Distilled:
     assert isinstance(method, AnyStep)
     teacher = load_teacher(job)
     student = first_student(teacher, method.start, job.seed, two_times=True)
+    if method.feature.weight:
+        require_same_features(student, teacher)
     cached = load_or_compute(teacher, denoiser_digest(job.parent), job.levels, method.cache, job.cache)
     grid = torch.tensor((0, *job.levels), device=teacher.device)
     numbers = torch.arange(method.cache.noises, device=teacher.device)
@@ -61,6 +63,8 @@ def losses(method: AnyStep, student: Denoiser, batch: Batch) -> Losses:
     own = student(batch.x, *levels)
     term = method.hidden
     hidden = jump_loss(student, own, batch.x, levels, batch.landing, term.distance, term.weighting)
+    if not method.feature.weight:
+        return {"loss": term.weight * hidden, "hidden": hidden}
     assert batch.landing_features is not None
     apart = (own.features.float() - batch.landing_features.float()).abs().flatten(1).mean(1)
     whole = (batch.level == batch.level.new_tensor(student.contract.timesteps)) & (batch.landing_level == 0)

@@ -22,7 +22,7 @@ from sfddm.methods.batches import Batch
 from sfddm.methods.job import Distilled, Job
 from sfddm.methods.losses import jump_loss
 from sfddm.methods.sources import Needs, batches
-from sfddm.methods.trained import distilled, load_teacher, train_student
+from sfddm.methods.trained import distilled, load_teacher, require_same_features, train_student
 from sfddm.networks.denoiser import Denoiser, Evaluated
 from sfddm.networks.student import first_student
 from sfddm.spec.methods import SFDDM
@@ -35,6 +35,8 @@ def distill(job: Job) -> Distilled:
     assert isinstance(method, SFDDM)
     teacher = load_teacher(job)
     student = first_student(teacher, method.start, job.seed, job.levels if method.time_input == "index" else ())
+    if method.feature.weight:
+        require_same_features(student, teacher)
     ahead = method.feature.weight > 0 and method.feature.state == "landing"
     needs = Needs(landing=method.hidden.weight > 0, features=ahead)
     draw = batches(job, method.sources, method.training.batch_size, teacher, needs)

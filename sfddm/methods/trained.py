@@ -6,6 +6,7 @@ from functools import partial
 from sfddm.costs import cost
 from sfddm.diffusion.sampler import Sampler, Solver
 from sfddm.environment import device
+from sfddm.errors import UserError
 from sfddm.methods.job import Distilled, Job
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Denoiser
@@ -20,6 +21,17 @@ Loss = Callable[[int, Denoiser], Losses]
 def load_teacher(job: Job) -> Denoiser:
     """The network that the student is made from, on the device where it is trained."""
     return storage.load(job.parent, device())
+
+
+def require_same_features(student: Denoiser, teacher: Denoiser) -> None:
+    """Raises: UserError: the feature term can't compare their activations one by one; of imported teachers the spec
+    doesn't know it before."""
+    own, teachers = (network.config["block_out_channels"][0] for network in (student, teacher))
+    if own != teachers:
+        raise UserError(
+            f"the student's network has {own} features and the teacher's {teachers}: give the student's network "
+            f"{teachers} as the first entry of channels, or set the weight of its feature term to 0."
+        )
 
 
 def train_student(job: Job, student: Denoiser, loss: Loss, training: Training) -> Denoiser:

@@ -1,6 +1,9 @@
-"""The one place that adapts networks: prediction type and time input, on top of a diffusers UNet2DModel."""
+"""The one place that adapts networks: prediction type and time input, on top of a diffusers UNet2DModel.
 
-from typing import Any
+What was trained with another library, denoising-diffusion-pytorch, is given the same calls and names first.
+"""
+
+from typing import Any, TypeAlias
 
 import torch
 from attrs import asdict, frozen
@@ -9,8 +12,12 @@ from torch import Tensor, nn
 
 from sfddm.diffusion.prediction import Output, to_sample, to_v
 from sfddm.diffusion.schedule import NoiseSchedule
+from sfddm.errors import UserError
 from sfddm.spec.fields import Level, Levels
 from sfddm.spec.teacher import Schedule, UNet2D
+
+LUCIDRAINS = "denoising-diffusion-pytorch"
+"""The library of the other kind of network."""
 
 
 @frozen(kw_only=True)
@@ -40,20 +47,57 @@ class Evaluated:
     output: Tensor
     """As the network put it out, [B, C, H, W], or [B, 2C, H, W] where it predicts noise and image."""
     features: Tensor
-    """Input of the last normalisation, [B, channels, H, W]."""
+    """Input of the last normalisation (of the last convolution, where none is before it), [B, channels, H, W]."""
+
+
+class LucidrainsUNet(nn.Module):
+    """denoising-diffusion-pytorch's Unet behind the calls that diffusers' networks have.
+
+    Its configuration has diffusers' names where they mean the same. `block_out_channels` starts with the width of the
+    first convolution; `dim` is the width that the time embedding is four times of.
+    """
+
+    def __init__(self, **config: Any) -> None:
+        """Raises: UserError: the extra `lucidrains` is not installed."""
+        super().__init__()
+        try:
+            from denoising_diffusion_pytorch import Unet
+        except ImportError as error:
+            raise UserError(
+                f"a network of {LUCIDRAINS} needs that library ({error}): pip install 'sfddm[lucidrains]'."
+            ) from None
+        self.config = config
+        first, *widths = config["block_out_channels"]
+        self.unet = Unet(
+            dim=config["dim"],
+            init_dim=first,
+            out_dim=config["out_channels"],
+            dim_mults=tuple(width // config["dim"] for width in widths),
+            channels=config["in_channels"],
+            full_attn=tuple(config["full_attn"]),
+            attn_heads=tuple(config["attn_heads"]),
+            attn_dim_head=tuple(config["attn_dim_head"]),
+        )
+
+    def forward(self, x: Tensor, time: Tensor, class_labels: None = None, return_dict: bool = False) -> tuple[Tensor]:
+        """The output [B, out_channels, H, W] at states x [B, C, H, W] and times (int [B])."""
+        return (self.unet(x, time),)
+
+
+Network: TypeAlias = UNet2DModel | LucidrainsUNet
 
 
 class Denoiser(nn.Module):
     """A network under the contract that samplers, objectives and evaluation know."""
 
-    def __init__(self, network: UNet2DModel, contract: Contract) -> None:
+    def __init__(self, network: Network, contract: Contract) -> None:
         super().__init__()
         self.network = network
         self.contract = contract
         self.schedule = NoiseSchedule(contract.noise_schedule, contract.timesteps)
-        self.register_buffer("time_input", _time_input(contract), persistent=False)
+        self.register_buffer("time_input", time_input(contract), persistent=False)
         self._features: Tensor | None = None
-        network.conv_norm_out.register_forward_pre_hook(self._keep_features)
+        _layer_of_features(network).register_forward_pre_hook(self._keep_features)
 
     time_input: Tensor
 
@@ -121,13 +165,28 @@ def unet_config(network: UNet2D, shape: tuple[int, int, int]) -> dict[str, Any]:
 
 
 def build(config: dict[str, Any], contract: Contract, seed: int) -> Denoiser:
-    """A network of diffusers' configuration with fresh weights drawn from `seed`."""
+    """A network of a configuration with fresh weights drawn from `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Denoiser(UNet2DModel(**config), contract)
+        return Denoiser(make_network(config), contract)
 
 
-def _time_input(contract: Contract) -> Tensor:
+def make_network(config: dict[str, Any]) -> Network:
+    """The network that a configuration describes: diffusers', unless it names the other library."""
+    return LucidrainsUNet(**config) if config.get("library") == LUCIDRAINS else UNet2DModel(**config)
+
+
+def last_layer(network: Network) -> str:
+    """The name of the convolution that puts out the prediction."""
+    return "unet.final_conv" if isinstance(network, LucidrainsUNet) else "conv_out"
+
+
+def _layer_of_features(network: Network) -> nn.Module:
+    layer: nn.Module = network.unet.final_conv if isinstance(network, LucidrainsUNet) else network.conv_norm_out
+    return layer
+
+
+def time_input(contract: Contract) -> Tensor:
     """What the network is told at each level 0..T, int64 [T + 1]; -1 where it was never trained."""
     if not contract.index_levels:
         return torch.arange(contract.timesteps + 1) - 1

@@ -3,6 +3,7 @@
 config.json, diffusion_pytorch_model.safetensors    as diffusers writes and reads them
 denoiser.json                                       the contract: T, noise schedule, prediction, time input
 sampler.json                                        a student's sampler; a teacher has none
+source.json                                         where an imported teacher comes from, and how well it denoises
 cost.json                                           what a student cost; a teacher has none
 """
 
@@ -19,6 +20,7 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONFIG = "config.json"
 CONTRACT = "denoiser.json"
 SAMPLER = "sampler.json"
+SOURCE = "source.json"
 COST = "cost.json"
 COST_PARTS = ("cache", "training", "folds", "total")
 

@@ -5,11 +5,10 @@ from typing import Any
 
 import torch
 from attrs import fields_dict, frozen
-from diffusers.models.unets.unet_2d import UNet2DModel
 
-from sfddm.errors import damaged
+from sfddm.errors import UserError, damaged
 from sfddm.files import write_json
-from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.networks.denoiser import Contract, Denoiser, Network, make_network
 from sfddm.networks.layout import CONFIG, CONTRACT, WEIGHTS, rises_within
 from sfddm.networks.weights import load_weights, write_weights
 from sfddm.spec.fields import Depth, Pixels, Width
@@ -21,7 +20,7 @@ MOST_BLOCKS = 16
 
 def write(folder: Path, denoiser: Denoiser) -> None:
     """Write a denoiser into an existing folder."""
-    write_json(folder / CONFIG, {"_class_name": "UNet2DModel", **denoiser.config})
+    write_json(folder / CONFIG, {"_class_name": type(denoiser.network).__name__, **denoiser.config})
     write_json(folder / CONTRACT, denoiser.contract.to_json())
     write_weights(folder / WEIGHTS, denoiser.network)
 
@@ -43,7 +42,16 @@ def load(folder: Path, device: torch.device) -> Denoiser:
     Raises:
         UserError: a file is missing or damaged, or the weights don't fit the network.
     """
-    contract = read_stored(folder / CONTRACT, Contract)
+    return Denoiser(*load_network(folder)).to(device).eval().requires_grad_(False)
+
+
+def load_network(folder: Path) -> tuple[Network, Contract]:
+    """Read a network as its library made it, and its contract.
+
+    Raises:
+        UserError: as `load`.
+    """
+    contract = read_contract(folder)
     config = {key: value for key, value in read_mapping(folder / CONFIG).items() if not key.startswith("_")}
     size = as_stored(folder / CONFIG, {key: config.get(key) for key in fields_dict(_Size)}, _Size)
     channels = size.in_channels * (2 if contract.prediction == "epsilon-sample" else 1)
@@ -53,17 +61,32 @@ def load(folder: Path, device: torch.device) -> Denoiser:
         raise damaged(folder / CONFIG, f"it is not the network that {CONTRACT} describes")
     if not rises_within(contract.index_levels, contract.timesteps):
         raise damaged(folder / CONTRACT, f"expected index_levels that increase within 1..{contract.timesteps}")
-    network = _without_memory(folder / CONFIG, config)
+    network = network_without_memory(folder / CONFIG, config)
     load_weights(network, folder / WEIGHTS)
-    return Denoiser(network, contract).to(device).eval().requires_grad_(False)
+    return network, contract
 
 
-def _without_memory(path: Path, config: dict[str, Any]) -> UNet2DModel:
-    """The described network on torch's meta device: what a damaged description asks for is not allocated."""
+def read_contract(folder: Path) -> Contract:
+    """What the numbers of the network in `folder` mean.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    return read_stored(folder / CONTRACT, Contract)
+
+
+def network_without_memory(path: Path, config: dict[str, Any]) -> Network:
+    """The network that a file describes on torch's meta device: what a damaged description asks for is not allocated.
+
+    Raises:
+        UserError: it describes no network, or one of a library that is not installed.
+    """
     if len(config["block_out_channels"]) > MOST_BLOCKS:
         raise damaged(path, f"more than {MOST_BLOCKS} blocks")
     try:
         with torch.device("meta"):
-            return UNet2DModel(**config)
-    except Exception as error:  # diffusers raises anything on what is no configuration of its own
+            return make_network(config)
+    except UserError:
+        raise
+    except Exception as error:  # libraries raise anything on what is no configuration of its own
         raise damaged(path, f"it describes no network: {error}") from None

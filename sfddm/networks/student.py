@@ -3,12 +3,11 @@
 import torch
 from attrs import evolve
 
-from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
+from sfddm.errors import UserError
+from sfddm.networks.denoiser import Contract, Denoiser, build, last_layer, unet_config
 from sfddm.spec.start import FromScratch, Start
 from sfddm.spec.teacher import UNet2D
 
-LAST = "conv_out"
-"""The network's last convolution."""
 PARTS = ("weight", "bias")
 
 
@@ -23,12 +22,20 @@ def first_student(
         seed: of fresh weights.
         index_levels: phi_1..phi_T' for a student that is told its own index.
         two_times: whether it is told where to land as well. A copy starts by ignoring that.
+
+    Raises:
+        UserError: its network has no place for a second time.
     """
     prediction = teacher.contract.prediction if start.prediction == "same" else start.prediction
     contract: Contract = evolve(teacher.contract, prediction=prediction, index_levels=index_levels, two_times=two_times)
     own = start.network if isinstance(start, FromScratch) else None
     config = dict(unet_config(own, teacher.image_shape) if isinstance(own, UNet2D) else teacher.config)
     config["out_channels"] = teacher.image_shape[0] * (2 if prediction == "epsilon-sample" else 1)
+    if two_times and "library" in config:
+        raise UserError(
+            f"an any-step student is told where to land, which a network of {config['library']} can't be: give it a "
+            "network of its own, as in `start: {kind: scratch, prediction: v, network: {kind: unet2d, ...}}`."
+        )
     if two_times:
         config["class_embed_type"] = "timestep"
     student = build(config, contract, seed)
@@ -42,13 +49,13 @@ def _copy(teacher: Denoiser, student: Denoiser) -> None:
     """The teacher's weights; image channels beside its noise channels, and what the second time adds, start at zero."""
     weights = dict(teacher.network.state_dict())
     channels = teacher.image_shape[0]
-    for name in (f"{LAST}.{part}" for part in PARTS):
+    for name in (f"{last_layer(teacher.network)}.{part}" for part in PARTS):
         padded = torch.zeros_like(student.network.state_dict()[name])
         padded[:channels] = weights[name]
         weights[name] = padded
     if student.contract.two_times:
         # The second time is read as the first one is; what it adds starts at zero.
         weights |= {f"class_embedding.linear_1.{name}": weights[f"time_embedding.linear_1.{name}"] for name in PARTS}
-        last = student.network.class_embedding.linear_2
-        weights |= {f"class_embedding.linear_2.{name}": torch.zeros_like(getattr(last, name)) for name in PARTS}
+        added = [f"class_embedding.linear_2.{name}" for name in PARTS]
+        weights |= {name: torch.zeros_like(student.network.state_dict()[name]) for name in added}
     student.network.load_state_dict(weights)

@@ -1,8 +1,15 @@
-"""Tensors to and from safetensors files: the one loader. Nothing is ever unpickled."""
+"""Tensors to and from files: the one loader.
 
+Ours are safetensors. What others publish as a pickle is read only where its content is pinned (by a hash, or by a
+commit), with a reader that builds tensors and plain data and nothing else.
+"""
+
+import hashlib
+import io
 from collections.abc import Mapping
 from operator import index
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +26,8 @@ DTYPES = {
     "I64": torch.int64, "I32": torch.int32, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 """The types of numbers that are read."""
+MAKE_AGAIN = "Delete it and run `dvc checkout` or `dvc repro`"
+"""What to do with an output of the pipeline that is damaged."""
 Layout = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
 """Type and shape of named tensors."""
 
@@ -37,12 +46,13 @@ def write_weights(path: Path, network: torch.nn.Module) -> None:
     write_tensors(path, network.state_dict())
 
 
-def read_tensors(path: Path, expected: Layout | None = None) -> dict[str, Tensor]:
+def read_tensors(path: Path, expected: Layout | None = None, remedy: str = MAKE_AGAIN) -> dict[str, Tensor]:
     """Read named tensors, all of them finite.
 
     Args:
         path: a safetensors file.
         expected: what has to be in it, where that is known: it is compared before any memory is filled.
+        remedy: what to do with a file that is damaged.
 
     Raises:
         UserError: the file is missing, damaged or no safetensors, or holds NaN, infinity or what isn't expected.
@@ -58,12 +68,58 @@ def read_tensors(path: Path, expected: Layout | None = None) -> dict[str, Tensor
         raise missing(path) from None
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f"{path} can't be read as safetensors ({error}).\n"
-            "Delete it and run `dvc checkout`; other formats (.pt, .pkl) are never loaded."
+            f"{path} can't be read as safetensors ({error}).\n{remedy}; other formats (.pt, .pkl) are never loaded."
         ) from None
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise UserError(f"{path}: some of its numbers are not finite. Delete it and run `dvc repro`.")
+        raise UserError(f"{path}: some of its numbers are not finite. {remedy}.")
     return tensors
+
+
+def read_pickled(path: Path, sha256: str | None) -> dict[str, Any]:
+    """The named tensors, mappings and plain values of a file in PyTorch's own format.
+
+    Args:
+        path: the file.
+        sha256: of its content; None where something else pins it. Nothing of a file with another hash is read.
+
+    Raises:
+        UserError: the file can't be read, has another hash, or holds more than tensors and plain data.
+    """
+    try:
+        check_regular(path)
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror or error}.") from None
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise UserError(
+            f"{path} has the SHA-256 {found}, and the spec expects {sha256}.\n"
+            "Nothing of it was loaded. Give the file that the spec means, or the spec the hash of the file you trust."
+        )
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and torch each have errors of their own
+        raise UserError(f"{path} holds more than tensors, or is damaged: {str(error).splitlines()[0]}") from None
+    if not isinstance(state, dict):
+        raise UserError(f"{path} holds no named tensors: expected a network's state dict.")
+    return state
+
+
+def put_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put tensors that were read from `path` into `network`, as float32; it gets its memory when they are found to fit.
+
+    Raises:
+        UserError: the tensors don't fit the network, or are not finite.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if wanted != found:
+        name = min(name for name, _ in wanted.items() ^ found.items())
+        have, want = (list(shapes[name]) if name in shapes else "not there" for shapes in (found, wanted))
+        raise UserError(f"{path}: its weights are of another network: {name!r} is {have}, expected {want}.")
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise UserError(f"{path}: some of its numbers are not finite.")
+    network.to_empty(device="cpu").load_state_dict(tensors)
 
 
 def load_weights(network: torch.nn.Module, path: Path) -> None:

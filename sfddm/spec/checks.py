@@ -6,6 +6,7 @@ from sfddm.diffusion.index_set import IndexSetError, finer, resolve
 from sfddm.spec.data import Digits
 from sfddm.spec.evaluation import MOST_CONVOLUTIONS, Classifier, Scorer
 from sfddm.spec.experiment import Spec, Student
+from sfddm.spec.fields import SHA256_PATTERN
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.methods import (
     FREE,
@@ -22,7 +23,8 @@ from sfddm.spec.methods import (
 from sfddm.spec.sources import Cache, DataSource, split
 from sfddm.spec.start import FromScratch, Start
 from sfddm.spec.structure import Fault, SpecPath, nearest
-from sfddm.spec.teacher import UNet2D
+from sfddm.spec.teacher import FromDiffusers, UNet2D
+from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
 
 LISTED = 6
@@ -32,9 +34,8 @@ LISTED = 6
 def cross_check(spec: Spec) -> Iterator[Fault]:
     """Yield every disagreement between sections that are each valid alone."""
     yield from _check_data(spec)
-    yield from _check_training(spec.teacher.source.training, ("teacher", "source", "training"))
+    yield from _check_teacher(spec, ("teacher", "source"))
     yield from _check_scorer(spec.evaluation.scorer, ("evaluation", "scorer"))
-    yield from _check_network(spec.teacher.source.network, spec.data.shape, ("teacher", "source", "network"))
     yield from _check_index_set(spec.evaluation.reference.index_set, spec, ("evaluation", "reference", "index_set"))
     if not spec.students:
         yield Fault("expected at least one student", ("students",))
@@ -97,6 +98,19 @@ def _check_scorer(scorer: Scorer, path: SpecPath) -> Iterator[Fault]:
             yield Fault(f"expected at most {MOST_CONVOLUTIONS} convolutions", (*path, "channels"))
 
 
+def _check_teacher(spec: Spec, path: SpecPath) -> Iterator[Fault]:
+    match spec.teacher.source:
+        case TrainedTeacher(training=training, network=network):
+            yield from _check_training(training, (*path, "training"))
+            yield from _check_network(network, spec.data.shape, (*path, "network"))
+        case FromDiffusers(model=model, revision=revision) if "/" not in model and SHA256_PATTERN.fault(revision):
+            yield Fault(
+                f"{model} has no slash, so it is a folder, whose revision is its weights' SHA-256: "
+                "`sfddm teacher inspect FOLDER` prints it",
+                (*path, "revision"),
+            )
+
+
 def _check_network(network: UNet2D, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
     if len(network.attention) != len(network.channels):
         yield Fault(f"expected {len(network.channels)} entries, as many as channels", (*path, "attention"))
@@ -150,7 +164,10 @@ def _check_sfddm(method: SFDDM, levels: tuple[int, ...], spec: Spec, path: SpecP
 def _check_features(method: SFDDM | AnyStep, spec: Spec, path: SpecPath) -> Iterator[Fault]:
     """The term compares activations one by one, so there must be equally many."""
     own = method.start.network if isinstance(method.start, FromScratch) else None
-    teachers = spec.teacher.source.network.channels
+    source = spec.teacher.source
+    if not isinstance(source, TrainedTeacher):
+        return  # known once the teacher is there: `sfddm.methods.trained` looks again
+    teachers = source.network.channels
     if method.feature.weight and isinstance(own, UNet2D) and own.channels[:1] != teachers[:1]:
         yield Fault(
             f"the student's network has {own.channels[0]} features and the teacher's {teachers[0]}: give both the same "

@@ -85,7 +85,25 @@ ModelName = Annotated[str, Pattern("[a-z0-9_]{1,64}", "a name of a-z, 0-9 and un
 """What a library calls one of its networks."""
 Npz = Annotated[str, Pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.npz", "the name of an .npz file, without a folder")]
 """A file of arrays."""
-SHA256 = Annotated[str, Pattern("[0-9a-f]{64}", "a SHA-256 of 64 hexadecimal digits, small letters")]
+HubModel = Annotated[
+    str,
+    Pattern(
+        r"(?!.*(--|\.\.))[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?",
+        "OWNER/NAME of the Hugging Face hub, or the name of a folder",
+    ),
+]
+"""A model that others distribute."""
+Revision = Annotated[
+    str,
+    Pattern(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/-]{0,99}", "a commit, a tag, a branch, or a SHA-256"),
+]
+"""Which version of it."""
+CheckpointFile = Annotated[
+    str, Pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.pth?", "the name of a .pt or .pth file, without a folder")
+]
+"""A file of PyTorch's own format."""
+SHA256_PATTERN = Pattern("[0-9a-f]{64}", "a SHA-256 of 64 hexadecimal digits, small letters")
+SHA256 = Annotated[str, SHA256_PATTERN]
 """The hash of a file's content."""
 
 

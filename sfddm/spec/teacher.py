@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.spec.fields import Depth, Levels, Seed, Width
+from sfddm.spec.fields import SHA256, CheckpointFile, Depth, HubModel, Levels, Revision, Seed, Width
 from sfddm.spec.training import Training
 
 Schedule = Literal["linear", "cosine", "sigmoid"]
@@ -37,6 +37,36 @@ class Trained:
 
 
 @frozen(kw_only=True)
+class FromDiffusers:
+    """A teacher in diffusers' format, from the Hugging Face hub (its cache first) or from a folder.
+
+    Its scheduler's configuration has to say what the spec says of schedule, T and prediction.
+    """
+
+    kind: Literal["diffusers"]
+    model: HubModel
+    """OWNER/NAME of the hub; without a slash, a folder in `teachers` of the folder of data sets (SFDDM_DATA_ROOT)."""
+    revision: Revision
+    """Of the hub: a commit, which stays what it is, or a tag or a branch. Of a folder: the weights' SHA-256."""
+
+
+@frozen(kw_only=True)
+class FromCheckpoint:
+    """A checkpoint of denoising-diffusion-pytorch, whose network the extra `lucidrains` installs."""
+
+    kind: Literal["checkpoint"]
+    file: CheckpointFile
+    """In `teachers` of the folder of data sets (SFDDM_DATA_ROOT)."""
+    sha256: SHA256
+    weights: Literal["ema", "last"]
+    """The moving average that the library's Trainer keeps, or the weights of the last step."""
+
+
+Source = Trained | FromDiffusers | FromCheckpoint
+"""Every way to a teacher."""
+
+
+@frozen(kw_only=True)
 class Teacher:
     """T noise levels, how they are spaced, what the network predicts, and where its weights come from."""
 
@@ -44,4 +74,4 @@ class Teacher:
     """T, the number of noise levels above clean data."""
     noise_schedule: Schedule
     prediction: Prediction
-    source: Trained
+    source: Source

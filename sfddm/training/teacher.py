@@ -7,7 +7,7 @@ from sfddm.diffusion.prediction import training_target
 from sfddm.diffusion.process import diffuse
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.randomness import Purpose, generator
-from sfddm.spec.teacher import Teacher
+from sfddm.spec.teacher import Teacher, Trained
 from sfddm.training.batches import integers, noise_like, on_device, take
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
@@ -19,6 +19,7 @@ def train_teacher(
 ) -> Denoiser:
     """Train on uint8 images [N, C, H, W]: mean squared error of the output (Ho et al. 2020, equation 14)."""
     source = teacher.source
+    assert isinstance(source, Trained)
     contract = Contract(
         timesteps=teacher.timesteps, noise_schedule=teacher.noise_schedule, prediction=teacher.prediction
     )

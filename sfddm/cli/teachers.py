@@ -1,0 +1,24 @@
+"""`sfddm teacher`: teachers that others trained."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+WHAT = "OWNER/NAME of the Hugging Face hub, a folder in diffusers' format, or a checkpoint (.pt)."
+
+
+@app.callback()
+def teachers() -> None:
+    """Look at teachers that others trained."""
+
+
+@app.command()
+def inspect(
+    source: Annotated[str, typer.Argument(help=WHAT)],
+    revision: Annotated[str, typer.Option(help="Of the hub: a commit, a tag or a branch.")] = "main",
+) -> None:
+    """Print a teacher's schedule, T, prediction, image size and parameters, and the section of a spec for it."""
+    from sfddm.teachers.inspection import inspect as describe
+
+    typer.echo(describe(source, revision))

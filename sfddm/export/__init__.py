@@ -1,0 +1,1 @@
+"""Students for programs that know nothing of this library: diffusers, torch.export, ONNX."""

@@ -1,0 +1,107 @@
+"""A stored student in another format: written, read back, and compared with its own images before it is kept."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from sfddm.diffusion.sampler import Sampler
+from sfddm.diffusion.sampling import STOCHASTIC, sample
+from sfddm.errors import UserError
+from sfddm.export.student import describe
+from sfddm.files import atomic_folder, write_json
+from sfddm.networks import storage
+from sfddm.networks.denoiser import LUCIDRAINS, LucidrainsUNet
+from sfddm.randomness import Purpose, normals
+
+CPU = torch.device("cpu")
+TOLERANCE = 1e-4
+"""Of a pixel, in a range of 2, between a student's images and those of its exported form."""
+IMAGES = 3
+"""That are compared. Not as many as the program is traced with, so that its batch is seen to be free."""
+ABOUT = "export.json"
+
+
+Format = Literal["diffusers", "torch-export", "onnx"]
+"""What a student can be exported to."""
+
+
+@frozen
+class Exported:
+    """What was written."""
+
+    difference: float
+    """The largest one of a pixel, between a student's own images and those of what was written."""
+    size: int
+    """Bytes of all files."""
+
+
+Write = Callable[[Path, Any, dict[str, Any], tuple[int, int, int]], None]
+Draw = Callable[[Path, Tensor, Tensor | None], Tensor]
+
+
+def export(student: Path, sampler: Sampler, out: Path, form: Format) -> Exported:
+    """Write the student in folder `student`, under a sampler, into the new folder `out`.
+
+    Raises:
+        UserError: `out` is there already, a library is missing, the network is not one of diffusers, or what was
+            written makes other images than the student; then nothing is left of it.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is there already: give the name of a new folder.")
+    write, draw = _writer(form)
+    denoiser = storage.load(student, CPU)
+    network, contract = storage.load_network(student)
+    if isinstance(network, LucidrainsUNet):
+        raise UserError(
+            f"{student} has a network of {LUCIDRAINS}, and only those of diffusers can be exported: give the student a "
+            "network of its own, as in `start: {kind: scratch, prediction: v, network: {kind: unet2d, ...}}`."
+        )
+    description = describe(contract, sampler)
+    shape = denoiser.image_shape
+    noise, step_noise = _noises(sampler, shape)
+    with torch.inference_mode():
+        wanted = sample(denoiser, noise, sampler, iter(() if step_noise is None else step_noise))
+    with atomic_folder(out) as folder:
+        write(folder, network.eval().requires_grad_(False), description, shape)
+        difference = float((draw(folder, noise, step_noise) - wanted).abs().max())
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"what was exported makes other images than the student (a pixel differs by {difference:.2g}, at most "
+                f"{TOLERANCE} is allowed): nothing was kept. Another version of torch or of the format's library may "
+                "do better."
+            )
+        about = {"format": form, "image_shape": list(shape), "difference": difference}
+        write_json(folder / ABOUT, {**about, "student": description})
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return Exported(difference, size)
+
+
+def _noises(sampler: Sampler, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor | None]:
+    noise = torch.from_numpy(normals(0, Purpose.EVALUATION_NOISE, range(IMAGES), shape))
+    steps = sampler.nfe - 1
+    if sampler.solver not in STOCHASTIC or not steps:
+        return noise, None
+    drawn = normals(0, Purpose.STEP_NOISE, range(steps * IMAGES), shape)
+    return noise, torch.from_numpy(drawn).reshape(steps, IMAGES, *shape)
+
+
+def _writer(form: Format) -> tuple[Write, Draw]:
+    """Raises: UserError: a library that the format needs is not installed."""
+    if form == "diffusers":
+        from sfddm.export.folder import draw_from_folder, write_folder
+
+        return lambda folder, network, student, _: write_folder(folder, network, student), draw_from_folder
+    from sfddm.export import program
+
+    if form == "torch-export":
+        return lambda folder, *of: program.write_program(folder, program.export_program(*of)), program.draw_from_program
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"ONNX needs more libraries ({error}): pip install 'sfddm[export]'.") from None
+    return lambda folder, *of: program.write_onnx(folder, program.export_program(*of)), program.draw_from_onnx

@@ -1,0 +1,63 @@
+"""The diffusers pipeline of an exported student.
+
+`sfddm.export.folder` puts it into the exported folder, with the modules that it imports from here in its own file.
+"""
+
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DModel
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from sfddm.diffusion.sampling import STOCHASTIC, sample
+from sfddm.export.bare import Bare, sampler_of
+
+
+class StudentPipeline(DiffusionPipeline):  # type: ignore[misc]
+    """Images from noise in the T' steps of a distilled student."""
+
+    def __init__(self, unet: UNet2DModel, student: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.register_modules(unet=unet)
+        self.register_to_config(student=student)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        batch_size: int = 1,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        noise: Tensor | None = None,
+        step_noise: Tensor | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+    ) -> Any:
+        """Draw images (`student` has a default in the constructor only because diffusers asks for one).
+
+        Args:
+            batch_size: how many, where no noise is given.
+            generator: where noise comes from that is not given.
+            noise: the state at the noisiest level, [B, C, H, W].
+            step_noise: what a stochastic solver adds after each step but the last, [T' - 1, B, C, H, W].
+            output_type: pil, np ([B, H, W, C] in [0, 1]) or pt ([B, C, H, W] in [-1, 1], where the student clips).
+            return_dict: an ImagePipelineOutput, or a tuple of the images.
+        """
+        student = self.config.student
+        bare, sampler = Bare(self.unet, student).to(self.device), sampler_of(student)
+        height, width = self.unet.config.sample_size
+        if noise is None:
+            shape = (batch_size, self.unet.config.in_channels, height, width)
+            noise = randn_tensor(shape, generator=generator, device=self.device, dtype=self.unet.dtype)
+        noise = noise.to(self.device)
+        steps = (len(sampler.levels) - 1) * (sampler.solver in STOCHASTIC)
+        if step_noise is None:
+            drawn = [randn_tensor(noise.shape, generator, self.device, noise.dtype) for _ in range(steps)]
+        else:
+            drawn = list(step_noise.to(self.device))
+        images = sample(bare, noise, sampler, iter(drawn))
+        drawn_images: Any = images
+        if output_type != "pt":
+            drawn_images = (images / 2 + 0.5).clamp(0, 1).cpu().permute(0, 2, 3, 1).float().numpy()
+        if output_type == "pil":
+            drawn_images = self.numpy_to_pil(drawn_images)
+        return ImagePipelineOutput(images=drawn_images) if return_dict else (drawn_images,)

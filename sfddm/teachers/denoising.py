@@ -1,0 +1,99 @@
+"""A short test of an imported teacher on real images: does it denoise, and at the noise levels that it is told?
+
+A wrong range of pixels, prediction or schedule gives a network that runs without an error, and images that are no good
+a day later. Here it shows at once: at three noise levels the teacher has to predict the image better than the best mix
+of two guesses that look at nothing (the mean image, and the noisy image itself), and better than when it is told the
+level that another schedule gives to the same noise.
+"""
+
+import math
+from typing import get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sfddm.diffusion.alpha_bar import angles
+from sfddm.diffusion.process import diffuse
+from sfddm.errors import UserError
+from sfddm.networks.denoiser import Denoiser
+from sfddm.randomness import Purpose, normals
+from sfddm.spec.teacher import Schedule
+from sfddm.training.batches import on_device
+
+ANGLES = (0.25, 0.5, 0.75)
+"""Noise levels, as shares of the right angle atan2(sigma, alpha): mostly image, half and half, mostly noise."""
+NUMBERS = 2**20
+"""Pixels that the errors are means of, whatever the size of the images."""
+FEWEST, MOST = 16, 512
+"""Images."""
+AT_ONCE = 2**18
+"""Pixels that the network is given at a time; one image, where that has more."""
+MARGIN = 0.97
+"""Another schedule has to be better by this factor: two of ours are nearly the same, and noise is noise."""
+
+
+def require_denoising(teacher: Denoiser, images: np.ndarray, origin: str) -> dict[str, float]:
+    """Try the teacher on uint8 images [N, C, H, W].
+
+    Returns:
+        Its mean squared error by schedule, as a share of the best guess's: of its own below 1, and the lowest.
+
+    Raises:
+        UserError: it denoises no better than a guess, or better as if its schedule were another one.
+    """
+    wanted = min(max(NUMBERS // math.prod(images.shape[1:]), FEWEST), MOST, len(images))
+    # A stretch at each of many places: sets are often sorted by class.
+    chosen = images[np.linspace(0, len(images) - 1, wanted).astype(np.int64)]
+    clean = on_device(chosen, teacher.device)
+    noise = torch.from_numpy(normals(0, Purpose.IMPORT_NOISE, range(len(clean)), clean.shape[1:])).to(teacher.device)
+    own = teacher.contract.noise_schedule
+    errors = {kind: round(_error(teacher, clean, noise, kind), 4) for kind in get_args(Schedule)}
+    better = min((kind for kind in errors if kind != own), key=errors.__getitem__)
+    if errors[better] < min(1, MARGIN * errors[own]):
+        raise UserError(
+            f"{origin} denoises better as if its noise schedule were {better} ({errors[better]} of a guess's error) "
+            f"than under {own} ({errors[own]}): the schedule that its configuration and the spec state is not the one "
+            "that it was trained with."
+        )
+    if not errors[own] < 1:
+        raise UserError(
+            f"{origin} does not denoise this data: its mean squared error is {errors[own]} of that of a guess that "
+            "looks at nothing (a good teacher is well below 1). Is it a teacher of these images, in the range "
+            "[-1, 1], with this prediction?"
+        )
+    return errors
+
+
+@torch.inference_mode()
+def _error(teacher: Denoiser, clean: Tensor, noise: Tensor, told: Schedule) -> float:
+    """Mean over the noise levels of the error of the predicted image, as a share of the best guess's.
+
+    The noise in the images is always that of the teacher's own schedule; the network is told the level of schedule
+    `told` that has as much of it.
+    """
+    contract, shares = teacher.contract, []
+    theta = angles(contract.noise_schedule, contract.timesteps)
+    other = angles(told, contract.timesteps)
+    variance = float(clean.var(0, unbiased=False).mean())
+    for angle in ANGLES:
+        level = _nearest(theta, angle * math.pi / 2)
+        alpha, sigma = math.cos(theta[level]), math.sin(theta[level])
+        x = diffuse(clean, noise, teacher.schedule.alpha[level], teacher.schedule.sigma[level])
+        named = _nearest(other, theta[level])
+        parts = torch.split(x, max(AT_ONCE // x[0].numel(), 1))
+        predicted = torch.cat([_predict(teacher, part, level, named) for part in parts])
+        # Of a * mean image + b * x / alpha with the best a and b.
+        guess = 1 / (1 / variance + (alpha / sigma) ** 2)
+        shares.append(float((predicted - clean).square().mean()) / guess)
+    return sum(shares) / len(shares)
+
+
+def _predict(teacher: Denoiser, x: Tensor, level: int, told: int) -> Tensor:
+    at, named = (torch.full((len(x),), number, device=x.device) for number in (level, told))
+    return teacher.sample(teacher(x, named), x, at)
+
+
+def _nearest(theta: np.ndarray, angle: float) -> int:
+    """The level above clean data whose angle is nearest."""
+    return int(np.abs(theta[1:] - angle).argmin()) + 1
