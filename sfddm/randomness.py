@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     SPLIT = 5
     EPOCH = 6
     SEARCH_NOISE = 7
+    FLIP = 8
 
 
 def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generator:

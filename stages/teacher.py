@@ -17,12 +17,12 @@ def teacher(spec_name: str) -> None:
     """Write `runs/SPEC/teacher`."""
     spec = load_spec(spec_name)
     paths, settings = Paths(spec.name), spec.teacher.source.training
-    images = store.read(paths.data, "train").images
+    split = store.read(paths.data, "train")
     name = f"{spec.name}-teacher"
     inputs = {"teacher": unstructure(spec.teacher), "data": digest_folder(paths.data)}
     checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
     with Curve(scratch() / "curves" / f"{name}.jsonl", "teacher", settings.iterations, settings.batch_size) as curve:
-        trained = train_teacher(spec.teacher, images, device(), curve, checkpoints)
+        trained = train_teacher(spec.teacher, split, device(), curve, checkpoints)
     with atomic_folder(paths.teacher) as folder:
         storage.write(folder, trained)
     checkpoints.remove()

@@ -85,6 +85,11 @@ ModelName = Annotated[str, Pattern("[a-z0-9_]{1,64}", "a name of a-z, 0-9 and un
 """What a library calls one of its networks."""
 Npz = Annotated[str, Pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.npz", "the name of an .npz file, without a folder")]
 """A file of arrays."""
+_PART = "[A-Za-z0-9_][A-Za-z0-9._-]{0,120}"
+FolderPath = Annotated[
+    str, Pattern(f"{_PART}(/{_PART}){{0,9}}", "folders of A-Z, a-z, 0-9, '_', '.' and '-' with '/' between them")
+]
+"""A folder inside the folder of data sets; no part of it leads out of there."""
 SHA256 = Annotated[str, Pattern("[0-9a-f]{64}", "a SHA-256 of 64 hexadecimal digits, small letters")]
 """The hash of a file's content."""
 
