@@ -69,11 +69,11 @@ def main(name: str = "digits") -> None:
 
 def _train(teacher: Teacher, folder: Path, checkpoints: Timed) -> int:
     """Train, and return the bytes of a checkpoint."""
-    images = store.read(folder, "train").images
+    split = store.read(folder, "train")
     assert isinstance(teacher.source, Trained)
     training = teacher.source.training
     with Curve(folder / "curve", "teacher", training.iterations, training.batch_size) as curve:
-        network = train_teacher(teacher, images, device(), curve, checkpoints)
+        network = train_teacher(teacher, split, device(), curve, checkpoints)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     return 4 * int(weights)  # weights, their average, and Adam's two moments
 

@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     EPOCH = 6
     SEARCH_NOISE = 7
     IMPORT_NOISE = 8
+    FLIP = 9
 
 
 def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generator:

@@ -39,9 +39,9 @@ def teacher(spec_name: str) -> None:
 
 
 def _train(spec: Spec, settings: Training, name: str, checkpoints: Checkpoints) -> Denoiser:
-    images = store.read(Paths(spec.name).data, "train").images
+    split = store.read(Paths(spec.name).data, "train")
     with Curve(scratch() / "curves" / f"{name}.jsonl", "teacher", settings.iterations, settings.batch_size) as curve:
-        return train_teacher(spec.teacher, images, device(), curve, checkpoints)
+        return train_teacher(spec.teacher, split, device(), curve, checkpoints)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 """Data sets: what is read is what was published, and what is missing is named with its remedy."""
 
 import gzip
+import hashlib
 import os
+import pickle
+import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -12,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfddm.data import fashion_mnist, store
-from sfddm.data.prepare import prepare
+from sfddm.data import cifar10, store
+from sfddm.data.prepare import load, prepare
 from sfddm.data.resize import area_average
 from sfddm.errors import SpecError, UserError
 from sfddm.files import digest_file, read_json
-from sfddm.spec.data import FashionMNIST
+from sfddm.spec.data import CIFAR10, MNIST, Data, FashionMNIST
 from sfddm.spec.modules import module_name
 from sfddm.spec.read import parse_spec
 from tests.parts import TINY, tiny
@@ -41,6 +45,13 @@ def idx(array: np.ndarray) -> bytes:
 
 def pictures(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+
+
+def loaded(data: Data) -> list[store.Block]:
+    """The splits of a data set that comes in one block each."""
+    blocks = [list(stream.blocks) for stream in load(data)]
+    assert all(len(found) == 1 for found in blocks)
+    return [found[0] for found in blocks]
 
 
 @pytest.fixture
@@ -94,8 +105,94 @@ def test_fashion_mnist_keeps_the_published_split_and_order(raw: Path, tmp_path: 
     assert (described["train"]["images"], described["test"]["images"]) == (20, 5)
 
 
+def test_mnist_is_read_from_its_own_folder(raw: Path, tmp_path: Path) -> None:
+    raw.parent.rename(tmp_path / "datasets" / "MNIST")
+    train, test = loaded(MNIST(kind="mnist", size=28))
+    assert np.array_equal(train.images, pictures(20)[:, None]) and np.array_equal(test.images, pictures(5)[:, None])
+
+
+def cifar_file(images: np.ndarray, labels: list[int]) -> bytes:
+    """What Python 2 pickled for CIFAR-10: the same instructions in the same order, with fewer images."""
+    listed = b"".join(bytes([75, label]) for label in labels)
+    named = b"".join(b"U\x05%d.png" % (label % 10) for label in labels)
+    array = b"cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85U\x01b\x87Rq\t("
+    shape = b"K\x01K\x14M\x00\x0c\x86"
+    dtype = b"cnumpy\ndtype\nq\nU\x02u1K\x00K\x01\x87Rq\x0b(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+    pixels = b"T" + struct.pack("<i", images.size) + images.tobytes()
+    return (
+        b"\x80\x02}q\x01(U\x0bbatch_labelq\x02U\x15training batch 1 of 5q\x03U\x06labelsq\x04]q\x05("
+        + listed + b"eU\x04dataq\x06" + array + shape + dtype + pixels + b"tbU\tfilenamesq\x0c]q\r(" + named + b"eu."
+    )  # fmt: skip
+
+
+Batches = dict[str, tuple[np.ndarray, list[int]]]
+
+
+@pytest.fixture
+def batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batches:
+    """Two training files and a test file of CIFAR-10's format in SFDDM_DATA_ROOT, with their MD5 as the published."""
+    made = {}
+    monkeypatch.setenv("SFDDM_DATA_ROOT", str(tmp_path / "datasets"))
+    (tmp_path / "datasets" / cifar10.FOLDER).mkdir(parents=True)
+    for number, name in enumerate(("data_batch_1", "data_batch_2", "test_batch")):
+        images = np.random.default_rng(number).integers(0, 256, (20, 3, 32, 32), dtype=np.uint8)
+        made[name] = images, [(number + image) % 10 for image in range(20)]
+        (tmp_path / "datasets" / cifar10.FOLDER / name).write_bytes(cifar_file(*made[name]))
+    digests = {name: hashlib.md5(cifar_file(*content)).hexdigest() for name, content in made.items()}
+    monkeypatch.setattr(cifar10, "TEST", {"test_batch": digests.pop("test_batch")})
+    monkeypatch.setattr(cifar10, "TRAIN", digests)
+    return made
+
+
+def test_cifar10_is_read_from_its_files_and_from_its_archive(batches: Batches, tmp_path: Path) -> None:
+    folder = tmp_path / "datasets" / cifar10.FOLDER
+    for where in ("folder", "archive"):
+        out = tmp_path / where
+        out.mkdir()
+        prepare(CIFAR10(kind="cifar10", size=32, flip=False), out)
+        train, test = store.read(out, "train"), store.read(out, "test")
+        assert np.array_equal(train.images, np.concatenate([batches[f"data_batch_{n}"][0] for n in (1, 2)]))
+        assert np.array_equal(train.required_labels(), np.concatenate([batches[f"data_batch_{n}"][1] for n in (1, 2)]))
+        assert np.array_equal(test.images, batches["test_batch"][0])
+        if where == "folder":
+            with tarfile.open(tmp_path / "datasets" / cifar10.ARCHIVE, "w:gz") as archive:
+                archive.add(folder, cifar10.FOLDER)
+            shutil.rmtree(folder)
+    assert digest_file(tmp_path / "folder" / "train.npy") == digest_file(tmp_path / "archive" / "train.npy")
+    assert (tmp_path / "folder" / "data.json").read_bytes() == (tmp_path / "archive" / "data.json").read_bytes()
+
+
+def test_pixels_and_labels_are_those_that_unpickling_gives(batches: Batches) -> None:
+    content = cifar_file(*batches["test_batch"])
+    unpickled = pickle.loads(content, encoding="bytes")
+    pixels, labels = cifar10._parse(content)
+    assert np.array_equal(unpickled[b"data"].ravel(), pixels) and unpickled[b"labels"] == labels.tolist()
+
+
+def test_half_of_cifar10s_size_is_the_mean_of_four_pixels(batches: Batches) -> None:
+    train = next(iter(load(CIFAR10(kind="cifar10", size=16, flip=False))[0].blocks))
+    means = batches["data_batch_1"][0].reshape(20, 3, 16, 2, 16, 2).mean((3, 5))
+    assert np.array_equal(train.images, np.rint(means))
+
+
+def test_only_the_published_files_of_cifar10_are_read(batches: Batches, tmp_path: Path) -> None:
+    path = tmp_path / "datasets" / cifar10.FOLDER / "data_batch_2"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(UserError, match=r"data_batch_2 is damaged \(its MD5 is [0-9a-f]{32}, and the published one"):
+        prepare(CIFAR10(kind="cifar10", size=32, flip=False), tmp_path)
+
+
+def test_the_digests_of_cifar10_are_those_that_torchvision_publishes() -> None:
+    from torchvision.datasets import CIFAR10 as Published
+
+    assert list(cifar10.TRAIN.items()) == [tuple(pair) for pair in Published.train_list]
+    assert list(cifar10.TEST.items()) == [tuple(pair) for pair in Published.test_list]
+    assert (Published.url, Published.tgz_md5) == (cifar10.URL, cifar10.ARCHIVE_MD5)
+    assert (Published.base_folder, Published.filename) == (cifar10.FOLDER, cifar10.ARCHIVE)
+
+
 def test_half_the_size_is_the_mean_of_four_pixels(raw: Path) -> None:
-    train, _ = fashion_mnist.load(FashionMNIST(kind="fashion-mnist", size=14))
+    train = loaded(FashionMNIST(kind="fashion-mnist", size=14))[0]
     means = pictures(20).reshape(20, 14, 2, 14, 2).mean((2, 4))
     assert np.array_equal(train.images, np.rint(means)[:, None])
 
@@ -110,11 +207,11 @@ def test_a_new_pixel_is_the_mean_of_the_area_that_it_covers(size: int) -> None:
 
 
 def test_the_files_may_be_gzipped(raw: Path) -> None:
-    before = fashion_mnist.load(FashionMNIST(kind="fashion-mnist", size=14))
+    before = loaded(FashionMNIST(kind="fashion-mnist", size=14))
     for path in list(raw.iterdir()):
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
-    after = fashion_mnist.load(FashionMNIST(kind="fashion-mnist", size=14))
+    after = loaded(FashionMNIST(kind="fashion-mnist", size=14))
     for old, new in zip(before, after, strict=True):
         assert np.array_equal(old.images, new.images) and np.array_equal(old.labels, new.labels)
 
@@ -133,7 +230,7 @@ def test_the_files_may_be_gzipped(raw: Path) -> None:
 def test_a_damaged_file_is_named(raw: Path, name: str, content: bytes, words: str) -> None:
     (raw / name).write_bytes(content)
     with pytest.raises(UserError, match=words):
-        fashion_mnist.load(FashionMNIST(kind="fashion-mnist", size=14))
+        load(FashionMNIST(kind="fashion-mnist", size=14))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +245,7 @@ def test_a_damaged_archive_is_named(raw: Path, damage: Callable[[bytes], bytes])
     (raw / f"{IMAGES}.gz").write_bytes(damage(gzip.compress((raw / IMAGES).read_bytes())))
     (raw / IMAGES).unlink()
     with pytest.raises(UserError, match=rf"{IMAGES}\.gz is damaged"):
-        fashion_mnist.load(FashionMNIST(kind="fashion-mnist", size=14))
+        load(FashionMNIST(kind="fashion-mnist", size=14))
 
 
 def test_the_stage_reads_what_the_environment_names(raw: Path, tmp_path: Path) -> None:
@@ -188,7 +285,8 @@ def test_a_spec_of_fashion_mnist_names_its_module_and_its_shape() -> None:
         ("{kind: fashion-mnist}", "$.data", "missing key 'size'"),
         ("{kind: fashion-mnist, size: 14, train: 5}", "$.data.train", "unknown key 'train'"),
         ("{kind: fashion_mnist, size: 14}", "$.data.kind", "did you mean 'fashion-mnist'?"),
-        ("{kind: cifar, size: 14}", "$.data.kind", "expected 'digits' or 'fashion-mnist'"),
+        ("{kind: cifar, size: 14}", "$.data.kind", "did you mean 'cifar10'?"),
+        ("{kind: fotos, size: 14}", "$.data.kind", "expected 'digits' or 'mnist' or 'fashion-mnist' or 'cifar10' or"),
     ],
 )
 def test_a_fault_in_the_section_is_named(section: str, path: str, words: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from sfddm.data import fashion_mnist, store
+from sfddm.data import fashion_mnist, idx, store
 from sfddm.errors import UserError
 from sfddm.evaluation import inception, torchvision_model
 from sfddm.evaluation.classifier import VERSION, Network
@@ -446,9 +446,9 @@ def test_an_archive_that_unpacks_to_more_than_the_set_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SFDDM_DATA_ROOT", str(tmp_path))
-    path = tmp_path / fashion_mnist.FOLDER / "train-images-idx3-ubyte.gz"
+    path = tmp_path / idx.folder("FashionMNIST") / "train-images-idx3-ubyte.gz"
     path.parent.mkdir(parents=True)
-    monkeypatch.setattr(fashion_mnist, "LARGEST", 2**20)
+    monkeypatch.setattr(idx, "LARGEST", 2**20)
     path.write_bytes(gzip.compress(b"\0" * (2**20 + 1), 1))
     (path.parent / "train-labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, 2**32 - 1))
     load = fashion_mnist.load

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from sfddm.data.store import Split
+from sfddm.data.store import Stream, whole
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.data import Digits
 
 
-def load(data: Digits) -> tuple[Split, Split]:
+def load(data: Digits) -> tuple[Stream, Stream]:
     """The training and the test split, images uint8 [N, 1, 8, 8] in 0..255."""
     from sklearn.datasets import load_digits
 
@@ -16,4 +16,4 @@ def load(data: Digits) -> tuple[Split, Split]:
     labels = bunch.target.astype(np.int64)
     order = generator(data.split_seed, Purpose.SPLIT).permutation(len(images))
     train, test = order[: data.train], order[data.train :]
-    return Split(images[train], labels[train]), Split(images[test], labels[test])
+    return whole(images[train], labels[train]), whole(images[test], labels[test])

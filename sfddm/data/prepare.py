@@ -3,27 +3,35 @@
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
-
-from sfddm.data.store import SPLITS, Split
-from sfddm.files import digest_file, write_json
+from sfddm.data import store
+from sfddm.data.store import SPLITS, Stream
+from sfddm.files import write_json
 from sfddm.spec.data import Data
 from sfddm.spec.modules import module_name
 
 
-def prepare(data: Data, folder: Path) -> None:
-    """Read a data set with the module that its kind names, and store its splits, and what is in them, in `folder`.
+def load(data: Data) -> tuple[Stream, ...]:
+    """The training split and, where some images are held out of it, those: from the module that the kind names.
 
-    A module of a data set has one function, `load`: from the spec's section to the training and the test split.
+    A module of a data set has one function, `load`, from the spec's section to these streams.
 
     Raises:
-        UserError: the data set is not there and can't be downloaded, or it is damaged.
+        UserError: the data set is not there and can't be downloaded, or it is damaged; some sources say so only when
+            their blocks are read.
     """
-    splits: tuple[Split, Split] = import_module(f"sfddm.data.{module_name(data)}").load(data)
-    content = {}
-    for name, split in zip(SPLITS, splits, strict=True):
-        np.save(folder / f"{name}.npy", split.images)
-        np.save(folder / f"{name}_labels.npy", split.labels)
-        content[name] = {"images": len(split.images), "sha256": digest_file(folder / f"{name}.npy")}
-    classes = max(int(split.labels.max()) for split in splits) + 1
-    write_json(folder / "data.json", {"shape": list(data.shape), "classes": classes, **content})
+    streams: tuple[Stream, ...] = import_module(f"sfddm.data.{module_name(data)}").load(data)
+    return streams
+
+
+def prepare(data: Data, folder: Path) -> None:
+    """Store the splits of a data set, and what is in them, in an existing folder.
+
+    Raises:
+        UserError: as `load`.
+    """
+    streams = dict(zip(SPLITS, load(data), strict=False))
+    content = {split: store.write(folder, split, stream, data.shape) for split, stream in streams.items()}
+    labels = [store.read_labels(folder, split) for split in streams]
+    classes = max((int(found.max()) + 1 for found in labels if found is not None), default=0)
+    flip = {store.FLIP: True} if data.flip else {}
+    write_json(folder / store.DESCRIPTION, {"shape": list(data.shape), "classes": classes, **flip, **content})

@@ -1,14 +1,19 @@
 """The data stage's output: uint8 images and labels of each split, memory-mapped when they are read."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from attrs import frozen
 
-from sfddm.errors import damaged, missing
-from sfddm.files import check_regular
+from sfddm.errors import UserError, damaged, missing
+from sfddm.files import check_regular, digest_file
+from sfddm.spec.stored import read_mapping
 
 SPLITS = ("train", "test")
+DESCRIPTION, FLIP = "data.json", "flip"
+"""The file that says what is stored, and its key that says whether training mirrors images."""
 BYTES = np.dtype(np.uint8)
 """Of stored images."""
 MOST_CLASSES = 16_384
@@ -17,10 +22,83 @@ MOST_CLASSES = 16_384
 
 @frozen
 class Split:
-    """Images uint8 [N, C, H, W] and their classes int64 [N]."""
+    """Images uint8 [N, C, H, W] and their classes int64 [N], where they have any."""
 
     images: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray | None
+    flip: bool
+    """Whether training mirrors half of the images of each batch."""
+
+    def required_labels(self) -> np.ndarray:
+        """The classes, int64 [N].
+
+        Raises:
+            UserError: there are none.
+        """
+        if self.labels is None:
+            raise UserError("the stored images have no classes to learn from: run `dvc repro` for the stage data.")
+        return self.labels
+
+
+@frozen
+class Block:
+    """Some images of a split on their way into the store: uint8 [n, C, H, W], n may be 0."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    """int64 [n]; of all blocks of a split, or of none."""
+    skipped: tuple[str, ...] = ()
+    """Names of images that were to be here and could not be used."""
+
+
+@frozen
+class Stream:
+    """A split as its source gives it. Only the block that is looked at is in memory, where the source allows it."""
+
+    images: int
+    """How many there are at most: some may be skipped."""
+    blocks: Iterable[Block]
+
+
+def whole(images: np.ndarray, labels: np.ndarray) -> Stream:
+    """A split that is in memory already."""
+    return Stream(len(images), [Block(images, labels)])
+
+
+def write(folder: Path, split: str, stream: Stream, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Store a split of images of `shape` (C, H, W), block by block, in an existing folder.
+
+    Returns:
+        Plain data: how many images, the SHA-256 of their file, and the names of those that were skipped.
+
+    Raises:
+        UserError: not one image is left.
+    """
+    path = folder / f"{split}.npy"
+    count = 0
+    labels: list[np.ndarray] = []
+    skipped: list[str] = []
+    with path.open("wb") as file:
+        _write_header(file, count, shape)
+        for block in stream.blocks:
+            file.write(np.ascontiguousarray(block.images, BYTES).data)
+            count += len(block.images)
+            skipped += block.skipped
+            if block.labels is not None:
+                labels.append(block.labels)
+        file.seek(0)
+        _write_header(file, count, shape)
+    if not count:
+        raise UserError(f"the {split} split has no images: none of {stream.images} could be used.")
+    if labels:
+        np.save(folder / f"{split}_labels.npy", np.concatenate(labels))
+    return {"images": count, "sha256": digest_file(path), **({"skipped": skipped} if skipped else {})}
+
+
+def _write_header(file: BinaryIO, count: int, shape: tuple[int, int, int]) -> None:
+    """What numpy puts in front of uint8 [count, *shape]; equally long for every count, so that it can be replaced."""
+    described = {"descr": np.lib.format.dtype_to_descr(BYTES), "fortran_order": False, "shape": (count, *shape)}
+    np.lib.format.write_array_header_1_0(file, described)
 
 
 def read(folder: Path, split: str) -> Split:
@@ -29,11 +107,30 @@ def read(folder: Path, split: str) -> Split:
     Raises:
         UserError: a file is missing or damaged, or the labels are not those of the images.
     """
-    images = read_array(folder / f"{split}.npy", BYTES, 4)
-    labels = read_array(folder / f"{split}_labels.npy", np.dtype(np.int64), 1)
-    if len(labels) != len(images) or labels.min() < 0 or labels.max() >= MOST_CLASSES:
-        raise damaged(folder / f"{split}_labels.npy", f"expected a class below {MOST_CLASSES} for each of the images")
-    return Split(images, labels)
+    images, labels = read_array(folder / f"{split}.npy", BYTES, 4), read_labels(folder, split)
+    if labels is not None and len(labels) != len(images):
+        raise _damaged_labels(folder, split)
+    return Split(images, labels, flip=read_mapping(folder / DESCRIPTION).get(FLIP, False) is True)
+
+
+def read_labels(folder: Path, split: str) -> np.ndarray | None:
+    """The classes of a split's images, int64 [N]; nothing where they have none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = folder / f"{split}_labels.npy"
+    if not path.exists():
+        return None
+    labels = read_array(path, np.dtype(np.int64), 1)
+    if labels.min() < 0 or labels.max() >= MOST_CLASSES:
+        raise _damaged_labels(folder, split)
+    return labels
+
+
+def _damaged_labels(folder: Path, split: str) -> UserError:
+    expected = f"expected a class below {MOST_CLASSES} for each of the images"
+    return damaged(folder / f"{split}_labels.npy", expected)
 
 
 def read_array(path: Path, dtype: np.dtype, dimensions: int) -> np.ndarray:

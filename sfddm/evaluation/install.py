@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from sfddm.evaluation import inception, torchvision_model
 from sfddm.evaluation.extractor import DESCRIPTION, WEIGHTS
 from sfddm.files import write_json
@@ -16,11 +18,16 @@ def install(settings: Inception | Torchvision, shape: tuple[int, int, int], fold
     Raises:
         UserError: its weights are missing, or the file is not the one that the spec means.
     """
+    module = inception if isinstance(settings, Inception) else torchvision_model
+    write(settings, module.published(settings), shape, folder)
+
+
+def write(settings: Inception | Torchvision, network: nn.Module, shape: tuple[int, int, int], folder: Path) -> None:
+    """Store a network that `settings` describe, whatever its weights, in an existing folder."""
     content: dict[str, Any] = {"kind": settings.kind, "shape": list(shape), "sha256": settings.sha256}
     if isinstance(settings, Inception):
-        network, content["version"] = inception.published(settings), inception.VERSION
+        content["version"] = inception.VERSION
     else:
-        network, content["version"] = torchvision_model.published(settings), torchvision_model.VERSION
-        content |= {"model": settings.model, "size": settings.size}
+        content |= {"version": torchvision_model.VERSION, "model": settings.model, "size": settings.size}
     write_weights(folder / WEIGHTS, network)
     write_json(folder / DESCRIPTION, content)

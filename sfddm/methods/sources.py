@@ -14,7 +14,7 @@ from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.layout import denoiser_digest
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.sources import DataSource, RolloutSource, Source, TrajectorySource, split
-from sfddm.training.batches import integers, on_device, take
+from sfddm.training.batches import integers, real_images, take
 from sfddm.trajectories import Trajectories, load_or_compute
 
 Draw = Callable[[int, Denoiser], Batch]
@@ -89,11 +89,11 @@ def _roll_out(student: Denoiser, noise: Tensor, levels: Tensor, k: Tensor) -> Te
 
 def _from_data(job: Job, substeps: int, size: int, teacher: Denoiser, needs: Needs) -> Part:
     """Noised real images; the teacher's DDIM sub-steps then give the landing state."""
-    clean = on_device(store.read(job.data, "train").images, teacher.device)
+    real = real_images(store.read(job.data, "train"), teacher.device)
     rows = paths(job.levels, substeps, teacher.contract).to(teacher.device)
 
     def draw(step: int, random: np.random.Generator, _: Denoiser) -> Batch:
-        x, path = noised(take(clean, job.seed, step, size), rows, teacher.schedule, random)
+        x, path = noised(real(job.seed, step, size), rows, teacher.schedule, random)
         walks = needs.landing or needs.features
         landing, features = walk(teacher, x, path, needs.features) if walks else (x, None)
         return Batch(x=x, level=path[:, 0], landing_level=path[:, -1], landing=landing, landing_features=features)

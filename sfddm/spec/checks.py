@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sfddm.diffusion.index_set import IndexSetError, finer, resolve
-from sfddm.spec.data import Digits
+from sfddm.spec.data import Data, Digits, Folder
 from sfddm.spec.evaluation import MOST_CONVOLUTIONS, Classifier, Scorer
 from sfddm.spec.experiment import Spec, Student
 from sfddm.spec.fields import SHA256_PATTERN
@@ -35,7 +35,7 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
     """Yield every disagreement between sections that are each valid alone."""
     yield from _check_data(spec)
     yield from _check_teacher(spec, ("teacher", "source"))
-    yield from _check_scorer(spec.evaluation.scorer, ("evaluation", "scorer"))
+    yield from _check_scorer(spec.evaluation.scorer, spec.data, ("evaluation", "scorer"))
     yield from _check_index_set(spec.evaluation.reference.index_set, spec, ("evaluation", "reference", "index_set"))
     if not spec.students:
         yield Fault("expected at least one student", ("students",))
@@ -91,8 +91,10 @@ def _check_data(spec: Spec) -> Iterator[Fault]:
         yield Fault(f"expected fewer than the {data.images} images of the set", ("data", "train"))
 
 
-def _check_scorer(scorer: Scorer, path: SpecPath) -> Iterator[Fault]:
+def _check_scorer(scorer: Scorer, data: Data, path: SpecPath) -> Iterator[Fault]:
     if isinstance(scorer, Classifier):
+        if not data.labelled:
+            yield Fault(_no_labels(data), (*path, "kind"))
         yield from _check_training(scorer.training, (*path, "training"))
         if len(scorer.channels) > MOST_CONVOLUTIONS:
             yield Fault(f"expected at most {MOST_CONVOLUTIONS} convolutions", (*path, "channels"))
@@ -109,6 +111,14 @@ def _check_teacher(spec: Spec, path: SpecPath) -> Iterator[Fault]:
                 "`sfddm teacher inspect FOLDER` prints it",
                 (*path, "revision"),
             )
+
+
+def _no_labels(data: Data) -> str:
+    sorted_out = ", or put the images into a folder for each class and set data.labels to {kind: folders, ...}"
+    return (
+        f"classifier learns from classes, and {data.kind} has none here: use inception or torchvision, which are "
+        f"trained already{sorted_out if isinstance(data, Folder) else ''}"
+    )
 
 
 def _check_network(network: UNet2D, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:

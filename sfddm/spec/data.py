@@ -4,7 +4,10 @@ from typing import Annotated, ClassVar, Literal
 
 from attrs import frozen
 
-from sfddm.spec.fields import Bound, Count, Seed
+from sfddm.spec.fields import Bound, Count, FolderPath, Pixels, Seed
+
+Crop = Literal["center", "stretch"]
+"""Of images that are no squares. center: the largest square in the middle; stretch: all of it, squeezed into one."""
 
 
 @frozen(kw_only=True)
@@ -19,11 +22,33 @@ class Digits:
 
     images: ClassVar[int] = 1797
     """In the whole set."""
+    labelled: ClassVar[bool] = True
+    """Whether each image has a class, from which a scorer can learn."""
+    flip: ClassVar[bool] = False
+    """No mirrored digit is a digit."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of one image."""
         return 1, 8, 8
+
+
+@frozen(kw_only=True)
+class MNIST:
+    """70,000 grey handwritten digits (LeCun et al. 1998), split 60,000 to 10,000 by their authors."""
+
+    kind: Literal["mnist"]
+    size: Annotated[int, Bound(1, 28)]
+    """Height and width, in pixels, to which the 28x28 pixels of the original are averaged; 28 keeps them."""
+
+    images: ClassVar[int] = 70_000
+    labelled: ClassVar[bool] = True
+    flip: ClassVar[bool] = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        return 1, self.size, self.size
 
 
 @frozen(kw_only=True)
@@ -34,11 +59,124 @@ class FashionMNIST:
     size: Annotated[int, Bound(1, 28)]
     """Height and width, in pixels, to which the 28x28 pixels of the original are averaged; 28 keeps them."""
 
+    images: ClassVar[int] = 70_000
+    labelled: ClassVar[bool] = True
+    flip: ClassVar[bool] = False
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of one image."""
         return 1, self.size, self.size
 
 
-Data = Digits | FashionMNIST
+@frozen(kw_only=True)
+class CIFAR10:
+    """60,000 colour photos in ten classes (Krizhevsky 2009), split 50,000 to 10,000 by their author."""
+
+    kind: Literal["cifar10"]
+    size: Annotated[int, Bound(1, 32)]
+    """Height and width, in pixels, to which the 32x32 pixels of the original are averaged; 32 keeps them."""
+    flip: bool
+    """Mirror half of the images of each training batch, at random, left to right."""
+
+    images: ClassVar[int] = 60_000
+    labelled: ClassVar[bool] = True
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        return 3, self.size, self.size
+
+
+@frozen(kw_only=True)
+class CelebAHQ:
+    """30,000 faces (Karras et al. 2018) in the usual folder of 256x256 pixels, without classes; all are trained on."""
+
+    kind: Literal["celeba-hq"]
+    images: Count
+    """How many, the first in the order of their names; the set has 30,000."""
+    size: Annotated[int, Bound(1, 256)]
+    """Height and width, in pixels, that images are resized to; 256 keeps them."""
+    flip: bool
+    """Mirror half of the images of each training batch, at random, left to right."""
+
+    labelled: ClassVar[bool] = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        return 3, self.size, self.size
+
+
+@frozen(kw_only=True)
+class LSUN:
+    """Photos of one kind of scene (Yu et al. 2015), 256 pixels on their shorter side; all are trained on."""
+
+    kind: Literal["lsun"]
+    category: Literal["bedroom", "church_outdoor"]
+    """3,033,042 bedrooms, or 126,227 churches."""
+    images: Count
+    """How many, the first in the order of their keys, which are hashes."""
+    crop: Crop
+    size: Annotated[int, Bound(1, 256)]
+    """Height and width, in pixels, that images are resized to."""
+    flip: bool
+    """Mirror half of the images of each training batch, at random, left to right."""
+
+    labelled: ClassVar[bool] = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        return 3, self.size, self.size
+
+
+@frozen(kw_only=True)
+class NoLabels:
+    """Images without classes: all are trained on, and scorers have to be trained already."""
+
+    kind: Literal["none"]
+
+
+@frozen(kw_only=True)
+class FolderLabels:
+    """Images lie in a folder for each class; the classes are numbered in the order of those folders' names."""
+
+    kind: Literal["folders"]
+    held_out: Count
+    """Images that are kept from training, at random; the scorer's accuracy is measured on them."""
+    split_seed: Seed
+    """Seed of that choice."""
+
+
+@frozen(kw_only=True)
+class Folder:
+    """All images (.png, .jpg, .jpeg, .webp, .bmp) in a folder of yours and in the folders inside it."""
+
+    kind: Literal["folder"]
+    path: FolderPath
+    """Inside the folder of data sets (`SFDDM_DATA_ROOT`)."""
+    channels: Literal[1, 3]
+    """1: grey, 3: colour; images of the other kind are converted."""
+    crop: Crop
+    size: Pixels
+    """Height and width, in pixels, that images are resized to. None may be smaller."""
+    flip: bool
+    """Mirror half of the images of each training batch, at random, left to right."""
+    labels: NoLabels | FolderLabels
+    corrupt: Literal["refuse", "skip"]
+    """What becomes of images that can't be used: all are named, and the stage ends; or they are left out, and named."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether each image has a class, from which a scorer can learn."""
+        return isinstance(self.labels, FolderLabels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        return self.channels, self.size, self.size
+
+
+Data = Digits | MNIST | FashionMNIST | CIFAR10 | CelebAHQ | LSUN | Folder
 """Every kind of data set."""

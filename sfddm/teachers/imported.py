@@ -29,6 +29,15 @@ def import_teacher(described: Teacher, images: np.ndarray, device: torch.device)
     return denoiser, {"origin": found.origin, "pinned": found.pinned, "denoising": errors}
 
 
+def find_teacher(described: Teacher, shape: tuple[int, int, int]) -> Denoiser:
+    """The same teacher for images of a shape [C, H, W], not tried on any.
+
+    Raises:
+        UserError: it is not there, or it is not what the spec describes.
+    """
+    return _find(described, shape).denoiser(described, shape)
+
+
 def _find(described: Teacher, shape: tuple[int, int, int]) -> Found:
     source = described.source
     if isinstance(source, FromDiffusers):

@@ -30,7 +30,7 @@ def train_scorer(
 ) -> None:
     """Train a classifier and store it and its accuracy in an existing folder."""
     images = from_bytes(np.array(train_split.images)).to(device)
-    labels = torch.from_numpy(np.array(train_split.labels)).to(device)
+    labels = torch.from_numpy(np.array(train_split.required_labels())).to(device)
     shape = (images.shape[1], images.shape[2], images.shape[3])
     classes = int(labels.max()) + 1
     with torch.random.fork_rng(devices=[]):
@@ -48,5 +48,5 @@ def train_scorer(
     content = {"kind": settings.kind, "version": VERSION, "classes": classes, **network_of}
     extractor = extractor_of(network, folder, shape, device)
     found = np.concatenate([scores.argmax(1).cpu().numpy() for _, scores in extractor.batches(test_split.images)])
-    accuracy = float((found == test_split.labels).mean())
+    accuracy = float((found == test_split.required_labels()).mean())
     write_json(folder / DESCRIPTION, {**content, "held_out_accuracy": accuracy})

@@ -1,0 +1,50 @@
+"""Any folder of images."""
+
+from pathlib import Path
+
+import numpy as np
+
+from sfddm.data.image_files import Picture, entries, find_images, stream
+from sfddm.data.source import root
+from sfddm.data.store import MOST_CLASSES, Stream
+from sfddm.errors import UserError
+from sfddm.randomness import Purpose, generator
+from sfddm.spec.data import Folder, FolderLabels
+
+
+def load(data: Folder) -> tuple[Stream, ...]:
+    """The images in the order of their paths; those with classes in two splits.
+
+    Raises:
+        UserError: no such folder, no image in it, links out of it, no folders for the classes, too few images; images
+            that can't be used, when the last one was read.
+    """
+    folder = root() / data.path
+    names = find_images(folder)
+    picture = Picture(channels=data.channels, size=data.size, crop=data.crop)
+    if not isinstance(data.labels, FolderLabels):
+        return (stream(folder, entries(folder, names), None, len(names), picture, data.corrupt),)
+    labels = _labels(folder, names)
+    if data.labels.held_out >= len(names):
+        raise UserError(f"{folder} holds {len(names)} images: held_out ({data.labels.held_out}) has to be fewer.")
+    order = generator(data.labels.split_seed, Purpose.SPLIT).permutation(len(names))
+    parts = (np.sort(order[data.labels.held_out :]), np.sort(order[: data.labels.held_out]))
+    return tuple(
+        stream(folder, entries(folder, [names[i] for i in part]), labels[part], len(part), picture, data.corrupt)
+        for part in parts
+    )
+
+
+def _labels(folder: Path, names: list[str]) -> np.ndarray:
+    """The number of each image's first folder, int64 [N]."""
+    outside = [name for name in names if "/" not in name]
+    if outside:
+        raise UserError(
+            f"{folder}: {len(outside)} images lie in no folder of a class, {outside[0]} for one: put each into the "
+            "folder of its class, or set data.labels to {kind: none}."
+        )
+    classes, labels = np.unique([name.split("/")[0] for name in names], return_inverse=True)
+    if len(classes) > MOST_CLASSES:
+        raise UserError(f"{folder} has {len(classes)} folders, more than the {MOST_CLASSES} classes that there may be.")
+    numbers: np.ndarray = labels.astype(np.int64)
+    return numbers

@@ -1,0 +1,116 @@
+"""What judging images takes on this device, measured with a scorer of random weights on random images."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from attrs import evolve, frozen
+
+from sfddm.diffusion.sampler import Sampler
+from sfddm.environment import device
+from sfddm.evaluation import classifier, inception, torchvision_model
+from sfddm.evaluation.extractor import WEIGHTS, Extractor
+from sfddm.evaluation.figures import figures
+from sfddm.evaluation.frechet import Moments, frechet_distance
+from sfddm.evaluation.install import write
+from sfddm.evaluation.kernel import kernel_distances
+from sfddm.evaluation.neighbours import precision_recall
+from sfddm.evaluation.real import KEPT, read_real, write_real
+from sfddm.evaluation.reference import Reference
+from sfddm.evaluation.scorer import Scorer as Judge
+from sfddm.evaluation.scorer import load_extractor
+from sfddm.networks.weights import write_weights
+from sfddm.planning.rates import LONG_ENOUGH, now, timed, train_seconds, working_folder
+from sfddm.spec.evaluation import Classifier, Inception, Scorer
+
+MOST = 500
+"""Images that are judged."""
+FEWEST = 20
+ROWS = 1000
+"""Features between which distances of pairs are measured."""
+DISTANCES = 8
+"""Frechet distances of one student's figures."""
+
+
+@frozen(kw_only=True)
+class Scoring:
+    """Seconds."""
+
+    train: float
+    """An image of the scorer's own training; 0 for a published network."""
+    real: float
+    """A real image, for the statistics."""
+    image: float
+    """An image of a student beside the teacher's, all that grows with their number."""
+    pairs: float
+    """Kernel distance, precision and recall of `ROWS` features on both sides; grows with the square."""
+    distance: float
+    """One Frechet distance."""
+    features: int
+
+    def of(self, samples: int) -> float:
+        """All figures of so many images."""
+        pairs = self.pairs * (min(samples, KEPT) / ROWS) ** 2
+        return samples * self.image + pairs + DISTANCES * self.distance
+
+
+def measure(settings: Scorer, shape: tuple[int, int, int], classes: int) -> Scoring:
+    """Judge a few random images of `shape` with the scorer that `settings` describe."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (MOST, *shape), dtype=np.uint8)
+    with working_folder() as folder:
+        train, extractor = _extractor(settings, shape, classes, folder)
+        count = _long_enough(extractor, images)
+        pairs, distance = _pairs(extractor.features), _distance(extractor.features)
+        began = now()
+        write_real(folder, extractor, images[:count], count, False, None)
+        real = max(now() - began - distance, 0) / count
+        judge = Judge(extractor, read_real(folder, extractor.features, extractor.shape))
+        sampler = Sampler(solver="ddim", levels=(1,), clip_sample=True)
+        reference = Reference(images=images[:count], strips=images[:1], sampler=sampler, weights="", digest="")
+        whole = timed(lambda: figures(images[:count][::-1].copy(), reference, judge, "measuring"), 1)
+    rest = whole - pairs * (count / ROWS) ** 2 - DISTANCES * distance
+    return Scoring(train=train, real=real, image=max(rest, 0) / count, pairs=pairs, distance=distance,
+                   features=extractor.features)  # fmt: skip
+
+
+def _extractor(settings: Scorer, shape: tuple[int, int, int], classes: int, folder: Path) -> tuple[float, Extractor]:
+    """Seconds an image of its training, and the extractor, with random weights."""
+    if not isinstance(settings, Classifier):
+        if isinstance(settings, Inception):
+            published = inception.architecture()
+        else:
+            published = torchvision_model.architecture(settings.model)
+        write(settings, published, shape, folder)
+        return 0.0, load_extractor(folder, device())
+    network = classifier.Network(shape, settings.channels, settings.features, classes).to(device())
+    size = min(settings.training.batch_size, MOST)
+    batch = torch.zeros(size, *shape, device=device())
+    seconds = train_seconds(network, evolve(settings.training, batch_size=size), lambda _: network(batch)[1]) / size
+    write_weights(folder / WEIGHTS, network)
+    return seconds, classifier.extractor_of(network, folder, shape, device())
+
+
+def _long_enough(extractor: Extractor, images: np.ndarray) -> int:
+    """How many images take long enough to be measured."""
+    count = FEWEST
+    while count < MOST and timed(lambda: list(extractor.batches(images[:count])), 0) < LONG_ENOUGH:  # noqa: B023
+        count = min(4 * count, MOST)
+    return count
+
+
+def _pairs(features: int) -> float:
+    one, other = torch.randn(2, ROWS, features).unbind()
+
+    def work() -> None:
+        kernel_distances([one, *one.chunk(5)], other)
+        precision_recall(one, other)
+
+    return timed(work, 1)
+
+
+def _distance(features: int) -> float:
+    rows = torch.randn(ROWS, features, dtype=torch.float64)
+    moments = Moments(ROWS, rows.mean(0), rows.T.cov())
+    other = Moments(ROWS, rows.mean(0), rows.T.cov() + torch.eye(features, dtype=torch.float64))
+    return timed(lambda: frechet_distance(moments, other), 1)
