@@ -8,7 +8,17 @@ import pytest
 HEAVY = ("torch", "diffusers", "mlflow", "numpy", "sklearn", "dvc", "matplotlib", "ruamel.yaml")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["spec", "--help"], ["sample", "--help"], ["compare", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["spec", "--help"],
+        ["sample", "--help"],
+        ["compare", "--help"],
+        ["export", "--help"],
+        ["teacher", "inspect", "--help"],
+    ],
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     script = (
         "import sys\nfrom sfddm.cli import main\nsys.argv[1:] = " + repr(arguments) + "\n"

@@ -71,8 +71,9 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format) -> Exported
         if not difference <= TOLERANCE:
             raise UserError(
                 f"what was exported makes other images than the student (a pixel differs by {difference:.2g}, at most "
-                f"{TOLERANCE} is allowed): nothing was kept. Another version of torch or of the format's library may "
-                "do better."
+                f"{TOLERANCE} is allowed): nothing was kept. A student that predicts noise alone magnifies rounding "
+                "at its noisiest levels, one that predicts v or epsilon-sample does not; another version of torch or "
+                "of the format's library may also do better."
             )
         about = {"format": form, "image_shape": list(shape), "difference": difference}
         write_json(folder / ABOUT, {**about, "student": description})

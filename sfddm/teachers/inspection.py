@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sfddm.data.source import ROOT, root
 from sfddm.errors import UserError
 from sfddm.files import digest_file
 from sfddm.networks.denoiser import LUCIDRAINS
@@ -82,4 +83,6 @@ def _text(found: Found, source: str, place: str) -> str:
 
 
 def _place(path: Path) -> str:
-    return f"\nPut {path.name}, or a link to it, into the folder `{FOLDER}` of the folder of data sets."
+    if path.absolute().parent == (root() / FOLDER).absolute():
+        return ""
+    return f"\nPut {path.name}, or a link to it, into the folder `{FOLDER}` of the folder of data sets ({ROOT})."
