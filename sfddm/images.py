@@ -13,4 +13,4 @@ def to_bytes(images: Tensor) -> np.ndarray:
 
 def from_bytes(images: np.ndarray) -> Tensor:
     """Images in [-1, 1], float32, of uint8 images of the same shape."""
-    return torch.from_numpy(images.astype(np.float32)) / 127.5 - 1
+    return torch.from_numpy(images.astype(np.float32)).div_(127.5).sub_(1)

@@ -46,6 +46,9 @@ def plan(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
             found[name] = estimate
             status.update(f"measured {name}")
     console.print(_table(list(needs), found))
+    for name, estimate in found.items():
+        if estimate.note:
+            typer.echo(f"{name}: {estimate.note}")
     total = _total(found)
     typer.echo(
         f"{len(found)} of {len(needs)} stages to run on {device().type}, one after another: about "

@@ -10,6 +10,7 @@ from sfddm.costs import cost
 from sfddm.data.prepare import load
 from sfddm.diffusion.index_set import finer
 from sfddm.environment import device
+from sfddm.errors import UserError
 from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.evaluation.real import KEPT
 from sfddm.evaluation.timing import BATCH, FEW, REPEATS
@@ -19,7 +20,7 @@ from sfddm.networks.denoiser import Denoiser
 from sfddm.planning import rates
 from sfddm.planning.rates import TRAINED_BYTES, Speed
 from sfddm.planning.scoring import Scoring, measure
-from sfddm.spec.data import Folder
+from sfddm.spec.data import LSUN, CelebAHQ, Folder
 from sfddm.spec.evaluation import Classifier
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.methods import SFDDM, AnyStep, Method, Resampled, Trained
@@ -44,6 +45,8 @@ class Estimate:
     """Bytes of trajectories, which DVC does not keep."""
     memory: int = 0
     """Bytes on the device that the stage computes on, as far as they are known beforehand."""
+    note: str = ""
+    """What could not be measured, and why."""
 
 
 class Measured:
@@ -122,11 +125,16 @@ def estimates(spec: Spec, wanted: set[str]) -> Iterator[tuple[str, Estimate]]:
 
 
 def _data(measured: Measured) -> Estimate:
-    data = measured.spec.data
-    began = rates.now()
-    block = next(iter(load(data)[0].blocks))
-    seconds = (rates.now() - began) / max(len(block.images), 1)
-    return Estimate(seconds=measured.images * seconds, disk=measured.images * prod(data.shape))
+    """Image files are decoded, which is measured on a block of them; other sets take seconds, or a download."""
+    data, seconds, note = measured.spec.data, 0.0, ""
+    if isinstance(data, CelebAHQ | LSUN | Folder):
+        try:
+            began = rates.now()
+            block = next(iter(load(data)[0].blocks))
+            seconds = measured.images * (rates.now() - began) / max(len(block.images), 1)
+        except UserError as error:
+            note = f"the time of decoding is not known: {error}"
+    return Estimate(seconds=seconds, disk=measured.images * prod(data.shape), note=note)
 
 
 def _scorer(measured: Measured) -> Estimate:

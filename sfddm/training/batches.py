@@ -13,7 +13,7 @@ from sfddm.randomness import Purpose, epoch_indices, generator
 
 def on_device(images: np.ndarray, device: torch.device) -> Tensor:
     """uint8 images [N, C, H, W] as float32 in [-1, 1] on `device`."""
-    return from_bytes(np.array(images)).to(device)
+    return from_bytes(images).to(device)
 
 
 def take(rows: Tensor, seed: int, step: int, size: int) -> Tensor:

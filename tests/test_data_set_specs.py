@@ -1,0 +1,123 @@
+"""The specs of published data sets: what they compare, what they take, and one step of each at the real image size."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from attrs import evolve
+
+from sfddm.costs import cost
+from sfddm.data import store
+from sfddm.methods.job import Job, distill
+from sfddm.networks import storage
+from sfddm.planning.estimate import estimates
+from sfddm.planning.stages import stages
+from sfddm.spec.experiment import Spec
+from sfddm.spec.methods import SFDDM, Trained
+from sfddm.spec.read import load_spec
+from sfddm.spec.sources import DataSource
+from sfddm.spec.training import Training
+from sfddm.training.checkpoints import Checkpoints
+from sfddm.training.curve import Curve
+from sfddm.training.teacher import train_teacher
+from tests.project import ROOT
+
+SHAPES = {
+    "cifar10": (3, 32, 32),
+    "celeba-hq": (3, 256, 256),
+    "lsun-church": (3, 256, 256),
+    "lsun-bedroom": (3, 256, 256),
+    "fashion-mnist": (1, 14, 14),
+}
+CACHED = ("ours-t8-s0", "ours-t4-s0", "ours-t2-s0")
+"""Ends of the names of students that learn on cached trajectories of CIFAR-10."""
+PAPERS = ["cifar10", "celeba-hq", "lsun-church", "lsun-bedroom"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def once(training: Training) -> Training:
+    return evolve(training, iterations=1, batch_size=2, warmup=0, precision="fp32")
+
+
+def cut_down(name: str) -> Spec:
+    """A spec with its own levels, index sets, sources and image size, but one iteration of two images each, and as
+    many resolutions of few channels."""
+    spec = load_spec(str(ROOT / "specs" / f"{name}.yaml"))
+    source = spec.teacher.source
+    network = evolve(source.network, channels=(8,) * len(source.network.channels), layers_per_block=1, norm_groups=4)
+    teacher = evolve(spec.teacher, source=evolve(source, network=network, training=once(source.training)))
+    students = dict(spec.students)
+    for key, student in spec.students.items():
+        method = student.method
+        if isinstance(method, SFDDM):
+            sources = tuple(
+                each if isinstance(each, DataSource) else evolve(each, cache=evolve(each.cache, noises=2))
+                for each in method.sources
+            )
+            method = evolve(method, sources=sources, training=once(method.training))
+            students[key] = evolve(student, method=method)
+    evaluation = evolve(spec.evaluation, samples=16, batch_size=2)
+    return evolve(spec, teacher=teacher, students=students, evaluation=evaluation)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_student_stands_beside_the_free_sampler_of_its_levels(name: str) -> None:
+    spec = load_spec(str(ROOT / "specs" / f"{name}.yaml"))
+    assert spec.data.shape == SHAPES[name] and spec.teacher.timesteps == 1024
+    free = {spec.levels(key) for key, student in spec.students.items() if student.method.kind == "ddim"}
+    ours = [key for key, student in spec.students.items() if isinstance(student.method, Trained)]
+    assert all(spec.levels(key) in free for key in ours) and list(spec.registry.students) == ours
+    planned = {f"distill@{name}-{key}-s0" for key in spec.students}
+    assert planned == {stage for stage in stages(spec) if stage.startswith("distill")}
+    if name in PAPERS:
+        assert {16, 64, 128} <= {len(spec.levels(key)) for key in ours}
+
+
+def jobs(spec: Spec, folder: Path) -> Iterator[Job]:
+    """The trainings of all students."""
+    for key, student in spec.students.items():
+        if isinstance(student.method, Trained):
+            yield Job(
+                name=key, student=student, levels=spec.levels(key), seed=0, parent=folder / "teacher",
+                data=folder / "data", cache=folder / "cache", curve=folder / f"{key}.jsonl",
+                checkpoints=Checkpoints(folder / "checkpoints" / key, {}), training_starts=lambda _: None,
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_teacher_and_students_train_for_an_iteration_at_the_real_image_size(name: str, tmp_path: Path) -> None:
+    spec = cut_down(name)
+    images = np.random.default_rng(0).integers(0, 256, (4, *SHAPES[name]), dtype=np.uint8)
+    for folder in ("data", "teacher"):
+        (tmp_path / folder).mkdir()
+    described = store.write(tmp_path / "data", "train", store.Stream(4, [store.Block(images, None)]), SHAPES[name])
+    assert described["images"] == 4
+    (tmp_path / "data" / "data.json").write_text('{"flip": true}')
+    split = store.read(tmp_path / "data", "train")
+    with Curve(tmp_path / "curve", "teacher", 1, 2) as curve:
+        teacher = train_teacher(
+            spec.teacher, split, torch.device("cpu"), curve, Checkpoints(tmp_path / "checkpoints" / "t", {})
+        )
+    storage.write(tmp_path / "teacher", teacher)
+    for job in jobs(spec, tmp_path):
+        made = distill(job)
+        method = spec.students[job.name].method
+        assert made.cost == cost(method, job.levels, "cosine", 1024).to_json() and made.sampler.levels == job.levels
+
+
+@pytest.mark.parametrize("name", ["cifar10", "celeba-hq"])
+def test_a_plan_estimates_every_stage_of_networks(name: str) -> None:
+    spec = cut_down(name)
+    names = [stage for stage in stages(spec) if stage.startswith(("teacher", "reference", "distill"))]
+    found = dict(estimates(spec, set(names)))
+    assert list(found) == names
+    for stage, estimate in found.items():
+        trains = stage.startswith("teacher") or "-ours-" in stage
+        assert estimate.disk > 0 and (estimate.seconds > 0 if trains else estimate.seconds >= 0)
+        assert (estimate.scratch > 0) == (name == "cifar10" and stage.endswith(CACHED))
