@@ -81,13 +81,17 @@ class Chaos:
         return True
 
     def mend(self) -> None:
-        """Remove DVC's own lock file if the kill has cut it off, as docs/reliability.md tells users to."""
-        path = self.project.folder / ".dvc/tmp/rwlock"
+        """Remove what a killed DVC left of its own files and stumbles over, as docs/reliability.md tells users to."""
+        lock, runs = self.project.folder / ".dvc/tmp/rwlock", self.project.folder / ".dvc/cache/runs"
         try:
-            json.loads(path.read_text() if path.exists() else "{}")
+            json.loads(lock.read_text() if lock.exists() else "{}")
         except ValueError:
-            path.unlink()
-            print("DVC's own .dvc/tmp/rwlock was cut off: removed", flush=True)
+            lock.unlink()
+            print("DVC's .dvc/tmp/rwlock was cut off: removed", flush=True)
+        for folder in runs.glob("*/*"):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+                print("DVC's .dvc/cache/runs had an empty folder: removed", flush=True)
 
     def begin_anew(self) -> None:
         """Nothing is there but the source."""
