@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from sfddm.cli import index_sets, models, specs
+from sfddm.cli import index_sets, models, registry, specs
 from sfddm.cli.compare import compare
 from sfddm.environment import calm_threads
 from sfddm.errors import USAGE_ERROR, UserError, shown
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.add_typer(specs.app, name="spec", help="Check, show and expand experiment specs.")
 app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")
 models.register(app)
+registry.register(app)
 app.command()(compare)
 
 

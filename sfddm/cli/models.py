@@ -1,4 +1,4 @@
-"""Commands on finished students: report, sample, promote, ui."""
+"""Commands on finished students: report, sample, ui."""
 
 import re
 from enum import StrEnum
@@ -10,7 +10,6 @@ import typer
 if TYPE_CHECKING:
     from sfddm.spec.index_set import IndexSet
 
-RunName = Annotated[str, typer.Argument(help="A run, as `sfddm report` and MLflow name it: SPEC-STUDENT-sSEED.")]
 DEFAULT_PORT = 5000
 BATCH = 250
 
@@ -26,7 +25,7 @@ class Spacing(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (report, sample, promote, ui):
+    for command in (report, sample, ui):
         app.command()(command)
 
 
@@ -90,19 +89,6 @@ def sample(
     typer.echo(f"{out}: {num} images, {sampler.nfe} network evaluations each, seed {seed}")
 
 
-def promote(run: RunName, to: Annotated[str, typer.Option(help="The alias to set.")] = "champion") -> None:
-    """Make a registered student the champion of its model."""
-    from sfddm.results import find_run
-    from sfddm.spec.fields import require_name
-    from sfddm.tracking.registry import promote as set_alias
-    from sfddm.tracking.server import connect
-
-    require_name(to, "--to")
-    spec, found = find_run(run)
-    version = set_alias(connect(), spec, found, to)
-    typer.echo(f"models:/{spec.registry.model}@{to} is now version {version}: {run}")
-
-
 def ui(
     spec: Annotated[str, typer.Argument(help="The spec whose comparison to open.")],
     port: Annotated[int, typer.Option(min=1, max=65535)] = DEFAULT_PORT,
@@ -121,7 +107,7 @@ def _student_folder(source: str) -> Path:
     if source.startswith("models:/"):
         from sfddm.tracking.registry import download
 
-        return download(source)
+        return download(source).student
     if Path(source).is_dir():
         return Path(source)
     spec, run = find_run(source)
