@@ -116,12 +116,12 @@ def _culprit(folder: Path, locked: str) -> str:
 
 
 def _changed_params(entries: Lineage) -> Iterator[str]:
+    files = {file for entry in entries.values() for file in entry.get("params", {})}
+    present = {file: plain_data(Path(file).read_text(encoding="utf-8"), file) for file in files if Path(file).exists()}
     for name, entry in entries.items():
         for file, sections in entry.get("params", {}).items():
-            path = Path(file)
-            present = plain_data(path.read_text(encoding="utf-8"), file) if path.exists() else {}
             for section, locked in sections.items():
-                if _section(present, section) != locked:
+                if _section(present.get(file), section) != locked:
                     yield f"{file}: {section} is not what {name} was run with"
 
 

@@ -1,15 +1,10 @@
 """Commands on the model registry: promote, demote, history, sync, reproduce."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sfddm.errors import USAGE_ERROR
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from sfddm.promotion.history import Gate
 
 NOT_REPRODUCED = 1
 """The exit code of `sfddm reproduce` where something else came out."""
@@ -35,8 +30,9 @@ def promote(
     from sfddm.errors import UserError
     from sfddm.promotion.gates import gates
     from sfddm.promotion.history import PROMOTIONS, Alias
-    from sfddm.promotion.promote import check_artifacts, check_committed, deciding
+    from sfddm.promotion.promote import check_artifacts, check_committed, check_marked, deciding
     from sfddm.promotion.promote import promote as give
+    from sfddm.promotion.terminal import gates_table
     from sfddm.results import find_run, load_row
     from sfddm.spec.structure import nearest
 
@@ -44,13 +40,14 @@ def promote(
     if alias is None:
         raise UserError(f"--to {to}: no such alias{nearest(to, get_args(Alias))}")
     spec, found = find_run(run)
+    check_marked(spec, found)
     row, model = load_row(spec, found), spec.registry.model
     with deciding() as events:
         check_artifacts(spec, row)
         holders = events.holders()
         asked = holders.get((model, "champion")) if alias == "champion" else None
         decided = list(gates(spec, row, asked))
-        Console().print(_gates(f"{run} as {alias} of {model}", decided))
+        Console().print(gates_table(f"{run} as {alias} of {model}", decided))
         if not all(gate.passed for gate in decided):
             typer.echo(f"Refused. The gates are in specs/{spec.name}.yaml, section promotion.")
             raise typer.Exit(USAGE_ERROR)
@@ -64,7 +61,7 @@ def promote(
             version = give(events, spec, row, alias, decided, commit)
             typer.echo(
                 f"models:/{model}@{alias} is now version {version}: {run}, content {row.content_key}\n"
-                f"`git commit {PROMOTIONS}` makes it last."
+                f"Keep it: git add {PROMOTIONS} && git commit -m 'Promote {run}'"
             )
 
 
@@ -79,7 +76,7 @@ def demote(
     with deciding() as events:
         for event in take(events, name):
             typer.echo(f"models:/{event.model}@{event.alias} names nothing now; it was {event.run}")
-    typer.echo(f"`git commit {PROMOTIONS}` makes it last.")
+    typer.echo(f"Keep it: git add {PROMOTIONS} && git commit -m 'Demote {name}'")
 
 
 def history(
@@ -87,25 +84,16 @@ def history(
 ) -> None:
     """List what was promoted and demoted, oldest first."""
     from rich.console import Console
-    from rich.markup import escape
 
     from sfddm.errors import UserError
-    from sfddm.promotion.history import PROMOTIONS, Promotion, read_history
+    from sfddm.promotion.history import PROMOTIONS, read_history
+    from sfddm.promotion.terminal import history_table
     from sfddm.spec.structure import nearest
 
     events = read_history()
     if model is not None and model not in events.models():
         raise UserError(f"nothing was promoted of a model {model!r}{nearest(model, events.models())}")
-    holders = list(events.holders().values())
-    table = _table("", ("time", "model", "alias", "what", "run", "distance", "content", "commit"))
-    for event in events.events:
-        if model in (None, event.model):
-            promoted = isinstance(event, Promotion)
-            distance = f"{event.figures['frechet_distance']:.4f}" if isinstance(event, Promotion) else ""
-            what = event.kind + (", holds" if promoted and event in holders else "")
-            cells = (event.time, event.model, event.alias, what, event.run, distance, event.content_key)
-            table.add_row(*map(escape, (*cells, event.commit[:12])))
-    Console().print(table)
+    Console().print(history_table(events, model))
     typer.echo(f"From {PROMOTIONS}.")
 
 
@@ -127,40 +115,15 @@ def reproduce(
     from rich.console import Console
 
     from sfddm.errors import UserError
+    from sfddm.promotion.terminal import marked_table
     from sfddm.reproduce.reproduce import reproduce as rebuild
     from sfddm.reproduce.reproduce import write_verdict
 
     if not name.startswith("models:/"):
         raise UserError(f"{name}: expected models:/NAME@ALIAS or models:/NAME/VERSION.")
     items = list(rebuild(name, quick))
-    table = _table(name, ("what", "verdict", ""))
-    for item in items:
-        table.add_row(item.name, item.verdict, _mark(item.passed))
-    Console().print(table)
+    rows = ((item.name, item.verdict, item.passed) for item in items)
+    Console().print(marked_table(name, ("what", "verdict"), rows))
     typer.echo(f"{name} was {write_verdict(name, quick, items)}.")
     if not all(item.passed for item in items):
         raise typer.Exit(NOT_REPRODUCED)
-
-
-def _gates(title: str, decided: "list[Gate]") -> "Table":
-    from rich.markup import escape
-
-    table = _table(title, ("gate", "figure", "bound", ""))
-    for gate in decided:
-        table.add_row(gate.name, escape(gate.figure), escape(gate.bound), _mark(gate.passed))
-    return table
-
-
-def _mark(passed: bool) -> str:
-    return "[green]pass[/green]" if passed else "[bold red]FAIL[/bold red]"
-
-
-def _table(title: str, columns: tuple[str, ...]) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=escape(title) or None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from attrs import evolve
+
 from sfddm.comparison.difference import BLOCKS, SHARED, difference, why_not
 from sfddm.promotion.history import Gate, Promotion
 from sfddm.results import Row, load_row
@@ -11,6 +13,7 @@ from sfddm.spec.methods import DDIM
 from sfddm.spec.promotion import Against
 
 COMPARED = "frechet_distance"
+INCOMPARABLE = "does not compare"
 FIGURES = (
     *SHARED, COMPARED, BLOCKS[COMPARED], "teacher_frechet_distance", "agreement", "mse_to_teacher", "nfe", "weights"
 )  # fmt: skip
@@ -35,7 +38,9 @@ def gates(spec: Spec, row: Row, champion: Promotion | None) -> Iterator[Gate]:
     if wanted.against_champion != "any" and champion is not None:
         if champion.content_key == row.content_key:
             return
-        yield _against("against_champion", metrics, champion.run, champion.figures, wanted.against_champion)
+        gate = _against("against_champion", metrics, champion.run, champion.figures, wanted.against_champion)
+        remedy = f"; if that no longer counts: sfddm demote models:/{champion.model}@champion"
+        yield gate if gate.figure != INCOMPARABLE else evolve(gate, bound=gate.bound + remedy)
 
 
 def _gate(name: str, figure: str, bound: str, passed: bool) -> Gate:
@@ -68,7 +73,7 @@ def _against(name: str, own: Mapping[str, Any], rival: str, rivals: Mapping[str,
     reasons = why_not(rivals, own)
     found = difference(rivals, own, COMPARED)
     if reasons or found is None:
-        return _gate(name, "does not compare", f"{bound}: {'; '.join(reasons) or 'no blocks'}", False)
+        return _gate(name, INCOMPARABLE, f"{bound}: {'; '.join(reasons) or 'no blocks'}", False)
     worst = found.estimate + found.half_width if wanted == "better" else found.estimate - found.half_width
     figure = f"{found.estimate:+.4f} ± {found.half_width:.4f}"
     return _gate(name, figure, bound, worst < 0 if wanted == "better" else worst <= 0)

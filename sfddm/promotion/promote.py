@@ -24,7 +24,7 @@ from sfddm.promotion.history import (
     write_history,
 )
 from sfddm.results import Row
-from sfddm.spec.experiment import Spec
+from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.structure import nearest
 
 if TYPE_CHECKING:
@@ -45,6 +45,15 @@ def deciding() -> Iterator[History]:
     """
     with locked(scratch() / "locks" / "promotions.lock", wait=False):
         yield read_history()
+
+
+def check_marked(spec: Spec, run: Run) -> None:
+    """Raises: UserError: the spec does not register the run's student."""
+    if run.student not in spec.registry.students:
+        raise UserError(
+            f"{run.name} isn't registered: add {run.student!r} to registry.students in specs/{spec.name}.yaml and run "
+            f"`dvc repro track@{spec.name}`. Registered: {', '.join(spec.registry.students) or 'none'}."
+        )
 
 
 def check_artifacts(spec: Spec, row: Row) -> None:

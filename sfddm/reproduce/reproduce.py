@@ -78,30 +78,28 @@ def _checkout_items(version: Version, spec: Spec, found: Run) -> Iterator[Item]:
 
 def _evaluated(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator[Item]:
     """The version's own student, evaluated again with the teacher, scorer and reference that DVC has."""
-    stage, paths = f"evaluate@{found.name}", Paths(spec.name)
+    paths = Paths(spec.name)
     fetch(folder, version.lineage, [f"{name}@{spec.name}" for name in ("scorer", "teacher", "reference")])
     copytree(version.student, folder / paths.student(found.student, found.seed))
-    _stage(folder, ["stages.evaluate", spec.name, found.student, str(found.seed)], _machine(version, stage))
-    yield from _figures(version, found, folder, stage)
+    _stage(folder, ["stages.evaluate", spec.name, found.student, str(found.seed)], _machine(version, "evaluation"))
+    yield from _figures(version, found, folder)
 
 
 def _rebuilt(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator[Item]:
     """Everything made anew: data, scorer, teacher, reference, student, figures."""
-    paths, stages = Paths(spec.name), list(version.lineage)
+    paths, noted = Paths(spec.name), _machine(version, "student")
     made = data_rebuilt(folder, version.lineage, f"data@{spec.name}")
-    trained = next(stage for stage in reversed(stages) if stage.startswith("distill@"))
-    _stage(folder, ["dvc", "repro", stages[-1]], _machine(version, trained))
+    _stage(folder, ["dvc", "repro", f"evaluate@{found.name}"], noted)
     with chdir(folder):
         after = lineage(spec, found)
         taken = dict(read_mapping(paths.timing(_trained(spec, found), found.seed))).get("machine", {})
-    noted = _machine(version, trained)
     same = noted == taken
     yield machine_item(noted, taken)
     yield from output_items(version.lineage, after, {paths.data.as_posix(): "data" if made else "data (from DVC)"})
     yield from _others(version.lineage, after, paths, same)
     student = paths.student(found.student, found.seed)
     yield weights_item("weights", version.student / WEIGHTS, folder / student / WEIGHTS, same)
-    yield from _figures(version, found, folder, None if same else stages[-1])
+    yield from _figures(version, found, folder, same)
 
 
 def _trained(spec: Spec, found: Run) -> str:
@@ -116,20 +114,22 @@ def _others(before: Lineage, after: Lineage, paths: Paths, same: bool) -> Iterat
         yield item if same or item.passed else Item(name=item.name, verdict="other bytes", passed=True)
 
 
-def _figures(version: Version, found: Run, folder: Path, stage: str | None) -> Iterator[Item]:
-    """The new figures against the registered ones; `stage` is the one whose machine counts, None: it is alike."""
+def _figures(version: Version, found: Run, folder: Path, same: bool = True) -> Iterator[Item]:
+    """The new figures against the registered ones; `same`: the weights come from the same kind of machine."""
     result = folder / Paths(version.name).result(found.student, found.seed)
-    same = stage is None or _machine(version, stage) == read_mapping(result / "timing.json").get("machine")
+    here = read_mapping(result / "timing.json").get("machine")
+    same = same and _machine(version, "evaluation") == here
     yield metrics_item(version.metrics, read_mapping(result / "metrics.json"), same)
 
 
-def _machine(version: Version, stage: str) -> dict[str, Any]:
-    return dict(version.origin["machines"].get(stage, {}))
+def _machine(version: Version, what: str) -> dict[str, Any]:
+    """Where the teacher, the student or its evaluation was made; empty where that was not noted."""
+    return dict(version.origin["machines"].get(what, {}))
 
 
 def _stage(folder: Path, command: list[str], machine: dict[str, Any]) -> None:
-    """Run a module in the worktree with as many threads as were used then, and on that device where there is one."""
-    if code := run(folder, *command, threads=machine.get("threads")):
+    """Run a module in the worktree, with the threads that the version was made with, and on a CPU if that made it."""
+    if code := run(folder, *command, machine=machine):
         raise UserError(
             f"`python -m {' '.join(command)}` ended with exit code {code} in a checkout of the version's commit; why, "
             "it printed above. MLflow is as it was."

@@ -17,20 +17,26 @@ OURS = ("MLFLOW_TRACKING_URI", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE")
 """Variables that would lead a stage out of the worktree."""
 
 
-def run(folder: Path, *command: str, quiet: bool = False, threads: int | None = None) -> int:
-    """Run `python -m COMMAND` in a worktree, with this Python and its programs first, and return its exit code."""
+def run(folder: Path, *command: str, quiet: bool = False, machine: Mapping[str, Any] | None = None) -> int:
+    """Run `python -m COMMAND` in a worktree, as if on a machine, and return its exit code; this Python comes first."""
     kept = {name: text for name, text in os.environ.items() if name not in OURS}
-    counted = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    asked = _environment(machine or {})
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     streams: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL) if quiet else {}
     done = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,
-        env={**kept, "PATH": path, "SFDDM_LIVE_CURVES": "off", **counted},
+        env={**kept, "PATH": path, "SFDDM_LIVE_CURVES": "off", **asked},
         check=False,
         **(streams or {"stdout": sys.stderr}),
     )
     return done.returncode
+
+
+def _environment(machine: Mapping[str, Any]) -> dict[str, str]:
+    """What makes a stage compute as on that machine, as far as this one can."""
+    threads = {"OMP_NUM_THREADS": str(machine["threads"])} if "threads" in machine else {}
+    return {**threads, **({"SFDDM_DEVICE": "cpu"} if machine.get("device") == "cpu" else {})}
 
 
 def share_cache(folder: Path) -> None:

@@ -39,14 +39,14 @@ def about(spec: Spec, row: Row) -> dict[str, Any]:
 
 
 def machines(spec: Spec, row: Row) -> dict[str, Any]:
-    """What `sfddm.environment.machine` said while stages ran, by their names; without those that noted nothing."""
+    """Where teacher, student and figures were made, as `sfddm.environment.machine` has it; without what is unknown."""
     teacher = Paths(spec.name).teacher_timing
     noted = {
-        f"teacher@{spec.name}": dict(read_mapping(teacher)) if teacher.exists() else {},
-        f"distill@{row.run.name}": row.training,
-        f"evaluate@{row.run.name}": row.timing,
+        "teacher": read_mapping(teacher) if teacher.exists() else {},
+        "student": row.training,
+        "evaluation": row.timing,
     }
-    return {stage: timing["machine"] for stage, timing in noted.items() if "machine" in timing}
+    return {what: timing["machine"] for what, timing in noted.items() if "machine" in timing}
 
 
 @cache

@@ -75,21 +75,13 @@ def require_version(client: "MlflowClient", spec: Spec, row: Row) -> str:
     """The number of the version that holds a run's student as it is now.
 
     Raises:
-        UserError: the run's student isn't registered.
+        UserError: there is none.
     """
     with users_errors():
         number = versions_by_key(client, spec.registry.model).get(row.content_key)
-        if number is not None:
-            return number
-        versions = client.search_model_versions(f"name='{spec.registry.model}'")
-    known = sorted({version.tags.get("sfddm.run", "") for version in versions} - {""})
-    student, name = row.run.student, row.run.name
-    if student not in spec.registry.students:
-        raise UserError(
-            f"{name} isn't registered: add {student!r} to registry.students in specs/{spec.name}.yaml and run "
-            f"`dvc repro track@{spec.name}`. Registered: {', '.join(known) or 'none'}."
-        )
-    raise UserError(f"{name} has no version with its present content: run `sfddm sync {spec.name}`.")
+    if number is None:
+        raise UserError(f"{row.run.name} has no version with its present content: run `sfddm sync {spec.name}`.")
+    return number
 
 
 @frozen(kw_only=True)
