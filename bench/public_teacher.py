@@ -8,7 +8,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from attrs import evolve
 from diffusers import DDPMPipeline, DDPMScheduler
 
@@ -35,9 +34,9 @@ def main(out: str) -> None:
     with tempfile.TemporaryDirectory(dir=".") as temporary:
         folder = Path(temporary)
         prepare(spec.data, folder)
-        images: np.ndarray = np.array(store.read(folder, "train").images)
+        split = store.read(folder, "train")
         with Curve(folder / "curve", "teacher", training.iterations, training.batch_size) as curve:
-            trained = train_teacher(teacher, images, device(), curve, Checkpoints(folder / "checkpoints", {}))
+            trained = train_teacher(teacher, split, device(), curve, Checkpoints(folder / "checkpoints", {}))
     scheduler = DDPMScheduler(T, beta_schedule="linear", beta_start=1e-4, beta_end=0.02)
     DDPMPipeline(unet=trained.network.cpu(), scheduler=scheduler).save_pretrained(out)
 

@@ -1,8 +1,9 @@
 """What the environment decides: device, threads and where scratch files lie. Never a number in a result."""
 
 import os
+import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sfddm.errors import UserError
 
@@ -34,6 +35,22 @@ def device() -> "torch.device":
     if choice == "cuda" and not torch.cuda.is_available():
         raise UserError("SFDDM_DEVICE is cuda, but torch finds no CUDA device: set it to auto or cpu.")
     return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def machine() -> dict[str, Any]:
+    """What decides the last bits of what is computed here; equal on machines of one kind."""
+    import torch
+
+    where = device()
+    cuda = where.type == "cuda"
+    return {
+        "device": where.type,
+        "processor": torch.cuda.get_device_name(where) if cuda else torch.backends.cpu.get_cpu_capability(),
+        "architecture": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def scratch() -> Path:

@@ -141,11 +141,11 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def digest_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+def digest_file(path: Path, algorithm: str = "sha256") -> str:
+    """Hash of a file's bytes, in hexadecimal; DVC's own is md5."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, algorithm).hexdigest()
     except FileNotFoundError:
         raise missing(path) from None
 

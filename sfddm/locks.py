@@ -8,15 +8,19 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from sfddm.errors import UserError
 from sfddm.files import write_text
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
     """Hold the lock `path` (a name that ends in .lock), waiting for it where another process holds it.
 
     The operating system releases the lock of a process that dies. The number of the process that holds it lies beside
     it, because taking a lock empties its file.
+
+    Raises:
+        UserError: another process holds it, and `wait` is false.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock, holder = FileLock(path), path.with_suffix(".pid")
@@ -24,6 +28,10 @@ def locked(path: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         pid = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
+        if not wait:
+            raise UserError(
+                f"process {pid} is doing the same ({path} is locked): look at what it made, then try again."
+            ) from None
         print(f"process {pid} is making this: waiting for it to end ({path} is locked)", file=sys.stderr, flush=True)
         lock.acquire()
     try:

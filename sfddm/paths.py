@@ -41,6 +41,11 @@ class Paths:
         return self.root / "teacher"
 
     @property
+    def teacher_timing(self) -> Path:
+        """What training the teacher took."""
+        return self.root / "timings" / "teacher" / "timing.json"
+
+    @property
     def reference(self) -> Path:
         """The teacher's own images from the evaluation noises."""
         return self.root / "reference"

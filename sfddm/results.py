@@ -39,6 +39,11 @@ def load_rows(spec: Spec) -> list[Row]:
     return [load_row(spec, run) for run in spec.runs()]
 
 
+def has_results(spec: Spec, run: Run) -> bool:
+    """Whether a run has been evaluated here."""
+    return (Paths(spec.name).result(run.student, run.seed) / "metrics.json").exists()
+
+
 def load_row(spec: Spec, run: Run) -> Row:
     """One run's row.
 
@@ -46,7 +51,7 @@ def load_row(spec: Spec, run: Run) -> Row:
         UserError: it has not been evaluated yet.
     """
     folder = Paths(spec.name).result(run.student, run.seed)
-    if not (folder / "metrics.json").exists():
+    if not has_results(spec, run):
         require_current()
         raise UserError(f"{run.name} has not been evaluated: run `dvc repro report@{spec.name}`.")
     metrics = dict(read_mapping(folder / "metrics.json"))

@@ -5,7 +5,7 @@ import time
 from importlib import import_module
 
 from sfddm.diffusion.index_set import resolve
-from sfddm.environment import device, scratch
+from sfddm.environment import device, machine, scratch
 from sfddm.files import atomic_folder, digest_folder, write_json
 from sfddm.memory import peak_memory_mb
 from sfddm.methods.job import Job
@@ -49,7 +49,7 @@ def distill(spec_name: str, student: str, seed: str) -> None:
             shutil.copyfile(made.curve, folder / "curve.jsonl")
     seconds = job.checkpoints.earlier_seconds + time.perf_counter() - started
     used = device().type if made.curve is not None else "cpu"
-    usage = {"seconds": seconds, "peak_memory_mb": peak_memory_mb(used), "device": used}
+    usage = {"seconds": seconds, "peak_memory_mb": peak_memory_mb(used), "device": used, "machine": machine()}
     write_json(paths.timing(student, run.seed), usage)
     job.checkpoints.remove()
 

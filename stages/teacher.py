@@ -1,18 +1,20 @@
 """Teacher: train the diffusion model that students are distilled from, or take over one that was trained elsewhere."""
 
+import time
+
 from sfddm.data import store
-from sfddm.environment import device, scratch
-from sfddm.files import atomic_folder, digest_folder, write_json
+from sfddm.environment import device, machine, scratch
+from sfddm.files import atomic_folder, digest_folder, write_json, write_text
+from sfddm.memory import peak_memory_mb
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.layout import SOURCE
 from sfddm.paths import Paths
 from sfddm.spec.experiment import Spec
 from sfddm.spec.read import load_spec
 from sfddm.spec.structure import unstructure
 from sfddm.spec.teacher import Trained
-from sfddm.spec.training import Training
 from sfddm.teachers.imported import import_teacher
+from sfddm.tracking.start import follow_teacher
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.teacher import train_teacher
@@ -20,28 +22,46 @@ from stages.harness import main
 
 
 def teacher(spec_name: str) -> None:
-    """Write `runs/SPEC/teacher`."""
+    """Write `runs/SPEC/teacher`, and apart from it what that took: measured, so never the same twice."""
     spec = load_spec(spec_name)
-    paths = Paths(spec.name)
-    if isinstance(spec.teacher.source, Trained):
-        name = f"{spec.name}-teacher"
-        inputs = {"teacher": unstructure(spec.teacher), "data": digest_folder(paths.data)}
-        checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
-        trained = _train(spec, spec.teacher.source.training, name, checkpoints)
-        with atomic_folder(paths.teacher) as folder:
-            storage.write(folder, trained)
-        checkpoints.remove()
+    source, started = spec.teacher.source, time.perf_counter()
+    checkpoints = None
+    if isinstance(source, Trained):
+        checkpoints = _train(spec, source)
     else:
-        imported, source = import_teacher(spec.teacher, store.read(paths.data, "train").images, device())
-        with atomic_folder(paths.teacher) as folder:
-            storage.write(folder, imported)
-            write_json(folder / SOURCE, source)
+        _import(spec)
+    seconds = time.perf_counter() - started + (checkpoints.earlier_seconds if checkpoints else 0.0)
+    used = device().type
+    usage = {"seconds": seconds, "peak_memory_mb": peak_memory_mb(used), "device": used, "machine": machine()}
+    write_json(Paths(spec.name).teacher_timing, usage)
+    if checkpoints:
+        checkpoints.remove()
 
 
-def _train(spec: Spec, settings: Training, name: str, checkpoints: Checkpoints) -> Denoiser:
-    split = store.read(Paths(spec.name).data, "train")
-    with Curve(scratch() / "curves" / f"{name}.jsonl", "teacher", settings.iterations, settings.batch_size) as curve:
-        return train_teacher(spec.teacher, split, device(), curve, checkpoints)
+def _train(spec: Spec, source: Trained) -> Checkpoints:
+    """Train the teacher, and return the checkpoints, which nothing needs once all outputs are written."""
+    paths, settings = Paths(spec.name), source.training
+    split = store.read(paths.data, "train")
+    name = f"{spec.name}-teacher"
+    inputs = {"teacher": unstructure(spec.teacher), "data": digest_folder(paths.data)}
+    checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
+    path = scratch() / "curves" / f"{name}.jsonl"
+    follow_teacher(spec, path, settings.iterations, device().type)
+    with Curve(path, "teacher", settings.iterations, settings.batch_size) as curve:
+        trained = train_teacher(spec.teacher, split, device(), curve, checkpoints)
+    with atomic_folder(paths.teacher) as folder:
+        storage.write(folder, trained)
+        write_text(folder / "curve.jsonl", curve.text)
+    return checkpoints
+
+
+def _import(spec: Spec) -> None:
+    """Take over the teacher that the spec names."""
+    paths = Paths(spec.name)
+    imported, source = import_teacher(spec.teacher, store.read(paths.data, "train").images, device())
+    with atomic_folder(paths.teacher) as folder:
+        storage.write(folder, imported)
+        write_json(folder / SOURCE, source)
 
 
 if __name__ == "__main__":

@@ -4,23 +4,16 @@ from sfddm.files import write_json
 from sfddm.paths import Paths
 from sfddm.results import load_rows
 from sfddm.spec.read import load_spec
-from sfddm.tracking.record import track_run
-from sfddm.tracking.registry import register
-from sfddm.tracking.server import connect, users_errors
-from sfddm.tracking.summary import track_summary
+from sfddm.tracking.server import connect
+from sfddm.tracking.sync import sync_spec
 from stages.harness import main
 
 
 def track(spec_name: str) -> None:
     """Write `runs/SPEC/tracked.json`: the content key of every run that MLflow holds. Safe to repeat."""
     spec = load_spec(spec_name)
-    rows, client = load_rows(spec), connect()
-    with users_errors():
-        for row in rows:
-            run_id = track_run(client, spec, row)
-            if row.run.student in spec.registry.students:
-                register(client, spec, row, run_id)
-        track_summary(client, spec, rows)
+    rows = load_rows(spec)
+    sync_spec(connect(), spec, rows)
     tracked = {row.run.name: row.content_key for row in rows}
     write_json(Paths(spec.name).root / "tracked.json", tracked)
 

@@ -34,6 +34,14 @@ class Project:
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
         self.run("sfddm", "spec", "sync")
 
+    def copy(self, folder: Path) -> "Project":
+        """The same with all that the pipeline made, in a folder of its own; MLflow is empty there."""
+        left_out = shutil.ignore_patterns("mlflow.db*", "mlartifacts", "scratch", "tmp")
+        shutil.copytree(self.folder, folder, symlinks=True, ignore=left_out)
+        copied = Project.__new__(Project)
+        copied.folder = folder
+        return copied
+
     def start(self, *command: str, **environment: str) -> "subprocess.Popen[str]":
         """Start a command in the clone, in a session of its own."""
         own = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}

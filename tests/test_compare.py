@@ -55,8 +55,9 @@ def test_only_fields_that_differ_are_listed_with_every_value() -> None:
 def test_distances_differ_only_beyond_the_spread_of_common_noises() -> None:
     a = subject("a", 0.5)
     # 1 plus NOISE, whose variance is .00025: t(.975, 4) = 2.776, and 2.776 sqrt(.00025 / 5) = .0196.
-    far = difference(a, subject("b", 1.5, tuple(2 * value for value in NOISE)), "frechet_distance")
-    near = difference(a, subject("c", 0.505, tuple(-value for value in NOISE)), "frechet_distance")
+    twice, less = (tuple(factor * value for value in NOISE) for factor in (2, -1))
+    far = difference(a.metrics, subject("b", 1.5, twice).metrics, "frechet_distance")
+    near = difference(a.metrics, subject("c", 0.505, less).metrics, "frechet_distance")
     assert far is not None and far.different and far.estimate == pytest.approx(1.0)
     assert far.half_width == pytest.approx(0.0196, abs=1e-4)
     assert near is not None and not near.different
@@ -79,7 +80,7 @@ def test_distances_differ_only_beyond_the_spread_of_common_noises() -> None:
 )
 def test_figures_that_rest_on_other_things_are_not_compared(key: str, value: object, words: str) -> None:
     a, b = subject("a", 0.5), subject("b", 1.5, **{key: value})
-    assert why_not(a, b) == [words] and why_not(a, a) == []
+    assert why_not(a.metrics, b.metrics) == [words] and why_not(a.metrics, a.metrics) == []
     lines = printed(a, b)
     assert any(f"B does not compare with A: {words}." in text for text in lines)
     assert line(lines, "Frechet distance")[2:] == ["0.5000", "1.5000"]

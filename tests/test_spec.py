@@ -198,7 +198,7 @@ def test_all_faults_are_reported_at_once() -> None:
     text = TINY.replace("timesteps: 64", "timesteps: none").replace("solver: ddim", "solver: dim").replace("v", "w", 0)
     with pytest.raises(SpecError) as caught:
         parse_spec(text.replace("num", "n").replace("samples: 256", "samples: -1"), "x")
-    assert len(str(caught.value).splitlines()) == 3
+    assert len(str(caught.value).splitlines()) == 4
 
 
 def test_a_fault_in_a_merged_section_points_into_the_anchor() -> None:

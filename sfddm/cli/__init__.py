@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from sfddm.cli import index_sets, models, specs, teachers
+from sfddm.cli import index_sets, models, registry, specs, teachers
 from sfddm.cli.compare import compare
 from sfddm.cli.export import export
 from sfddm.cli.plan import plan
@@ -23,6 +23,7 @@ app.add_typer(specs.app, name="spec", help="Check, show and expand experiment sp
 app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")
 app.add_typer(teachers.app, name="teacher", help="Look at teachers that others trained.")
 models.register(app)
+registry.register(app)
 app.command()(plan)
 app.command()(compare)
 app.command()(export)

@@ -1,4 +1,4 @@
-"""Commands on finished students: report, sample, promote, ui."""
+"""Commands on finished students: report, sample, ui."""
 
 import re
 from enum import StrEnum
@@ -10,7 +10,6 @@ import typer
 if TYPE_CHECKING:
     from sfddm.spec.index_set import IndexSet
 
-RunName = Annotated[str, typer.Argument(help="A run, as `sfddm report` and MLflow name it: SPEC-STUDENT-sSEED.")]
 DEFAULT_PORT = 5000
 BATCH = 250
 
@@ -32,7 +31,7 @@ LevelsAsked = Annotated[str | None, typer.Option(help="Any index set: noise leve
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (report, sample, promote, ui):
+    for command in (report, sample, ui):
         app.command()(command)
 
 
@@ -55,6 +54,7 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
             "Next:\n"
             f"  sfddm ui {experiment.name}                          open the comparison in MLflow\n"
             f"  sfddm sample {name} --out samples.png   draw images from a student\n"
+            f"  git add dvc.lock && git commit -m Results            keep the results, before a promotion\n"
             f"  sfddm promote {name}                    make it the champion of {experiment.registry.model}"
         )
 
@@ -96,19 +96,6 @@ def sample(
     typer.echo(f"{out}: {num} images, {sampler.nfe} network evaluations each, seed {seed}")
 
 
-def promote(run: RunName, to: Annotated[str, typer.Option(help="The alias to set.")] = "champion") -> None:
-    """Make a registered student the champion of its model."""
-    from sfddm.results import find_run
-    from sfddm.spec.fields import require_name
-    from sfddm.tracking.registry import promote as set_alias
-    from sfddm.tracking.server import connect
-
-    require_name(to, "--to")
-    spec, found = find_run(run)
-    version = set_alias(connect(), spec, found, to)
-    typer.echo(f"models:/{spec.registry.model}@{to} is now version {version}: {run}")
-
-
 def ui(
     spec: Annotated[str, typer.Argument(help="The spec whose comparison to open.")],
     port: Annotated[int, typer.Option(min=1, max=65535)] = DEFAULT_PORT,
@@ -132,7 +119,7 @@ def student_folder(source: str) -> Path:
     if source.startswith("models:/"):
         from sfddm.tracking.registry import download
 
-        return download(source)
+        return download(source).student
     if Path(source).is_dir():
         return Path(source)
     spec, run = find_run(source)

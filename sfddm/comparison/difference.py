@@ -1,5 +1,6 @@
 """What differs between students: fields of their specs, and figures beyond their spread."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sfddm.comparison.subject import Subject
@@ -32,23 +33,19 @@ def fields_that_differ(subjects: list[Subject]) -> dict[str, list[Any]]:
     return {path: found for path, found in values.items() if any(value != found[0] for value in found)}
 
 
-def why_not(a: Subject, b: Subject) -> list[str]:
-    """Why the figures of two students don't compare; empty if they do."""
+def why_not(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """Why the figures of two students, each given by its `metrics.json`, don't compare; empty if they do."""
     return [
-        f"other {words} ({_text(a, key)} | {_text(b, key)})"
+        f"other {words} ({a.get(key, 'unknown')} | {b.get(key, 'unknown')})"
         for key, words in SHARED.items()
-        if key not in a.metrics or a.metrics.get(key) != b.metrics.get(key)
+        if key not in a or a[key] != b.get(key)
     ]
 
 
-def difference(a: Subject, b: Subject, key: str) -> Difference | None:
+def difference(a: Mapping[str, Any], b: Mapping[str, Any], key: str) -> Difference | None:
     """How much larger a figure of `b` is than that of `a`, of these two trained networks; None without blocks of it."""
     blocks = BLOCKS.get(key, "")
-    if blocks not in a.metrics or blocks not in b.metrics:
+    if blocks not in a or blocks not in b:
         return None
-    of_a, of_b = (Distances(whole=subject.metrics[key], blocks=tuple(subject.metrics[blocks])) for subject in (a, b))
+    of_a, of_b = (Distances(whole=metrics[key], blocks=tuple(metrics[blocks])) for metrics in (a, b))
     return paired_difference([of_b], [of_a])
-
-
-def _text(subject: Subject, key: str) -> str:
-    return str(subject.metrics.get(key, "unknown"))

@@ -56,7 +56,7 @@ def show(subjects: list[Subject], console: Console) -> None:
     for letter, subject in named:
         console.print(f"[bold]{letter}[/bold]  {escape(subject.name)}", highlight=False)
     console.print(_fields(subjects))
-    reasons = {letter: why_not(subjects[0], subject) for letter, subject in named[1:]}
+    reasons = {letter: why_not(subjects[0].metrics, subject.metrics) for letter, subject in named[1:]}
     console.print(_figures(subjects, reasons))
     for letter, found in reasons.items():
         if found:
@@ -92,7 +92,7 @@ def _figures(subjects: list[Subject], reasons: dict[str, list[str]]) -> Table:
 def _difference(figure: Figure, a: Subject, of_a: Any, b: Subject, of_b: Any, reasons: list[str]) -> str:
     if of_a is None or of_b is None or (reasons and not figure.measured):
         return ""
-    found = difference(a, b, figure.key)
+    found = difference(a.metrics, b.metrics, figure.key)
     if found is None:
         return _signed(figure, of_b - of_a)
     text = f"{_signed(figure, found.estimate)} ± {figure.form.format(found.half_width)}"

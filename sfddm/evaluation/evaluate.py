@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sfddm.environment import machine
 from sfddm.evaluation.figures import check_inputs, figures
 from sfddm.evaluation.interpolation import path_length, strips
 from sfddm.evaluation.reference import read_reference
@@ -64,7 +65,8 @@ def evaluate(
         print(f"warning: {note}.", file=sys.stderr, flush=True)
     timing = time_sampling(own, sampler, storage.load(teacher, device))
     write_json(out / "metrics.json", metrics)
-    write_json(out / "timing.json", {**timing, "evaluation_seconds": time.perf_counter() - started})
+    took = {"evaluation_seconds": time.perf_counter() - started, "machine": machine()}
+    write_json(out / "timing.json", {**timing, **took})
     np.save(out / "interpolation.npy", np.stack([wanted.strips[:STRIPS], between[:STRIPS]]))
     np.save(out / "shown.npy", images[:SHOWN])
     (out / "grid.png").write_bytes(png(grid(images[:SHOWN], 16)))

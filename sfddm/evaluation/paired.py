@@ -15,7 +15,7 @@ from math import sqrt
 from statistics import fmean, variance
 
 from attrs import frozen
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 
@@ -54,7 +54,7 @@ def paired_difference(a: Sequence[Distances], b: Sequence[Distances]) -> Differe
     """
     differences = [one - other for one, other in zip(_block_means(a), _block_means(b), strict=True)]
     squared_error = variance(differences) / len(differences) + _of_seeds(a) + _of_seeds(b)
-    quantile = float(student_t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1))
+    quantile = float(stdtrit(len(differences) - 1, (1 + CONFIDENCE) / 2))  # scipy.stats takes long to import
     return Difference(estimate=fmean(differences), half_width=quantile * sqrt(squared_error))
 
 

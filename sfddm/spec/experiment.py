@@ -11,6 +11,7 @@ from sfddm.spec.evaluation import Evaluation, Registry
 from sfddm.spec.fields import Name, Seed
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.methods import Method, Resampled
+from sfddm.spec.promotion import Gates
 from sfddm.spec.teacher import Teacher
 
 
@@ -49,6 +50,7 @@ class Spec:
     students: dict[Name, Student]
     evaluation: Evaluation
     registry: Registry
+    promotion: Gates
 
     def runs(self) -> list[Run]:
         """Every student with each of its seeds, in the spec's order."""

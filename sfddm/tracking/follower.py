@@ -4,14 +4,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from sfddm.errors import UserError
-from sfddm.tracking.curves import send_points
-from sfddm.tracking.live import Followed, LiveRun, follower_lock, read_live_run, write_followed
-from sfddm.tracking.server import connect, experiment_id, server_name, users_errors
+from sfddm.tracking.curves import send_points, steps_sent
+from sfddm.tracking.live import LiveRun, follower_lock, live_run, read_live_run
+from sfddm.tracking.server import connect, experiment_id, users_errors
 from sfddm.training.curve import read_points
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SECONDS = 2.0
 """Between two looks at the file."""
+AGAIN_SECONDS = 20.0
+"""After MLflow did not answer."""
 NICENESS = 10
 
 
@@ -26,27 +28,58 @@ def main(description: str, pid: str) -> None:
     """Follow the training of process `pid` until it is complete or the process is gone."""
     os.nice(NICENESS)
     run = read_live_run(Path(description))
-    with FileLock(follower_lock(run.name)), users_errors():
-        client = connect()
-        created = client.create_run(experiment_id(client, run.experiment), run_name=run.name, tags=run.tags)
-        run_id = created.info.run_id
-        write_followed(run.name, Followed(key=run.key, tracking_server=server_name(), run_id=run_id))
-        complete = _follow(client, run_id, run, int(pid))
-        client.set_terminated(run_id, "FINISHED" if complete else "KILLED")
+    with FileLock(follower_lock(run.name)):
+        _follow(run, int(pid))
 
 
-def _follow(client: "MlflowClient", run_id: str, run: LiveRun, pid: int) -> bool:
-    """Send points as they come; say whether the training reached its last iteration."""
-    sent = 0
+def _follow(run: LiveRun, pid: int) -> None:
+    """Send points as they come. Through an outage of MLflow they wait in their file; `track` sends what is left."""
+    shown: _Shown | None = None
     while True:
-        alive = _is_alive(pid)
+        alive = _is_alive(pid)  # before the file is read: what is written later will be read next time
         points = read_points(Path(run.curve))
-        send_points(client, run_id, points[sent:])
-        sent = len(points)
-        if points and points[-1]["step"] == run.iterations:
-            return True
-        if not alive:
-            return False
+        complete = bool(points) and points[-1]["step"] == run.iterations
+        try:
+            with users_errors():
+                shown = shown or _Shown(run)
+                shown.send(points)
+                if complete or not alive:
+                    shown.end("FINISHED" if complete else "KILLED")
+                    return
+        except UserError as error:
+            print(error, file=sys.stderr, flush=True)
+            shown = None  # what MLflow has taken is asked again
+            if complete or not alive:
+                return
+            _wait(pid, AGAIN_SECONDS)
+        time.sleep(SECONDS)
+
+
+class _Shown:
+    """The run in MLflow that shows a training, and the points that it has."""
+
+    def __init__(self, run: LiveRun) -> None:
+        self.client: MlflowClient = connect()
+        experiment = experiment_id(self.client, run.experiment)
+        self.run_id = live_run(self.client, experiment, run.key) or self._create(experiment, run)
+        self.sent = steps_sent(self.client, self.run_id)
+
+    def send(self, points: list[dict[str, Any]]) -> None:
+        fresh = [point for point in points if point["step"] not in self.sent]
+        send_points(self.client, self.run_id, fresh)
+        self.sent |= {point["step"] for point in fresh}
+
+    def end(self, status: str) -> None:
+        self.client.set_terminated(self.run_id, status)
+
+    def _create(self, experiment: str, run: LiveRun) -> str:
+        return str(self.client.create_run(experiment, run_name=run.name, tags=run.tags).info.run_id)
+
+
+def _wait(pid: int, seconds: float) -> None:
+    """Until then, or until the process is gone."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and _is_alive(pid):
         time.sleep(SECONDS)
 
 

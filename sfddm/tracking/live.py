@@ -1,7 +1,8 @@
 """Curves that appear in MLflow while a training runs, without the training knowing of it.
 
 A stage starts a follower, a process of its own, that reads the curve's file as it grows. Whatever happens to the
-follower or to the server, the training goes on; `track` later adopts the follower's run and adds what is missing.
+follower or to the server, the training goes on. `track` later adopts the follower's run, which it knows by its key, and
+adds what is missing: on whatever machine the two ran, they need nothing in common but the MLflow server.
 """
 
 import importlib.util
@@ -9,12 +10,23 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import asdict, frozen
 
 from sfddm.environment import scratch
+from sfddm.errors import UserError
 from sfddm.files import write_json
 from sfddm.spec.stored import read_stored
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+LIVE = "SFDDM_LIVE_CURVES"
+KEY = "sfddm.training_key"
+"""The tag with the key of the training that a run shows."""
+CONTENT_KEY = "sfddm.content_key"
+"""The tag that `track` sets last: a run without it is one that nobody finished."""
 
 
 @frozen(kw_only=True)
@@ -30,24 +42,20 @@ class LiveRun:
     tags: dict[str, str]
 
 
-@frozen(kw_only=True)
-class Followed:
-    """A follower's MLflow run, for `track` to adopt."""
-
-    key: str
-    tracking_server: str
-    """Its address without user and password."""
-    run_id: str
-
-
 def start_follower(run: LiveRun) -> None:
-    """Start following a training; does nothing where mlflow is not installed."""
-    if importlib.util.find_spec("mlflow") is None:
+    """Start following a training; does nothing where mlflow is not installed, or SFDDM_LIVE_CURVES is off.
+
+    Raises:
+        UserError: SFDDM_LIVE_CURVES is another word than on or off.
+    """
+    choice = os.environ.get(LIVE, "on")
+    if choice not in ("on", "off"):
+        raise UserError(f"{LIVE} is {choice!r}: expected on or off.")
+    if choice == "off" or importlib.util.find_spec("mlflow") is None:
         return
     description = _folder() / f"{run.name}.json"
     write_json(description, asdict(run))
     Path(run.curve).unlink(missing_ok=True)
-    _word(run.name).unlink(missing_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (_folder() / f"{run.name}.log").open("w", encoding="utf-8") as log:
         subprocess.Popen(
@@ -65,27 +73,19 @@ def read_live_run(description: Path) -> LiveRun:
     return read_stored(description, LiveRun)
 
 
-def write_followed(name: str, followed: Followed) -> None:
-    """Leave word for `track`."""
-    write_json(_word(name), asdict(followed))
+def live_run(client: "MlflowClient", experiment: str, key: str) -> str | None:
+    """The newest run that shows the training with this key and that `track` has not taken over, if there is one.
 
-
-def read_followed(name: str, key: str, tracking_server: str) -> str | None:
-    """The id of the MLflow run that followed the training with this key on this server, if there is one."""
-    path = _word(name)
-    if not path.exists():
-        return None
-    followed = read_stored(path, Followed)
-    return followed.run_id if (followed.key, followed.tracking_server) == (key, tracking_server) else None
+    One with params is one that tracking has begun to fill: params can't be changed, so it is left.
+    """
+    found = client.search_runs([experiment], f"tags.`{KEY}` = '{key}'", order_by=["attributes.start_time DESC"])
+    usable = (run.info.run_id for run in found if CONTENT_KEY not in run.data.tags and not run.data.params)
+    return next(usable, None)
 
 
 def follower_lock(name: str) -> Path:
     """Held by a follower as long as it writes to its run."""
     return _folder() / f"{name}.lock"
-
-
-def _word(name: str) -> Path:
-    return _folder() / f"{name}.followed.json"
 
 
 def _folder() -> Path:

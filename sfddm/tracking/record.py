@@ -1,126 +1,117 @@
 """From finished runs to MLflow: one flat run for each, recognised by its content key."""
 
-from functools import lru_cache
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from sfddm.errors import UserError
+from sfddm.files import digest
+from sfddm.lineage import lineage
+from sfddm.networks.layout import weights_digest
 from sfddm.paths import Paths
 from sfddm.results import Row, flatten, resolved
 from sfddm.spec.experiment import Run, Spec
-from sfddm.tracking.curves import send_points, steps_sent
+from sfddm.spec.stored import read_mapping
+from sfddm.spec.structure import unstructure
+from sfddm.tracking.curves import send_metrics, send_points, steps_sent
 from sfddm.tracking.datasets import log_datasets
-from sfddm.tracking.live import follower_lock, read_followed
+from sfddm.tracking.live import CONTENT_KEY, follower_lock, live_run
 from sfddm.tracking.note import NOTE, run_note
 from sfddm.tracking.pictures import log_pictures
-from sfddm.tracking.server import experiment_id, server_name
-from sfddm.tracking.start import tags, training_key
+from sfddm.tracking.start import tags, teacher_key, teacher_name, teacher_tags, training_key
 from sfddm.tracking.view import axes
 from sfddm.training.curve import read_points
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as Tracked
 
-LOCK = Path("dvc.lock")
 FIGURES = (
     "frechet_distance", "agreement", "mse_to_teacher", "pixel_distance", "nfe", "samples",
     "kernel_distance", "precision", "recall", "ssim", "feature_cosine", "path_length",
 )  # fmt: skip
 """In this order: MLflow's compare page starts with the metric that was logged first."""
+TIMES = ("seconds_per_1000_images", "latency_ms", "speed_up", "peak_memory_mb")
 FOLLOWER_SECONDS = 60.0
 """How long a follower may take to send its last points."""
+PAGE = 1000
+"""Runs that MLflow lists at a time."""
 PARAMS = 100
 """MLflow takes so many params a call at most."""
 
 
-def track_run(client: "MlflowClient", spec: Spec, row: Row) -> str:
-    """Bring one row into MLflow and return its run's id; a row that is there already is left alone."""
-    experiment = experiment_id(client, spec.name)
-    found = client.search_runs([experiment], f"tags.`sfddm.content_key` = '{row.content_key}'", max_results=1)
-    if found:
-        return str(found[0].info.run_id)
-    run_id = _adopt(client, spec, row.run) or _create(client, experiment, spec, row)
+def find_runs(client: "MlflowClient", experiment: str) -> list["Tracked"]:
+    """All runs of an experiment, followed trainings included."""
+    found, token = list["Tracked"](), None
+    while True:
+        page = client.search_runs([experiment], max_results=PAGE, page_token=token)
+        found, token = [*found, *page], page.token
+        if not token:
+            return found
+
+
+def track_run(client: "MlflowClient", experiment: str, spec: Spec, row: Row) -> str:
+    """Bring one row into MLflow and return its run's id."""
+    run_id = _adopt(client, experiment, row.run.name, training_key(spec, row.run)) or _create(
+        client, experiment, row.run.name, tags(spec, row.run, str(row.timing["device"]))
+    )
     _log_params(client, run_id, spec, row.run)
     _log_figures(client, run_id, row)
-    _log_curve(client, run_id, spec, row.run)
+    _log_curve(client, run_id, Paths(spec.name).student(row.run.student, row.run.seed))
     _log_artifacts(client, run_id, spec, row)
     client.set_tag(run_id, NOTE, run_note(spec, row))
-    client.set_terminated(run_id, "FINISHED")
-    # Last: a run without the key is one that tracking did not finish.
-    client.set_tag(run_id, "sfddm.content_key", row.content_key)
-    _delete_unfinished(client, experiment, row.run)
+    _finish(client, run_id, row.content_key)
     return run_id
 
 
-def lineage(spec: Spec, run: Run) -> dict[str, Any]:
-    """What dvc.lock says of the stages that the run rests on.
+def track_teacher(client: "MlflowClient", experiment: str, spec: Spec, key: str) -> None:
+    """Bring the teacher's training into MLflow."""
+    from mlflow.entities import Param
 
-    Raises:
-        UserError: dvc.lock has no entry for one of them.
-    """
-    shared = ["data", "scorer", "teacher", "reference"]
-    parent = spec.parent(run)
-    made_from = [f"distill@{spec.name}-{parent}"] if parent else []
-    names = [
-        *(f"{stage}@{spec.name}" for stage in shared), *made_from, f"distill@{run.name}", f"evaluate@{run.name}"
-    ]  # fmt: skip
-    stages = _locked_stages()
-    missing = [name for name in names if name not in stages]
-    if missing:
-        raise UserError(f"dvc.lock has no entry for {', '.join(missing)}: run `dvc repro`, or `dvc commit` for outputs "
-                        "that were made elsewhere.")  # fmt: skip
-    return {name: stages[name] for name in names}
+    timing = read_mapping(Paths(spec.name).teacher_timing)
+    run_id = _adopt(client, experiment, teacher_name(spec), teacher_key(spec)) or _create(
+        client, experiment, teacher_name(spec), teacher_tags(spec, str(timing["device"]))
+    )
+    flat = flatten({"data": unstructure(spec.data), "teacher": unstructure(spec.teacher)})
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in flat.items()])
+    send_metrics(client, run_id, [("training_seconds", float(timing["seconds"]), 0)])
+    _log_curve(client, run_id, Paths(spec.name).teacher)
+    _finish(client, run_id, key)
 
 
-def _locked_stages() -> dict[str, Any]:
-    return _parsed(LOCK.read_bytes()) if LOCK.exists() else {}
-
-
-@lru_cache(maxsize=1)
-def _parsed(content: bytes) -> dict[str, Any]:
-    """The stages in dvc.lock's content, which takes a second to parse and is asked for once a run."""
-    try:
-        return dict(YAML(typ="safe", pure=True).load(content.decode())["stages"])
-    except (YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{LOCK} is damaged ({reason}): `git checkout {LOCK}`, or delete it and `dvc repro`.") from None
-
-
-def _adopt(client: "MlflowClient", spec: Spec, run: Run) -> str | None:
-    """The live run of this very training, once its follower is done with it."""
-    from mlflow.exceptions import MlflowException
-
-    run_id = read_followed(run.name, training_key(spec, run), server_name())
-    if run_id is None:
+def teacher_content_key(spec: Spec) -> str | None:
+    """Hash of the teacher's sections and weights; None where it was not trained here, so that there is no curve."""
+    folder = Paths(spec.name).teacher
+    if not (folder / "curve.jsonl").exists():
         return None
-    with FileLock(follower_lock(run.name), timeout=FOLLOWER_SECONDS):
-        try:
-            live = client.get_run(run_id)
-        except MlflowException:
-            return None  # deleted since
-    # A run with params is one that tracking has begun to fill: params can't be changed, so another is made.
-    usable = live.info.lifecycle_stage == "active" and not live.data.params
-    return run_id if usable else None
+    return digest({"training": teacher_key(spec), "weights": weights_digest(folder)})[:16]
 
 
-def _create(client: "MlflowClient", experiment: str, spec: Spec, row: Row) -> str:
-    created = client.create_run(experiment, run_name=row.run.name, tags=tags(spec, row.run, str(row.timing["device"])))
-    return str(created.info.run_id)
+def delete_unfinished(client: "MlflowClient", found: list["Tracked"], names: set[str]) -> None:
+    """Delete what killed or repeated trainings of these names left, unless one of them is being followed right now."""
+    for left in found:
+        name = left.data.tags.get("sfddm.run")
+        if name in names and CONTENT_KEY not in left.data.tags:
+            with suppress(Timeout), FileLock(follower_lock(name), timeout=0):
+                client.delete_run(left.info.run_id)
 
 
-def _delete_unfinished(client: "MlflowClient", experiment: str, run: Run) -> None:
-    """Delete what killed or repeated trainings of a run left, unless one of them is being followed right now."""
-    try:
-        with FileLock(follower_lock(run.name), timeout=0):
-            for left in client.search_runs([experiment], f"tags.`sfddm.run` = '{run.name}'"):
-                if "sfddm.content_key" not in left.data.tags:
-                    client.delete_run(left.info.run_id)
-    except Timeout:
-        pass
+def _finish(client: "MlflowClient", run_id: str, key: str) -> None:
+    client.set_terminated(run_id, "FINISHED")
+    # Last: a run without the key is one that tracking did not finish.
+    client.set_tag(run_id, CONTENT_KEY, key)
+
+
+def _adopt(client: "MlflowClient", experiment: str, name: str, key: str) -> str | None:
+    """The live run of this very training, once its follower is done with it."""
+    with suppress(Timeout), FileLock(follower_lock(name), timeout=FOLLOWER_SECONDS):
+        return live_run(client, experiment, key)
+    return None
+
+
+def _create(client: "MlflowClient", experiment: str, name: str, tags: dict[str, str]) -> str:
+    return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
 
 
 def _log_params(client: "MlflowClient", run_id: str, spec: Spec, run: Run) -> None:
@@ -136,16 +127,15 @@ def _log_params(client: "MlflowClient", run_id: str, spec: Spec, run: Run) -> No
 
 
 def _log_figures(client: "MlflowClient", run_id: str, row: Row) -> None:
-    for name in FIGURES:
-        client.log_metric(run_id, name, float(row.metrics[name]))
-    client.log_metric(run_id, "cost_forward_equivalents", float(row.metrics["cost"]["total"]))
-    client.log_metric(run_id, "training_seconds", float(row.training["seconds"]))
-    for name in ("seconds_per_1000_images", "latency_ms", "speed_up", "peak_memory_mb"):
-        client.log_metric(run_id, name, float(row.timing[name]))
+    figures = {name: row.metrics[name] for name in FIGURES}
+    others = {"cost_forward_equivalents": row.metrics["cost"]["total"], "training_seconds": row.training["seconds"]}
+    times = {name: row.timing[name] for name in TIMES}
+    values = {**figures, **others, **times}
+    send_metrics(client, run_id, [(name, float(value), 0) for name, value in values.items()])
 
 
-def _log_curve(client: "MlflowClient", run_id: str, spec: Spec, run: Run) -> None:
-    points = read_points(Paths(spec.name).student(run.student, run.seed) / "curve.jsonl")
+def _log_curve(client: "MlflowClient", run_id: str, folder: Path) -> None:
+    points = read_points(folder / "curve.jsonl")
     sent = steps_sent(client, run_id)
     send_points(client, run_id, [point for point in points if point["step"] not in sent])
 

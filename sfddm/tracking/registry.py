@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import frozen
 from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
-from sfddm.files import read_json
+from sfddm.files import read_json, write_json
+from sfddm.lineage import lineage
 from sfddm.networks.layout import CONFIG
 from sfddm.paths import Paths
-from sfddm.results import Row, load_row, resolved
-from sfddm.spec.experiment import Run, Spec
+from sfddm.results import Row, has_results, load_row
+from sfddm.spec.experiment import Spec
 from sfddm.spec.structure import nearest
+from sfddm.tracking.about import about as describe
 from sfddm.tracking.card import model_card
-from sfddm.tracking.record import lineage
 from sfddm.tracking.server import connect, users_errors, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
 
 REQUIREMENTS = (
@@ -43,8 +46,15 @@ FOUND_OUT = ("mlflow.source.name", "mlflow.source.git.repoURL", "mlflow.user")
 """What MLflow would note of its surroundings by itself: paths, names, and the remote's address with its password."""
 
 
-def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> str:
-    """Make the run's student a version of the spec's model, and return its number; one that is there is left alone."""
+def versions_by_key(client: "MlflowClient", model: str) -> dict[str, str]:
+    """The number of each version of a model by its content key; none where there is no such model."""
+    found = client.search_model_versions(f"name='{model}'")
+    keys = {version.tags.get("sfddm.content_key", ""): str(version.version) for version in found}
+    return {key: number for key, number in keys.items() if key}
+
+
+def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> None:
+    """Make the run's student a version of the spec's model."""
     from mlflow.exceptions import MlflowException
 
     name = spec.registry.model
@@ -52,9 +62,6 @@ def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> str:
         client.get_registered_model(name)
     except MlflowException:
         client.create_registered_model(name)
-    for version in client.search_model_versions(f"name='{name}'"):
-        if version.tags.get("sfddm.content_key") == row.content_key:
-            return str(version.version)
     logged = _log_model(spec, row, run_id)
     tags = {
         "sfddm.content_key": row.content_key,
@@ -63,8 +70,8 @@ def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> str:
         "sfddm.frechet_distance": f"{row.metrics['frechet_distance']:.4f}",
         "sfddm.nfe": str(row.metrics["nfe"]),
     }
-    siblings = [load_row(spec, run) for run in spec.runs() if run.student == row.run.student]
-    created = client.create_model_version(
+    siblings = [load_row(spec, run) for run in spec.runs() if run.student == row.run.student and has_results(spec, run)]
+    client.create_model_version(
         name,
         source=logged.model_uri,
         run_id=run_id,
@@ -72,49 +79,64 @@ def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> str:
         model_id=logged.model_id,
         description=model_card(spec, row, siblings, lineage(spec, row.run), run_id),
     )
-    return str(created.version)
 
 
-def promote(client: "MlflowClient", spec: Spec, run: Run, alias: str) -> str:
-    """Point an alias at the version of a run as it is now, and return the version's number.
+def require_version(client: "MlflowClient", spec: Spec, row: Row) -> str:
+    """The number of the version that holds a run's student as it is now.
 
     Raises:
-        UserError: the run's student isn't registered.
+        UserError: there is none.
     """
-    name, row = spec.registry.model, load_row(spec, run)
-    versions = client.search_model_versions(f"name='{name}'")
-    for version in versions:
-        if version.tags.get("sfddm.content_key") == row.content_key:
-            with users_errors():
-                client.set_registered_model_alias(name, alias, version.version)
-            return str(version.version)
-    known = sorted({version.tags.get("sfddm.run", "") for version in versions} - {""})
-    if run.student not in spec.registry.students:
-        raise UserError(
-            f"{run.name} isn't registered: add {run.student!r} to registry.students in specs/{spec.name}.yaml and run "
-            f"`dvc repro track@{spec.name}`. Registered: {', '.join(known) or 'none'}."
-        )
-    raise UserError(
-        f"{run.name} has no version with its present content: run `dvc repro --force --single-item track@{spec.name}`."
-    )
+    with users_errors():
+        number = versions_by_key(client, spec.registry.model).get(row.content_key)
+    if number is None:
+        raise UserError(f"{row.run.name} has no version with its present content: run `sfddm sync {spec.name}`.")
+    return number
 
 
-def download(uri: str) -> Path:
-    """The student's folder of a registered version, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+@frozen(kw_only=True)
+class Downloaded:
+    """A registered version's files, on this machine."""
+
+    uri: str
+    """As the user gave it."""
+    model: str
+    number: str
+    content_key: str
+    """Empty where it was registered by something else."""
+    run_id: str
+    student: Path
+    """The folder with its network and sampler."""
+    about: Path
+    """The folder with what `sfddm.tracking.about` says of it."""
+
+
+def download(uri: str) -> Downloaded:
+    """The files of a registered version, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
 
     Raises:
-        UserError: no such model, alias or version.
+        UserError: no such model, alias or version; or it is no student of this project.
     """
     import mlflow
     from mlflow.models import Model
 
-    with _known_version(connect(), uri):
+    client = connect()
+    with known_version(client, uri):
+        version = _version(client, uri)
         folder = Path(mlflow.artifacts.download_artifacts(uri)).resolve()
-        flavor = Model.load(folder).flavors["python_function"]
-        student = (folder / str(flavor["artifacts"]["student"]["path"])).resolve()
-    if not student.is_relative_to(folder):
+        listed = Model.load(folder).flavors["python_function"]["artifacts"]
+        student, about = ((folder / str(listed[part]["path"])).resolve() for part in ("student", "about"))
+    if not (student.is_relative_to(folder) and about.is_relative_to(folder)):
         raise UserError(f"{uri} is no student of this project: its files would lie outside of it, in {student}.")
-    return student
+    return Downloaded(
+        uri=uri,
+        model=version.name,
+        number=str(version.version),
+        content_key=version.tags.get("sfddm.content_key", ""),
+        run_id=version.run_id,
+        student=student,
+        about=about,
+    )
 
 
 def download_results(uri: str, folder: Path) -> str:
@@ -128,10 +150,8 @@ def download_results(uri: str, folder: Path) -> str:
     import mlflow
 
     client = connect()
-    with _known_version(client, uri):
-        name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri).groups()  # type: ignore[union-attr]
-        alias = separator == "@"
-        version = client.get_model_version_by_alias(name, word) if alias else client.get_model_version(name, word)
+    with known_version(client, uri):
+        version = _version(client, uri)
         if "sfddm.student" not in version.tags:
             raise UserError(f"{uri} was not registered by `dvc repro track@SPEC`: there are no figures of it.")
         for file in ("metrics.json", "timing.json", "grid.png", "spec.yaml"):
@@ -139,22 +159,47 @@ def download_results(uri: str, folder: Path) -> str:
     return str(version.tags["sfddm.student"])
 
 
+def set_version_tag(uri: str, name: str, text: str) -> None:
+    """Set one tag of a registered version.
+
+    Raises:
+        UserError: no such version, or MLflow does not answer.
+    """
+    client = connect()
+    with known_version(client, uri):
+        version = _version(client, uri)
+        client.set_model_version_tag(version.name, version.version, name, text)
+
+
+def _version(client: "MlflowClient", uri: str) -> "ModelVersion":
+    name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri).groups()  # type: ignore[union-attr]
+    return client.get_model_version_by_alias(name, word) if separator == "@" else client.get_model_version(name, word)
+
+
 @contextmanager
-def _known_version(client: "MlflowClient", uri: str) -> Iterator[None]:
+def known_version(client: "MlflowClient", uri: str) -> Iterator[None]:
     """Tell users which part of a version's name MLflow doesn't know, and what was registered by something else."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except MlflowException as error:
-        name = uri.removeprefix("models:/").split("@")[0].split("/")[0]
-        known = [model.name for model in client.search_registered_models()]
-        if name not in known:
-            raise UserError(f"{uri}: no registered model {name!r}{nearest(name, known)}") from None
-        reason = without_secrets(str(error).splitlines()[0])
-        raise UserError(f"{uri}: {reason}\n`sfddm promote RUN` sets the alias champion.") from None
+        reason = _unknown(client, uri) or f": {without_secrets(str(error).splitlines()[0])}"
+        raise UserError(f"{uri}{reason}\n`sfddm promote RUN` sets the alias champion.") from None
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise UserError(f"{uri} is no student of this project ({without_secrets(repr(error))}).") from None
+
+
+def _unknown(client: "MlflowClient", uri: str) -> str:
+    """Which part of a version's name MLflow doesn't know, and what is nearest; empty where it knows all."""
+    name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri).groups()  # type: ignore[union-attr]
+    with users_errors():
+        models = {model.name: model for model in client.search_registered_models()}
+    if name not in models:
+        return f": no registered model {name!r}{nearest(name, models)}"
+    if separator == "@" and word not in models[name].aliases:
+        return f": no alias {word!r}{nearest(word, models[name].aliases)}"
+    return ""
 
 
 def _log_model(spec: Spec, row: Row, run_id: str) -> "ModelInfo":
@@ -166,8 +211,11 @@ def _log_model(spec: Spec, row: Row, run_id: str) -> "ModelInfo":
     with tempfile.TemporaryDirectory() as temporary:
         about = Path(temporary) / "about"
         about.mkdir()
-        for name, content in (("spec.yaml", resolved(spec, row.run)), ("lineage.yaml", lineage(spec, row.run))):
-            YAML().dump(content, about / name)
+        for name, content in describe(spec, row).items():
+            if name.endswith(".json"):
+                write_json(about / name, content)
+            else:
+                YAML().dump(content, about / name)
         with mlflow.start_run(run_id=run_id):
             return mlflow.pyfunc.log_model(
                 name="student",

@@ -8,7 +8,7 @@ from sfddm.networks.layout import weights_digest
 from sfddm.paths import Paths
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.structure import unstructure
-from sfddm.tracking.live import LiveRun, start_follower
+from sfddm.tracking.live import KEY, LiveRun, start_follower
 
 SWEEP = "sfddm.experiment"
 """The tag of what DVC's experiments made."""
@@ -28,6 +28,20 @@ def follow_training(spec: Spec, run: Run, curve: Path, iterations: int, device: 
     )
 
 
+def follow_teacher(spec: Spec, curve: Path, iterations: int, device: str) -> None:
+    """Follow the curve of the teacher's training, which is about to begin on `device`."""
+    start_follower(
+        LiveRun(
+            experiment=spec.name,
+            name=teacher_name(spec),
+            curve=str(curve),
+            iterations=iterations,
+            key=teacher_key(spec),
+            tags=teacher_tags(spec, device),
+        )
+    )
+
+
 def training_key(spec: Spec, run: Run) -> str:
     """Hash of what a training depends on; a follower knows it before there is a result."""
     student = unstructure(spec.students[run.student])
@@ -35,6 +49,11 @@ def training_key(spec: Spec, run: Run) -> str:
     return digest(
         {"index_set": student["index_set"], "method": student["method"], "seed": run.seed, "teacher": teacher}
     )
+
+
+def teacher_key(spec: Spec) -> str:
+    """The same for the teacher's training."""
+    return digest({"data": unstructure(spec.data), "teacher": unstructure(spec.teacher)})
 
 
 def tags(spec: Spec, run: Run, device: str) -> dict[str, str]:
@@ -46,6 +65,7 @@ def tags(spec: Spec, run: Run, device: str) -> dict[str, str]:
         "sfddm.method": run.method,
         "sfddm.seed": str(run.seed),
         "sfddm.device": device,
+        KEY: training_key(spec, run),
         **sweep_tags(),
     }
 
@@ -54,3 +74,18 @@ def sweep_tags() -> dict[str, str]:
     """The name that DVC gave the experiment (`dvc exp run`) in which this process runs; nothing outside of one."""
     name = os.environ.get("DVC_EXP_NAME")
     return {SWEEP: name} if name else {}
+
+
+def teacher_tags(spec: Spec, device: str) -> dict[str, str]:
+    """The same for the teacher's training."""
+    return {
+        "sfddm.spec": spec.name,
+        "sfddm.run": teacher_name(spec),
+        "sfddm.device": device,
+        KEY: teacher_key(spec),
+    }
+
+
+def teacher_name(spec: Spec) -> str:
+    """What MLflow calls the run with the teacher's training."""
+    return f"{spec.name}-teacher-training"

@@ -60,7 +60,7 @@ def test_deleted(project: Project, database: tuple[Path, str]) -> None:
     client = mlflow.MlflowClient(uri, uri)
     runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
     finished = [run.data.tags["sfddm.run"] for run in runs if "sfddm.content_key" in run.data.tags]
-    assert sorted(finished) == ["tiny-ddim-t4-s0", OURS]
+    assert sorted(finished) == ["tiny-ddim-t4-s0", OURS, "tiny-teacher-training"]
 
 
 def test_read_only(project: Project, database: tuple[Path, str]) -> None:

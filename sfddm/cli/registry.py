@@ -1,0 +1,129 @@
+"""Commands on the model registry: promote, demote, history, sync, reproduce."""
+
+from typing import Annotated
+
+import typer
+
+from sfddm.errors import USAGE_ERROR
+
+NOT_REPRODUCED = 1
+"""The exit code of `sfddm reproduce` where something else came out."""
+RunName = Annotated[str, typer.Argument(help="A run, as `sfddm report` and MLflow name it: SPEC-STUDENT-sSEED.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (promote, demote, history, sync, reproduce):
+        app.command()(command)
+
+
+def promote(
+    run: RunName,
+    to: Annotated[str, typer.Option(help="The alias to give: champion or staging.")] = "champion",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what each gate finds.")] = False,
+) -> None:
+    """Hold a student against its spec's gates, and give it an alias of the registered model if it passes all."""
+    from typing import get_args
+
+    from rich.console import Console
+
+    from sfddm.errors import UserError
+    from sfddm.promotion.gates import gates
+    from sfddm.promotion.history import PROMOTIONS, Alias
+    from sfddm.promotion.promote import check_artifacts, check_committed, check_marked, deciding
+    from sfddm.promotion.promote import promote as give
+    from sfddm.promotion.terminal import gates_table
+    from sfddm.results import find_run, load_row
+    from sfddm.spec.structure import nearest
+
+    alias: Alias | None = next((word for word in get_args(Alias) if word == to), None)
+    if alias is None:
+        raise UserError(f"--to {to}: no such alias{nearest(to, get_args(Alias))}")
+    spec, found = find_run(run)
+    check_marked(spec, found)
+    row, model = load_row(spec, found), spec.registry.model
+    with deciding() as events:
+        check_artifacts(spec, row)
+        holders = events.holders()
+        asked = holders.get((model, "champion")) if alias == "champion" else None
+        decided = list(gates(spec, row, asked))
+        Console().print(gates_table(f"{run} as {alias} of {model}", decided))
+        if not all(gate.passed for gate in decided):
+            typer.echo(f"Refused. The gates are in specs/{spec.name}.yaml, section promotion.")
+            raise typer.Exit(USAGE_ERROR)
+        commit = check_committed(spec, row)
+        held = holders.get((model, alias))
+        if held is not None and held.content_key == row.content_key:
+            typer.echo(f"{run} is {alias} already, since {held.time}.")
+        elif dry_run:
+            typer.echo(f"{run} would become {alias}. Nothing was changed.")
+        else:
+            version = give(events, spec, row, alias, decided, commit)
+            typer.echo(
+                f"models:/{model}@{alias} is now version {version}: {run}, content {row.content_key}\n"
+                f"Keep it: git add {PROMOTIONS} && git commit -m 'Promote {run}'"
+            )
+
+
+def demote(
+    name: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, or models:/NAME/VERSION for all aliases of it.")],
+) -> None:
+    """Take an alias from a student; it names nothing until the next promotion."""
+    from sfddm.promotion.history import PROMOTIONS
+    from sfddm.promotion.promote import deciding
+    from sfddm.promotion.promote import demote as take
+
+    with deciding() as events:
+        for event in take(events, name):
+            typer.echo(f"models:/{event.model}@{event.alias} names nothing now; it was {event.run}")
+    typer.echo(f"Keep it: git add {PROMOTIONS} && git commit -m 'Demote {name}'")
+
+
+def history(
+    model: Annotated[str | None, typer.Argument(help="A registered model; all of them when left out.")] = None,
+) -> None:
+    """List what was promoted and demoted, oldest first."""
+    from rich.console import Console
+
+    from sfddm.errors import UserError
+    from sfddm.promotion.history import PROMOTIONS, read_history
+    from sfddm.promotion.terminal import history_table
+    from sfddm.spec.structure import nearest
+
+    events = read_history()
+    if model is not None and model not in events.models():
+        raise UserError(f"nothing was promoted of a model {model!r}{nearest(model, events.models())}")
+    Console().print(history_table(events, model))
+    typer.echo(f"From {PROMOTIONS}.")
+
+
+def sync(
+    specs: Annotated[list[str] | None, typer.Argument(help="Names in specs/; all of them when left out.")] = None,
+) -> None:
+    """Fill MLflow with what it lacks: runs, versions and aliases, from DVC's outputs and promotions.json."""
+    from sfddm.tracking.rebuild import sync as fill
+
+    for line in fill(specs or []):
+        typer.echo(line)
+
+
+def reproduce(
+    name: Annotated[str, typer.Argument(help="models:/NAME@ALIAS or models:/NAME/VERSION.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Train nothing: check hashes and evaluate again.")] = False,
+) -> None:
+    """Rebuild a registered version from its commit, and say whether the same came out."""
+    from rich.console import Console
+
+    from sfddm.errors import UserError
+    from sfddm.promotion.terminal import marked_table
+    from sfddm.reproduce.reproduce import reproduce as rebuild
+    from sfddm.reproduce.reproduce import write_verdict
+
+    if not name.startswith("models:/"):
+        raise UserError(f"{name}: expected models:/NAME@ALIAS or models:/NAME/VERSION.")
+    items = list(rebuild(name, quick))
+    rows = ((item.name, item.verdict, item.passed) for item in items)
+    Console().print(marked_table(name, ("what", "verdict"), rows))
+    typer.echo(f"{name} was {write_verdict(name, quick, items)}.")
+    if not all(item.passed for item in items):
+        raise typer.Exit(NOT_REPRODUCED)

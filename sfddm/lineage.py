@@ -1,0 +1,160 @@
+"""What dvc.lock says of the stages that a run rests on, and whether the files here are still those.
+
+DVC's own check of a run reads every stage of dvc.yaml; this reads the few that count, and needs no DVC.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from sfddm.errors import UserError
+from sfddm.files import digest_file
+from sfddm.spec.experiment import Run, Spec
+from sfddm.spec.read import plain_data
+
+LOCK = Path("dvc.lock")
+Lineage = Mapping[str, Mapping[str, Any]]
+"""The entries of dvc.lock by the stages' names, in the order in which they run."""
+
+
+def stages_of(spec: Spec, run: Run) -> list[str]:
+    """The names of the stages that the run rests on, in the order in which they run."""
+    shared = [f"{stage}@{spec.name}" for stage in ("data", "scorer", "teacher", "reference")]
+    parent = spec.parent(run)
+    made_from = [f"distill@{spec.name}-{parent}"] if parent else []
+    return [*shared, *made_from, f"distill@{run.name}", f"evaluate@{run.name}"]
+
+
+def lineage(spec: Spec, run: Run, path: Path = LOCK) -> dict[str, Any]:
+    """What a dvc.lock says of the stages that the run rests on.
+
+    Raises:
+        UserError: it is damaged, or has no entry for one of them.
+    """
+    changed = path.stat().st_mtime_ns if path.exists() else 0
+    stages = {name: _stage(path, changed, name) for name in stages_of(spec, run)}
+    missing = [name for name, entry in stages.items() if entry is None]
+    if missing:
+        raise UserError(f"{path} has no entry for {', '.join(missing)}: run `dvc repro`, or `dvc commit` for outputs "
+                        "that were made elsewhere.")  # fmt: skip
+    return stages
+
+
+def outputs(entries: Lineage) -> dict[str, str]:
+    """The MD5 of every output by its path, as DVC has it."""
+    return {out["path"]: out["md5"] for entry in entries.values() for out in entry.get("outs", [])}
+
+
+def sources(entries: Lineage) -> dict[str, str]:
+    """The MD5 of every file that stages depend on and no stage makes: code."""
+    made = outputs(entries)
+    deps = [dep for entry in entries.values() for dep in entry.get("deps", [])]
+    return {dep["path"]: dep["md5"] for dep in deps if dep["path"] not in made}
+
+
+def changes(entries: Lineage, digest: Callable[[Path], str] | None = None) -> list[str]:
+    """What is here no longer as dvc.lock has it: sections of specs, code, and outputs, each with both hashes.
+
+    `digest` is what takes a path's MD5; for many runs one that remembers the outputs that they share.
+    """
+    digest = digest or md5
+    files = {**sources(entries), **outputs(entries)}
+    found = ((path, locked, digest(Path(path))) for path, locked in files.items())
+    return [
+        *_changed_params(entries),
+        *(
+            f"{path} is {now or 'missing'}, in dvc.lock {locked}{_culprit(Path(path), locked)}"
+            for path, locked, now in found
+            if now != locked
+        ),
+    ]
+
+
+def remembering() -> Callable[[Path], str]:
+    """`md5`, taken once for each path."""
+    return cache(md5)
+
+
+def md5(path: Path) -> str:
+    """DVC's hash of a file or a folder: of a folder that of the list of its files; empty where there is nothing."""
+    if path.is_dir():
+        return md5_of_folder(files_of(path))
+    return digest_file(path, "md5") if path.is_file() else ""
+
+
+def md5_of_folder(files: Mapping[str, str]) -> str:
+    """DVC's hash of a folder with these files, each with its MD5."""
+    listed = [{"md5": hash_, "relpath": name} for name, hash_ in sorted(files.items())]
+    return f"{hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest()}.dir"
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """The MD5 of every file in a folder by its path there; what a killed writer left is no part of it."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not fnmatch(path.name, ".*.partial")]
+    return {path.relative_to(folder).as_posix(): digest_file(path, "md5") for path in files}
+
+
+def _culprit(folder: Path, locked: str) -> str:
+    """Which files of a folder are others, where DVC's cache has the list of those that were."""
+    listed = Path(".dvc/cache/files/md5") / locked[:2] / locked[2:]
+    if not folder.is_dir() or not listed.is_file():
+        return ""
+    try:
+        were = {item["relpath"]: item["md5"] for item in json.loads(listed.read_text(encoding="utf-8"))}
+    except (ValueError, TypeError, KeyError):
+        return ""
+    now = files_of(folder)
+    return f" (changed: {', '.join(sorted(name for name in {*were, *now} if were.get(name) != now.get(name)))})"
+
+
+def _changed_params(entries: Lineage) -> Iterator[str]:
+    files = {file for entry in entries.values() for file in entry.get("params", {})}
+    present = {file: plain_data(Path(file).read_text(encoding="utf-8"), file) for file in files if Path(file).exists()}
+    for name, entry in entries.items():
+        for file, sections in entry.get("params", {}).items():
+            for section, locked in sections.items():
+                if _section(present.get(file), section) != locked:
+                    yield f"{file}: {section} is not what {name} was run with"
+
+
+def _section(content: Any, path: str) -> Any:
+    for key in path.split("."):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+
+
+@cache
+def _blocks(path: Path, _: int) -> dict[str, str]:
+    """The text of each stage of a dvc.lock as it was changed last. To read all of them as YAML takes many seconds."""
+    if not path.exists():
+        return {}
+    text = path.read_text(encoding="utf-8")
+    if not re.match(r"schema: '[0-9.]+'\nstages:\n  \S", text):
+        raise _damaged(path, "expected a schema and stages")
+    blocks = re.split(r"^(?=  \S)", text, flags=re.MULTILINE)[1:]
+    return {block.partition(":\n")[0].strip(): block for block in blocks}
+
+
+@cache
+def _stage(path: Path, changed: int, name: str) -> dict[str, Any] | None:
+    block = _blocks(path, changed).get(name)
+    if block is None:
+        return None
+    try:
+        entry = YAML(typ="safe", pure=True).load(block)[name]
+        sources({name: entry})  # every path has its hash
+        return dict(entry)
+    except (YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise _damaged(path, (str(error) or type(error).__name__).splitlines()[0]) from None
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is damaged ({reason}): `git checkout {path}`, or delete it and `dvc repro`.")

@@ -1,0 +1,1 @@
+"""Rebuilding a registered version from what it carries with it and from git, and saying whether that gave the same."""

@@ -1,0 +1,58 @@
+"""What a version carries with it so that it can be rebuilt: all of it can be read without this repository."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sfddm.errors import UserError
+from sfddm.files import digest_file
+from sfddm.git import head, uncommitted
+from sfddm.lineage import files_of, lineage
+from sfddm.paths import Paths
+from sfddm.results import Row, resolved
+from sfddm.spec.experiment import Spec
+from sfddm.spec.stored import read_mapping
+
+REQUIREMENTS = Path("requirements.lock")
+CODE = ("sfddm", "stages", "dvc.yaml", "params.yaml", "requirements.lock")
+"""What decides, beside its spec, how a version is made; DVC writes dvc.lock after that."""
+
+
+def about(spec: Spec, row: Row) -> dict[str, Any]:
+    """The files of a version's folder `about`, each as plain data.
+
+    spec.yaml is the part of the spec that the run depends on, lineage.json the entries of dvc.lock that it rests on,
+    metrics.json its figures, and origin.json where it was made: commit, lock file, the machine of every stage whose
+    last bits depend on one, and the MD5 of each of the student's files, of which DVC's hash of the folder is made.
+    """
+    return {
+        "spec.yaml": resolved(spec, row.run),
+        "lineage.json": lineage(spec, row.run),
+        "metrics.json": row.metrics,
+        "origin.json": {
+            "commit": _commit(spec.name) or "",
+            "requirements_lock": digest_file(REQUIREMENTS) if REQUIREMENTS.exists() else "",
+            "machines": machines(spec, row),
+            "student": files_of(Paths(spec.name).student(row.run.student, row.run.seed)),
+        },
+    }
+
+
+def machines(spec: Spec, row: Row) -> dict[str, Any]:
+    """Where teacher, student and figures were made, as `sfddm.environment.machine` has it; without what is unknown."""
+    teacher = Paths(spec.name).teacher_timing
+    noted = {
+        "teacher": read_mapping(teacher) if teacher.exists() else {},
+        "student": row.training,
+        "evaluation": row.timing,
+    }
+    return {what: timing["machine"] for what, timing in noted.items() if "machine" in timing}
+
+
+@cache
+def _commit(spec: str) -> str | None:
+    """The commit that has this spec and this code; None where there is none yet. Asked once a process and spec."""
+    try:
+        return None if uncommitted([*CODE, f"specs/{spec}.yaml"]) else head()
+    except UserError:
+        return None

@@ -1,0 +1,327 @@
+"""Promotion, sync and reproduction with the real git, DVC and MLflow, on a copy of the pipeline's results."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sfddm.files import digest_file
+from tests.processes import wait_for
+from tests.project import Project
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+pytestmark = pytest.mark.pipeline
+OURS, MODEL = "tiny-ours-t4-s0", "sfddm-tiny"
+CHAMPION = f"models:/{MODEL}@champion"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+REFILLED: list[Path] = []
+"""Databases that were lost and made anew."""
+WHO = {f"GIT_{role}_{what}": "test@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+def commit(project: Project, *paths: str) -> None:
+    project.run("git", "add", "--", *paths)
+    project.run("git", "commit", "--quiet", "--message", "more", **WHO)
+
+
+def client_of(project: Project) -> "MlflowClient":
+    import mlflow
+
+    # MLflow keeps a database open under its address: one that was made anew needs another.
+    uri = f"sqlite:///{project.folder / 'mlflow.db'}?timeout={30 + len(REFILLED)}"
+    return mlflow.MlflowClient(uri, uri)
+
+
+@pytest.fixture(scope="module")
+def released(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy in a git repository, whose champion was promoted after what the first try said was typed."""
+    made = project.copy(tmp_path_factory.mktemp("released") / "clone")
+    commit(made, ".", ":!dvc.lock")
+    made.run("sfddm", "sync")
+    refused = made.run("sfddm", "promote", OURS, code=2)
+    typed = [line.strip() for line in refused.splitlines() if line.startswith("  git ")]
+    assert typed[0] == "git add dvc.lock" and not (made.folder / "promotions.json").exists()
+    for line in typed:
+        made.run("sh", "-c", line, **WHO)
+    assert f"{CHAMPION} is now version 1" in made.run("sfddm", "promote", OURS)
+    commit(made, "promotions.json")
+    return made
+
+
+@contextmanager
+def kept(project: Project, *names: str) -> Iterator[None]:
+    """Put files of the project back afterwards."""
+    before = {project.folder / name: (project.folder / name).read_bytes() for name in names}
+    try:
+        yield
+    finally:
+        for path, content in before.items():
+            path.unlink(missing_ok=True)  # it may be a link of DVC's, or read-only
+            path.write_bytes(content)
+
+
+def events(project: Project) -> list[dict[str, Any]]:
+    return list(json.loads((project.folder / "promotions.json").read_text())["events"])
+
+
+def champion(project: Project) -> str:
+    version = client_of(project).get_model_version_by_alias(MODEL, "champion")
+    return str(version.tags["sfddm.content_key"])
+
+
+def content(project: Project) -> dict[str, Any]:
+    """All that MLflow shows, without the numbers and the times that it makes up."""
+    client = client_of(project)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    runs = {}
+    for run in client.search_runs([experiment]):
+        folder = Path(run.info.artifact_uri.removeprefix("file://"))
+        curve = client.get_metric_history(run.info.run_id, "train/loss")
+        tags = {name: text for name, text in run.data.tags.items() if not name.startswith("mlflow.log-model")}
+        runs[run.info.run_name] = {
+            "params": run.data.params,
+            "metrics": run.data.metrics,
+            "curve": sorted((point.step, point.value) for point in curve),
+            "tags": {name: text for name, text in tags.items() if name != "mlflow.loggedModels"},
+            "artifacts": hashes(folder),
+            "status": run.info.status,
+        }
+    versions = [
+        {
+            "tags": version.tags,
+            "files": hashes(project.folder / "mlartifacts/tiny/models" / version.source.rpartition("/")[2]),
+        }
+        for version in client.search_model_versions(f"name='{MODEL}'")
+    ]
+    return {"runs": runs, "versions": versions, "champion": champion(project)}
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Of every file but those in which MLflow notes its own ids and times."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in ("MLmodel",)]
+    return {path.relative_to(folder).as_posix(): digest_file(path) for path in files}
+
+
+def test_a_promotion_is_in_the_file_in_the_tags_and_in_the_history(released: Project) -> None:
+    (event,) = events(released)
+    assert event["commit"] == released.run("git", "rev-parse", "HEAD~1").strip()
+    version = client_of(released).get_model_version_by_alias(MODEL, "champion")
+    assert version.tags["sfddm.content_key"] == event["content_key"]
+    assert event["commit"][:12] in version.tags["sfddm.promotions"]
+    assert "distance_ratio: 1." in version.tags["sfddm.gates"]
+    listed = released.run("sfddm", "history", MODEL)
+    assert OURS in listed and "promoted, holds" in listed
+
+
+def test_a_dry_run_changes_nothing(released: Project) -> None:
+    before = content(released)
+    output = released.run("sfddm", "promote", OURS, "--to", "staging", "--dry-run")
+    assert "would become staging" in output and "distance_ratio" in output
+    assert content(released) == before and len(events(released)) == 1
+
+
+def test_a_gate_that_refuses_ends_with_2_and_changes_nothing(released: Project) -> None:
+    with released.edit("specs/tiny.yaml", "samples: 256\n  distance", "samples: 257\n  distance"):
+        output = released.run("sfddm", "promote", OURS, "--to", "staging", code=2)
+    assert "FAIL" in output and "at least 257" in output and len(events(released)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (f"runs/tiny/students/ours-t4-s0/{WEIGHTS}", f"changed: {WEIGHTS}"),
+        ("runs/tiny/results/ours-t4-s0/metrics.json", "results/ours-t4-s0/metrics.json is "),
+        ("sfddm/methods/sfddm.py", "sfddm/methods/sfddm.py is "),
+    ],
+)
+def test_what_is_not_as_in_dvc_lock_is_refused_by_name(released: Project, name: str, words: str) -> None:
+    with kept(released, name):
+        path = released.folder / name
+        text = path.read_bytes()
+        path.unlink()
+        path.write_bytes(text.replace(b'"agreement"', b'"agreement" ') if name.endswith("json") else text + b"\n")
+        output = released.run("sfddm", "promote", OURS, "--to", "staging", code=2)
+    assert words in output and "in dvc.lock" in output and len(events(released)) == 1
+
+
+def test_a_changed_spec_or_an_uncommitted_file_is_refused(released: Project) -> None:
+    with released.edit("specs/tiny.yaml", "weight: 0.3, state", "weight: 0.4, state"):
+        output = released.run("sfddm", "promote", OURS, code=2)
+    assert "students.ours-t4.method is not what distill@tiny-ours-t4-s0 was run with" in output
+    with released.edit("specs/tiny.yaml", "version: 1", "# a comment\nversion: 1"):
+        output = released.run("sfddm", "promote", OURS, "--to", "staging", code=2)
+    assert "git add specs/tiny.yaml" in output and len(events(released)) == 1
+
+
+def test_of_two_at_once_one_wins_and_the_other_says_so(released: Project) -> None:
+    holder = released.folder / "scratch/locks/promotions.pid"
+    with kept(released, "promotions.json"):
+        first = released.start("sfddm", "promote", OURS, "--to", "staging")
+        wait_for(holder.exists, "the first to decide")
+        os.kill(first.pid, signal.SIGSTOP)
+        assert len(events(released)) == 1, "stopped before it decided"
+        second = released.run("sfddm", "promote", OURS, "--to", "staging", code=2)
+        os.kill(first.pid, signal.SIGCONT)
+        output, _ = first.communicate(timeout=120)
+        assert first.returncode == 0 and "staging is now version 1" in output
+        assert f"process {first.pid} is doing the same" in second
+        assert [event["alias"] for event in events(released)] == ["champion", "staging"]
+        released.run("sfddm", "demote", f"models:/{MODEL}@staging")
+        assert [event["kind"] for event in events(released)] == ["promotion", "promotion", "demotion"]
+        assert set(client_of(released).get_registered_model(MODEL).aliases) == {"champion"}
+        refilled(released)
+    # Its tags told of what the file no longer has: MLflow is made anew.
+    refilled(released)
+
+
+def refilled(project: Project) -> None:
+    """MLflow is lost, and filled again."""
+    (project.folder / "mlflow.db").unlink()
+    REFILLED.append(project.folder)
+    shutil.rmtree(project.folder / "mlartifacts")
+    project.run("sfddm", "sync")
+
+
+def test_a_lost_mlflow_is_filled_with_the_same_content(released: Project) -> None:
+    before = content(released)
+    assert len(before["runs"]) == 3 and len(before["versions"]) == 1
+    refilled(released)
+    assert content(released) == before
+
+
+def test_a_version_that_todays_spec_does_not_make_comes_from_its_commit(released: Project) -> None:
+    before = champion(released)
+    moved = released.folder / "runs/tiny/results/ours-t4-s0"
+    shutil.move(moved, released.folder / "results-elsewhere")
+    refilled(released)
+    shutil.move(released.folder / "results-elsewhere", moved)
+    assert champion(released) == before
+    assert len(released.run("git", "worktree", "list").splitlines()) == 1
+
+
+def test_a_promotion_elsewhere_is_noticed_and_sync_follows_the_file(released: Project) -> None:
+    client = client_of(released)
+    client.set_registered_model_alias(MODEL, "staging", "1")
+    output = released.run("sfddm", "promote", OURS, "--to", "staging", code=2)
+    assert "somebody promoted elsewhere" in output and len(events(released)) == 1
+    assert f"{CHAMPION} is {OURS}" in released.run("sfddm", "sync")
+    assert set(client.get_registered_model(MODEL).aliases) == {"champion"}
+    tags = client.get_model_version_by_alias(MODEL, "champion").tags["sfddm.promotions"]
+    client.set_model_version_tag(
+        MODEL, "1", "sfddm.promotions", f"{tags}\n9999-01-01T00:00:00+00:00 demotion, champion"
+    )
+    assert "`git pull` brings the newer one" in released.run("sfddm", "sync", code=2)
+    client.set_model_version_tag(MODEL, "1", "sfddm.promotions", tags)
+
+
+def test_where_mlflow_refuses_the_file_stays_as_it_was(released: Project) -> None:
+    before = (released.folder / "promotions.json").read_bytes()
+    database = released.folder / "mlflow.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON registered_model_aliases BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    output = released.run("sfddm", "promote", OURS, "--to", "staging", code=2)
+    with sqlite3.connect(database) as connection:
+        connection.execute("DROP TRIGGER refuse")
+    assert "refused, or does not answer" in output
+    assert (released.folder / "promotions.json").read_bytes() == before
+    down = released.run("sfddm", "promote", OURS, "--to", "staging", code=2, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert "does not answer" in down and (released.folder / "promotions.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("promote", OURS, "--to", "champoin"), "did you mean 'champion'?"),
+        (("demote", "models:/sfddm-tinny@champion"), "did you mean 'sfddm-tiny'?"),
+        (("demote", "models:/sfddm-tiny@champoin"), "did you mean 'champion'?"),
+        (("demote", "models:/sfddm-tiny@staging"), "names no student now"),
+        (("demote", "models:/sfddm-tiny/77"), "models:/sfddm-tiny/77"),
+        (("demote", "sfddm-tiny"), "expected models:/NAME@ALIAS"),
+        (("history", "sfddm-tinny"), "did you mean 'sfddm-tiny'?"),
+        (("sync", "tinny"), "did you mean 'tiny'?"),
+        (("reproduce", "models:/sfddm-tinny@champion"), "did you mean 'sfddm-tiny'?"),
+        (("reproduce", "models:/sfddm-tiny@champoin"), "did you mean 'champion'?"),
+        (("reproduce", OURS), "expected models:/NAME@ALIAS"),
+    ],
+)
+def test_what_does_not_exist_is_named_with_the_nearest(released: Project, command: tuple[str, ...], words: str) -> None:
+    output = released.run("sfddm", *command, code=2)
+    assert words in " ".join(output.split()) and "Traceback" not in output
+
+
+def about(project: Project, name: str) -> str:
+    (path,) = (project.folder / "mlartifacts").rglob(f"about/{name}")
+    return path.relative_to(project.folder).as_posix()
+
+
+def test_a_tampered_version_is_refused_by_the_name_of_the_file(released: Project) -> None:
+    (weights,) = (released.folder / "mlartifacts").rglob(WEIGHTS)
+    name = weights.relative_to(released.folder).as_posix()
+    for tampered, words in ((name, f"{WEIGHTS} is "), (about(released, "metrics.json"), "metrics.json is ")):
+        with kept(released, tampered):
+            path = released.folder / tampered
+            text = path.read_bytes()
+            path.unlink()
+            path.write_bytes(text.replace(b"4", b"5", 1) if tampered.endswith("json") else text[:-1] + b"\0")
+            output = released.run("sfddm", "reproduce", CHAMPION, "--quick", code=2)
+        assert "is not what was registered" in output and words in output
+
+
+def test_a_version_of_another_schema_or_without_a_commit_is_refused(released: Project) -> None:
+    from ruamel.yaml import YAML
+
+    from sfddm.files import digest
+
+    spec, client = about(released, "spec.yaml"), client_of(released)
+    key = champion(released)
+    with kept(released, spec):
+        path = released.folder / spec
+        changed = YAML(typ="safe", pure=True).load(path.read_text())
+        changed["teacher"]["colour"] = changed["teacher"].pop("timesteps")
+        with path.open("w") as file:
+            YAML().dump(changed, file)
+        metrics = json.loads((released.folder / about(released, "metrics.json")).read_text())
+        changed_key = digest({"spec": changed, "metrics": metrics})[:16]
+        client.set_model_version_tag(MODEL, "1", "sfddm.content_key", changed_key)
+        output = released.run("sfddm", "reproduce", CHAMPION, "--quick", code=2)
+        client.set_model_version_tag(MODEL, "1", "sfddm.content_key", key)
+    assert "another spec schema" in output and "unknown key 'colour'" in output and "missing key 'timesteps'" in output
+    with kept(released, "promotions.json"), kept(released, about(released, "origin.json")):
+        (released.folder / "promotions.json").write_text('{"events": []}')
+        origin = released.folder / about(released, "origin.json")
+        origin.write_text(json.dumps({**json.loads(origin.read_text()), "commit": ""}))
+        output = released.run("sfddm", "reproduce", CHAMPION, "--quick", code=2)
+    assert "registered from files that no commit had" in output
+
+
+def test_a_missing_object_of_dvc_is_named(released: Project) -> None:
+    cache, tags = released.folder / ".dvc/cache", client_of(released).get_model_version(MODEL, "1").tags
+    shutil.move(cache, released.folder / "cache-elsewhere")
+    output = released.run("sfddm", "reproduce", CHAMPION, "--quick", code=2)
+    shutil.rmtree(cache, ignore_errors=True)
+    shutil.move(released.folder / "cache-elsewhere", cache)
+    assert "DVC has no object of runs/tiny/scorer (" in output and "dvc push" in output
+    assert client_of(released).get_model_version(MODEL, "1").tags == tags
+
+
+def test_a_version_is_evaluated_again_and_rebuilt_bit_for_bit(released: Project) -> None:
+    quick = released.run("sfddm", "reproduce", CHAMPION, "--quick")
+    assert "equal to the last digit" in quick and "evaluated again with the same result" in quick
+    output = released.run("sfddm", "reproduce", CHAMPION)
+    for item in ("data", "scorer", "teacher", "reference", "weights"):
+        assert [line for line in output.splitlines() if line.split()[:2] == [item, "bit-identical"]], output
+    tags = client_of(released).get_model_version(MODEL, "1").tags
+    assert "weights: bit-identical" in tags["sfddm.reproduced"]
+    assert "metrics: equal to the last digit" in tags["sfddm.evaluated_again"]
+    assert len(released.run("git", "worktree", "list").splitlines()) == 1
