@@ -63,7 +63,8 @@ def trained(images: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Den
 def fit(teacher: Teacher, images: np.ndarray, folder: Path) -> Denoiser:
     training = teacher.source.training
     with Curve(folder / "curve", "test", training.iterations, training.batch_size) as curve:
-        return train_teacher(teacher, images, CPU, curve, Checkpoints(folder / "checkpoints", {}))
+        split = store.Split(images=images, labels=None, flip=False)
+        return train_teacher(teacher, split, CPU, curve, Checkpoints(folder / "checkpoints", {}))
 
 
 @pytest.fixture(scope="module")

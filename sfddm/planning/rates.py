@@ -154,7 +154,7 @@ def _saved_bytes(network: Denoiser, training: Training) -> int:
 
 def start_seconds() -> float:
     """Seconds until a stage that needs torch has been imported."""
-    return timed(lambda: subprocess.run([sys.executable, "-c", "import stages.evaluate"], check=True), 0)
+    return timed(lambda: subprocess.run([sys.executable, "-c", "import sfddm.evaluation.evaluate"], check=True), 0)
 
 
 def timed(work: Any, repeats: int) -> float:
