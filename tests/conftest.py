@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.project import LEAVES, Project
+from tests.project import CHAMPION, LEAVES, OURS, WHO, Project, commit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -27,6 +27,22 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A clone in which the whole pipeline of tiny has run; tests leave it as they found it."""
     made = Project(tmp_path_factory.mktemp("clone"))
     made.run("dvc", "repro", *LEAVES)
+    return made
+
+
+@pytest.fixture(scope="session")
+def released(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy in a git repository, whose champion was promoted after what the first try said was typed."""
+    made = project.copy(tmp_path_factory.mktemp("released") / "clone")
+    commit(made, ".", ":!dvc.lock")
+    made.run("sfddm", "sync")
+    refused = made.run("sfddm", "promote", OURS, code=2)
+    typed = [line.strip() for line in refused.splitlines() if line.startswith("  git ")]
+    assert typed[0] == "git add dvc.lock" and not (made.folder / "promotions.json").exists()
+    for line in typed:
+        made.run("sh", "-c", line, **WHO)
+    assert f"{CHAMPION} is now version 1" in made.run("sfddm", "promote", OURS)
+    commit(made, "promotions.json")
     return made
 
 

@@ -13,6 +13,9 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 LEAVES = ("track@tiny", "report@tiny")
+OURS, CHAMPION = "tiny-ours-t4-s0", "models:/sfddm-tiny@champion"
+WHO = {f"GIT_{role}_{what}": "test@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+"""Who commits."""
 
 
 class Project:
@@ -112,3 +115,9 @@ class Edit:
 
     def __exit__(self, *_: object) -> None:
         self.path.write_text(self.before)
+
+
+def commit(project: Project, *paths: str) -> None:
+    """Commit what is in these paths."""
+    project.run("git", "add", "--", *paths)
+    project.run("git", "commit", "--quiet", "--message", "more", **WHO)

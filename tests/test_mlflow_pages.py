@@ -24,11 +24,10 @@ CLOSED = '[["mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true"], ["mlflow.a
 
 
 @pytest.fixture(scope="module")
-def links(project: Project) -> Iterator[dict[str, str]]:
+def links(released: Project) -> Iterator[dict[str, str]]:
     """What `sfddm ui` prints, while it serves."""
-    project.run("sfddm", "promote", OURS)
     port = free_port()
-    served = project.start("sfddm", "ui", "tiny", "--port", str(port))
+    served = released.start("sfddm", "ui", "tiny", "--port", str(port))
     try:
         wait_until_it_answers(served, port)
         assert served.stdout is not None

@@ -65,8 +65,8 @@ def track_run(client: "MlflowClient", experiment: str, spec: Spec, row: Row) -> 
     return run_id
 
 
-def track_teacher(client: "MlflowClient", experiment: str, spec: Spec, key: str) -> None:
-    """Bring the teacher's training into MLflow."""
+def track_teacher(client: "MlflowClient", experiment: str, spec: Spec, key: str) -> str:
+    """Bring the teacher's training into MLflow and return its run's id."""
     from mlflow.entities import Param
 
     timing = read_mapping(Paths(spec.name).teacher_timing)
@@ -78,6 +78,7 @@ def track_teacher(client: "MlflowClient", experiment: str, spec: Spec, key: str)
     send_metrics(client, run_id, [("training_seconds", float(timing["seconds"]), 0)])
     _log_curve(client, run_id, Paths(spec.name).teacher)
     _finish(client, run_id, key)
+    return run_id
 
 
 def teacher_content_key(spec: Spec) -> str | None:

@@ -37,7 +37,7 @@ def sync_rows(client: "MlflowClient", spec: Spec, rows: list[Row]) -> int:
         there = {run.data.tags[CONTENT_KEY]: str(run.info.run_id) for run in found if CONTENT_KEY in run.data.tags}
         key = teacher_content_key(spec)
         if key is not None and key not in there:
-            track_teacher(client, experiment, spec, key)
+            there[key] = track_teacher(client, experiment, spec, key)
         missing = [row for row in rows if row.content_key not in there]
         for row in missing:
             there[row.content_key] = track_run(client, experiment, spec, row)
