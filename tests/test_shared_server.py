@@ -38,6 +38,7 @@ def clones(
     for name in ("runs", "reports", ".dvc/cache"):
         shutil.copytree(project.folder / name, first.folder / name, symlinks=True)
     shutil.copy(project.folder / "dvc.lock", first.folder / "dvc.lock")
+    first.run("dvc", "checkout", "--force")  # tests that run stages by hand leave other times
     first.run("dvc", "remote", "add", "--default", "team", "s3://team/dvc")
     first.run("dvc", "remote", "modify", "team", "endpointurl", address[0])
     first.run("git", "add", "--all")
@@ -60,7 +61,7 @@ def test_two_clones_share_bytes_runs_and_a_champion(clones: tuple[Project, Proje
     tracking = {"MLFLOW_TRACKING_URI": address[1]}
     first.run("dvc", "push", **KEYS)
     first.run("python", "-m", "stages.track", "tiny", **tracking)
-    second.run("dvc", "pull", "track@tiny", "evaluate", "distill", "teacher", "reference", **KEYS)
+    second.run("dvc", "pull", **KEYS)
     assert (second.folder / f"runs/tiny/students/{OURS.removeprefix('tiny-')}/sampler.json").exists()
     before = len(client(address[1]).search_runs(["1"]))
     second.run("python", "-m", "stages.track", "tiny", **tracking)

@@ -47,7 +47,7 @@ def test_a_queue_of_experiments_is_one_comparison(committed: Project) -> None:
     assert len(names) == 2 and all(name in committed.run("dvc", "exp", "list", "--name-only") for name in names)
     link = printed(committed)["sweeps"]
     compared = set(json.loads(unquote(link.partition("runs=")[2].partition("&")[0])))
-    tracked = client.search_runs(["1"], "tags.`sfddm.content_key` != ''")
+    tracked = client.search_runs(["1"], "tags.`sfddm.student` != '' and tags.`sfddm.content_key` != ''")
     assert compared == {run.info.run_id for run in tracked} and len(compared) == 4
 
 
