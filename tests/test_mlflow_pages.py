@@ -77,7 +77,7 @@ def test_the_comparison_opens_with_weights_and_distance(page: "Page", links: dic
 
 def test_a_model_shows_its_champion_and_a_version_its_card(page: "Page", links: dict[str, str]) -> None:
     page.goto(links["versions"])
-    page.get_by_text("champion").wait_for()
+    page.get_by_text("@ champion").wait_for()
     page.goto(f"{links['versions']}/versions/1")
     for words in ("Frechet distance to real images", "Licence", "Limits", "champion"):
         page.get_by_text(words).first.wait_for()
