@@ -25,7 +25,8 @@ def stages_in(folder: Path) -> Iterator[tuple[int, str]]:
     for path in Path("/proc").glob("[0-9]*"):
         try:
             arguments = (path / "cmdline").read_bytes().decode().split("\0")
-            if arguments[1:2] == ["-m"] and (path / "cwd").resolve() == folder.resolve():
+            of_a_stage = arguments[1:2] == ["-m"] and arguments[2].startswith("stages.")
+            if of_a_stage and (path / "cwd").resolve() == folder.resolve():
                 yield int(path.name), " ".join(arguments)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue

@@ -105,7 +105,7 @@ class Chaos:
         """
         name = TRAININGS.get(stage)
         if name is None or self.random.random() < 0.3:
-            time.sleep(self.random.uniform(0.3, 1) * self.seconds[stage])
+            time.sleep(self.random.uniform(0.1, 0.7) * self.seconds[stage])
             return
         before = iterations_kept(self.project.folder, name)
         wait_for(
