@@ -21,7 +21,8 @@ calm_threads()  # before torch is imported
 
 import torch  # noqa: E402
 
-from sfddm.data.source import root  # noqa: E402
+from sfddm.data import store  # noqa: E402
+from sfddm.data.prepare import prepare  # noqa: E402
 from sfddm.diffusion.sampler import Sampler  # noqa: E402
 from sfddm.environment import device  # noqa: E402
 from sfddm.evaluation.figures import figures  # noqa: E402
@@ -32,6 +33,7 @@ from sfddm.evaluation.scorer import load_extractor, load_scorer  # noqa: E402
 from sfddm.evaluation.torchvision_model import VARIABLE, architecture  # noqa: E402
 from sfddm.files import digest_file  # noqa: E402
 from sfddm.memory import peak_memory_mb  # noqa: E402
+from sfddm.spec.data import CIFAR10  # noqa: E402
 from sfddm.spec.evaluation import OwnStatistics, Torchvision  # noqa: E402
 
 MODEL = "resnet18"
@@ -39,9 +41,9 @@ MODEL = "resnet18"
 
 def main(count: int, size: int) -> None:
     """Print images a second, and the largest resident memory of the process."""
-    splits = [_cifar10(train, count) for train in (False, True)]
     with TemporaryDirectory() as name:
         folder = Path(name)
+        splits = _cifar10(folder, count)
         _install(folder, size)
         extractor = load_extractor(folder, device())
         scored: dict[str, tuple[int, Callable[[], Any]]] = {
@@ -77,15 +79,11 @@ def _install(folder: Path, size: int) -> None:
     install(settings, (3, 32, 32), folder)
 
 
-def _cifar10(train: bool, count: int) -> np.ndarray:
-    from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
-
-    try:
-        images = CIFAR10(str(root()), train=train, download=False).data
-    except RuntimeError as error:
-        print(f"skipped: no CIFAR-10 in {root()} ({str(error).splitlines()[0]}); set SFDDM_DATA_ROOT", file=sys.stderr)
-        sys.exit(0)
-    return np.resize(images, (count, *images.shape[1:])).transpose(0, 3, 1, 2).copy()
+def _cifar10(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """So many test and training images."""
+    prepare(CIFAR10(kind="cifar10", size=32, flip=False), folder)
+    test, train = (store.read(folder, split).images for split in ("test", "train"))
+    return np.resize(test, (count, *test.shape[1:])), np.resize(train, (count, *train.shape[1:]))
 
 
 if __name__ == "__main__":

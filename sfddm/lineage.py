@@ -21,6 +21,9 @@ from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.read import plain_data
 
 LOCK = Path("dvc.lock")
+REQUIREMENTS = Path("requirements.lock")
+CODE = ("sfddm", "stages", "dvc.yaml", "params.yaml", str(REQUIREMENTS))
+"""What decides, beside its spec, how a run is made; DVC writes dvc.lock after that."""
 Lineage = Mapping[str, Mapping[str, Any]]
 """The entries of dvc.lock by the stages' names, in the order in which they run."""
 

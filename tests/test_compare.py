@@ -15,9 +15,9 @@ from sfddm.comparison.subject import Subject
 from sfddm.comparison.terminal import show
 from sfddm.pictures import grid, png
 from tests.experiment import FIGURES, NOISE, SHARED
-from tests.project import Project
+from tests.project import OURS, Project
 
-OURS, DDIM = "tiny-ours-t4-s0", "tiny-ddim-t4-s0"
+DDIM = "tiny-ddim-t4-s0"
 
 
 def subject(name: str, distance: float, noise: tuple[float, ...] = NOISE, **metrics: object) -> Subject:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.pipeline
-OURS = "tiny-ours-t4-s0"
 CLOSED = '[["mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true"], ["mlflow.assistant.panelOpen_v1", "false"]]'
 """What MLflow's page remembers of its assistant."""
 

@@ -14,7 +14,7 @@ from sfddm.spec.data import Data
 from sfddm.spec.methods import Method
 from tests.imports import closure
 from tests.processes import iterations_kept, kill_group, wait_for, wait_for_stage, wait_until_gone
-from tests.project import LEAVES, ROOT, Project
+from tests.project import LEAVES, OURS, ROOT, Project
 
 DECIDES_NO_NUMBER = (
     "sfddm/spec/",
@@ -43,7 +43,6 @@ def module_names(union: object) -> list[str]:
 
 
 DATA_SETS, METHODS = module_names(Data), module_names(Method)
-OURS = "tiny-ours-t4-s0"
 ELSEWHERE = {"PYTHONHASHSEED": "7", "TZ": "Pacific/Auckland", "LC_ALL": "C", "SHELL": "/bin/sh"}
 """What differs between machines and sessions, and must not reach an output."""
 

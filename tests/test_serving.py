@@ -10,10 +10,9 @@ import pytest
 
 from sfddm.errors import UserError
 from sfddm.tracking.request import read_request
-from tests.project import Project
+from tests.project import OURS, Project
 from tests.test_security import free_port, listening_at, stop, wait_until_it_answers
 
-OURS = "tiny-ours-t4-s0"
 MODEL = "models:/sfddm-tiny/1"
 SHAPE = (1, 8, 8)
 WISHES: list[tuple[dict[str, Any], tuple[str, ...]]] = [

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.project import Project
+from tests.project import OURS, Project, commit
 from tests.servers import KEYS, mlflow_server, postgresql, s3
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 pytestmark = pytest.mark.pipeline
-OURS = "tiny-ours-t4-s0"
-WHO = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +39,7 @@ def clones(
     first.run("dvc", "checkout", "--force")  # tests that run stages by hand leave other times
     first.run("dvc", "remote", "add", "--default", "team", "s3://team/dvc")
     first.run("dvc", "remote", "modify", "team", "endpointurl", address[0])
-    first.run("git", "add", "--all")
-    first.run("git", *WHO, "commit", "--quiet", "--message", "tiny, with its lock file and its remote")
+    commit(first, ".")
     second = Project.__new__(Project)
     second.folder = folder / "second"
     first.run("git", "clone", "--quiet", str(first.folder), str(second.folder))

@@ -8,11 +8,10 @@ from urllib.parse import unquote
 import pytest
 
 from tests.processes import wait_for
-from tests.project import Project
+from tests.project import Project, commit
 from tests.test_security import free_port, stop, wait_until_it_answers
 
 pytestmark = pytest.mark.pipeline
-WHO = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
 STUDENT = "specs/tiny.yaml:students.ours-t4"
 
 
@@ -24,8 +23,7 @@ def committed(project: Project, tmp_path: Path) -> Project:
     for name in ("runs", "reports", ".dvc/cache"):
         shutil.copytree(project.folder / name, made.folder / name, symlinks=True)
     shutil.copy(project.folder / "dvc.lock", made.folder / "dvc.lock")
-    made.run("git", "add", "--all")
-    made.run("git", *WHO, "commit", "--quiet", "--message", "tiny and its lock file")
+    commit(made, ".")
     made.run("python", "-m", "stages.track", "tiny")
     return made
 

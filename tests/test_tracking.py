@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from tests.processes import wait_for
-from tests.project import Project
+from tests.project import OURS, Project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 pytestmark = pytest.mark.pipeline
 UNREACHABLE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
-OURS = "tiny-ours-t4-s0"
 
 
 @pytest.fixture(scope="module")

@@ -4,33 +4,27 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from sfddm.environment import scratch
 from sfddm.errors import UserError
 from sfddm.git import head, uncommitted
-from sfddm.lineage import changes, lineage
+from sfddm.lineage import CODE, LOCK, changes, lineage
 from sfddm.locks import locked
 from sfddm.promotion.gates import FIGURES
 from sfddm.promotion.history import (
-    PROMOTIONS,
     Alias,
     Demotion,
-    Event,
     Gate,
     History,
     Promotion,
     read_history,
-    write_history,
 )
 from sfddm.results import Row
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.structure import nearest
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-DEPENDS_ON = ("sfddm", "stages", "dvc.yaml", "params.yaml", "dvc.lock", "requirements.lock")
+DEPENDS_ON = (*CODE, str(LOCK))
 """What a version rests on beside its spec; the whole package travels with it."""
 SHOWN = 10
 """Files that an error names."""
@@ -95,15 +89,14 @@ def promote(history: History, spec: Spec, row: Row, alias: Alias, passed: list[G
     Raises:
         UserError: the student isn't registered, or MLflow does not answer, or names another champion than the file.
     """
+    from sfddm.tracking.aliases import record
     from sfddm.tracking.registry import require_version
-    from sfddm.tracking.server import connect
 
-    client, model = connect(), spec.registry.model
-    version = require_version(client, spec, row)
+    version = require_version(spec, row)
     event = Promotion(
         kind="promotion",
         time=_now(),
-        model=model,
+        model=spec.registry.model,
         alias=alias,
         spec=spec.name,
         run=row.run.name,
@@ -112,7 +105,7 @@ def promote(history: History, spec: Spec, row: Row, alias: Alias, passed: list[G
         figures={key: row.metrics[key] for key in FIGURES if key in row.metrics},
         gates=tuple(passed),
     )
-    _record(client, history, event)
+    record(history, event)
     return version
 
 
@@ -122,11 +115,11 @@ def demote(history: History, name: str) -> list[Demotion]:
     Raises:
         UserError: no such model, alias or version; it has no alias; or MLflow does not answer.
     """
-    from sfddm.tracking.server import connect
+    from sfddm.tracking.aliases import record
+    from sfddm.tracking.registry import content_key
 
     model, alias, version = _parts(history, name)
-    client = connect()
-    key = _content_key(client, model, version) if version else None
+    key = content_key(name) if version else None
     held = {
         which: holder
         for (of, which), holder in history.holders().items()
@@ -138,28 +131,9 @@ def demote(history: History, name: str) -> list[Demotion]:
     for holder in held.values():
         event = Demotion(kind="demotion", time=_now(), model=model, alias=holder.alias, run=holder.run,
                          content_key=holder.content_key, commit=commit)  # fmt: skip
-        history = _record(client, history, event)
+        history = record(history, event)
         done.append(event)
     return done
-
-
-def _record(client: "MlflowClient", history: History, event: Event) -> History:
-    """Into the file, then into MLflow; where MLflow refuses, the file is as it was."""
-    from sfddm.tracking.aliases import check_aliases, set_aliases
-
-    check_aliases(client, history, event.model, event.alias)
-    after = history.and_then(event)
-    existed = PROMOTIONS.exists()
-    write_history(after)
-    try:
-        set_aliases(client, after, event.model)
-    except UserError:
-        if existed:
-            write_history(history)
-        else:
-            PROMOTIONS.unlink()
-        raise
-    return after
 
 
 def _parts(history: History, name: str) -> tuple[str, str | None, str | None]:
@@ -173,13 +147,6 @@ def _parts(history: History, name: str) -> tuple[str, str | None, str | None]:
     if alias is not None and alias not in get_args(Alias):
         raise UserError(f"{name}: no alias is called {alias!r}{nearest(alias, get_args(Alias))}")
     return model, alias, version
-
-
-def _content_key(client: "MlflowClient", model: str, version: str) -> str:
-    from sfddm.tracking.registry import known_version
-
-    with known_version(client, f"models:/{model}/{version}"):
-        return str(client.get_model_version(model, version).tags.get("sfddm.content_key", ""))
 
 
 def _now() -> str:

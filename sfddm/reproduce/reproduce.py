@@ -10,7 +10,7 @@ from typing import Any
 from sfddm.errors import UserError
 from sfddm.files import digest_file
 from sfddm.git import worktree
-from sfddm.lineage import Lineage, lineage, md5, sources
+from sfddm.lineage import REQUIREMENTS, Lineage, lineage, md5, sources
 from sfddm.networks.layout import WEIGHTS
 from sfddm.paths import Paths
 from sfddm.reproduce.verdict import (
@@ -27,8 +27,6 @@ from sfddm.results import resolved
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.read import load_spec
 from sfddm.spec.stored import read_mapping
-
-REQUIREMENTS = Path("requirements.lock")
 
 
 def reproduce(uri: str, quick: bool) -> Iterator[Item]:

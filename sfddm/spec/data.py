@@ -10,6 +10,18 @@ Crop = Literal["center", "stretch"]
 """Of images that are no squares. center: the largest square in the middle; stretch: all of it, squeezed into one."""
 
 
+class _Square:
+    """Published images, as high as they are wide."""
+
+    size: int
+    channels: ClassVar[int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        return self.channels, self.size, self.size
+
+
 @frozen(kw_only=True)
 class Digits:
     """scikit-learn's 1797 real 8x8 grey digits; they come with the library, so nothing is downloaded."""
@@ -34,7 +46,7 @@ class Digits:
 
 
 @frozen(kw_only=True)
-class MNIST:
+class MNIST(_Square):
     """70,000 grey handwritten digits (LeCun et al. 1998), split 60,000 to 10,000 by their authors."""
 
     kind: Literal["mnist"]
@@ -44,15 +56,11 @@ class MNIST:
     images: ClassVar[int] = 70_000
     labelled: ClassVar[bool] = True
     flip: ClassVar[bool] = False
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image."""
-        return 1, self.size, self.size
+    channels: ClassVar[int] = 1
 
 
 @frozen(kw_only=True)
-class FashionMNIST:
+class FashionMNIST(_Square):
     """70,000 grey pictures of clothes in ten classes (Xiao et al. 2017), split 60,000 to 10,000 by their authors."""
 
     kind: Literal["fashion-mnist"]
@@ -62,15 +70,11 @@ class FashionMNIST:
     images: ClassVar[int] = 70_000
     labelled: ClassVar[bool] = True
     flip: ClassVar[bool] = False
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image."""
-        return 1, self.size, self.size
+    channels: ClassVar[int] = 1
 
 
 @frozen(kw_only=True)
-class CIFAR10:
+class CIFAR10(_Square):
     """60,000 colour photos in ten classes (Krizhevsky 2009), split 50,000 to 10,000 by their author."""
 
     kind: Literal["cifar10"]
@@ -81,15 +85,11 @@ class CIFAR10:
 
     images: ClassVar[int] = 60_000
     labelled: ClassVar[bool] = True
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image."""
-        return 3, self.size, self.size
+    channels: ClassVar[int] = 3
 
 
 @frozen(kw_only=True)
-class CelebAHQ:
+class CelebAHQ(_Square):
     """30,000 faces (Karras et al. 2018) in the usual folder of 256x256 pixels, without classes; all are trained on."""
 
     kind: Literal["celeba-hq"]
@@ -101,15 +101,11 @@ class CelebAHQ:
     """Mirror half of the images of each training batch, at random, left to right."""
 
     labelled: ClassVar[bool] = False
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image."""
-        return 3, self.size, self.size
+    channels: ClassVar[int] = 3
 
 
 @frozen(kw_only=True)
-class LSUN:
+class LSUN(_Square):
     """Photos of one kind of scene (Yu et al. 2015), 256 pixels on their shorter side; all are trained on."""
 
     kind: Literal["lsun"]
@@ -124,11 +120,7 @@ class LSUN:
     """Mirror half of the images of each training batch, at random, left to right."""
 
     labelled: ClassVar[bool] = False
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image."""
-        return 3, self.size, self.size
+    channels: ClassVar[int] = 3
 
 
 @frozen(kw_only=True)

@@ -1,21 +1,16 @@
 """What a version carries with it so that it can be rebuilt: all of it can be read without this repository."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from sfddm.errors import UserError
 from sfddm.files import digest_file
 from sfddm.git import head, uncommitted
-from sfddm.lineage import files_of, lineage
+from sfddm.lineage import CODE, REQUIREMENTS, files_of, lineage
 from sfddm.paths import Paths
 from sfddm.results import Row, resolved
 from sfddm.spec.experiment import Spec
 from sfddm.spec.stored import read_mapping
-
-REQUIREMENTS = Path("requirements.lock")
-CODE = ("sfddm", "stages", "dvc.yaml", "params.yaml", "requirements.lock")
-"""What decides, beside its spec, how a version is made; DVC writes dvc.lock after that."""
 
 
 def about(spec: Spec, row: Row) -> dict[str, Any]:

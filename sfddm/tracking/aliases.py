@@ -3,15 +3,37 @@
 from typing import TYPE_CHECKING, get_args
 
 from sfddm.errors import UserError
-from sfddm.promotion.history import PROMOTED, PROMOTIONS, Alias, History, Promotion
+from sfddm.promotion.history import PROMOTED, PROMOTIONS, Alias, Event, History, Promotion, write_history
 from sfddm.tracking.registry import versions_by_key
-from sfddm.tracking.server import users_errors
+from sfddm.tracking.server import connect, users_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def check_aliases(client: "MlflowClient", history: History, model: str, alias: str) -> None:
+def record(history: History, event: Event) -> History:
+    """Put what was decided into promotions.json, then into MLflow; where MLflow refuses, the file is as it was.
+
+    Raises:
+        UserError: MLflow does not answer, refuses, or names another student than the file.
+    """
+    client = connect()
+    _check_alias(client, history, event.model, event.alias)
+    after = history.and_then(event)
+    existed = PROMOTIONS.exists()
+    write_history(after)
+    try:
+        set_aliases(client, after, event.model)
+    except UserError:
+        if existed:
+            write_history(history)
+        else:
+            PROMOTIONS.unlink()
+        raise
+    return after
+
+
+def _check_alias(client: "MlflowClient", history: History, model: str, alias: str) -> None:
     """Raises: UserError: the alias names another student in MLflow than in the file: somebody else was faster."""
     holder = history.holders().get((model, alias))
     with users_errors():

@@ -81,12 +81,13 @@ def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> None:
     )
 
 
-def require_version(client: "MlflowClient", spec: Spec, row: Row) -> str:
+def require_version(spec: Spec, row: Row) -> str:
     """The number of the version that holds a run's student as it is now.
 
     Raises:
         UserError: there is none.
     """
+    client = connect()
     with users_errors():
         number = versions_by_key(client, spec.registry.model).get(row.content_key)
     if number is None:
@@ -121,7 +122,7 @@ def download(uri: str) -> Downloaded:
     from mlflow.models import Model
 
     client = connect()
-    with known_version(client, uri):
+    with _known_version(client, uri):
         version = _version(client, uri)
         folder = Path(mlflow.artifacts.download_artifacts(uri)).resolve()
         listed = Model.load(folder).flavors["python_function"]["artifacts"]
@@ -150,13 +151,24 @@ def download_results(uri: str, folder: Path) -> str:
     import mlflow
 
     client = connect()
-    with known_version(client, uri):
+    with _known_version(client, uri):
         version = _version(client, uri)
         if "sfddm.student" not in version.tags:
             raise UserError(f"{uri} was not registered by `dvc repro track@SPEC`: there are no figures of it.")
         for file in ("metrics.json", "timing.json", "grid.png", "spec.yaml"):
             mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=str(folder))
     return str(version.tags["sfddm.student"])
+
+
+def content_key(uri: str) -> str:
+    """The content key of a registered version; empty where it was registered by something else.
+
+    Raises:
+        UserError: no such version, or MLflow does not answer.
+    """
+    client = connect()
+    with _known_version(client, uri):
+        return str(_version(client, uri).tags.get("sfddm.content_key", ""))
 
 
 def set_version_tag(uri: str, name: str, text: str) -> None:
@@ -166,7 +178,7 @@ def set_version_tag(uri: str, name: str, text: str) -> None:
         UserError: no such version, or MLflow does not answer.
     """
     client = connect()
-    with known_version(client, uri):
+    with _known_version(client, uri):
         version = _version(client, uri)
         client.set_model_version_tag(version.name, version.version, name, text)
 
@@ -177,7 +189,7 @@ def _version(client: "MlflowClient", uri: str) -> "ModelVersion":
 
 
 @contextmanager
-def known_version(client: "MlflowClient", uri: str) -> Iterator[None]:
+def _known_version(client: "MlflowClient", uri: str) -> Iterator[None]:
     """Tell users which part of a version's name MLflow doesn't know, and what was registered by something else."""
     from mlflow.exceptions import MlflowException
 

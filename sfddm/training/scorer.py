@@ -10,10 +10,10 @@ from sfddm.data.store import Split
 from sfddm.evaluation.classifier import VERSION, Network, extractor_of
 from sfddm.evaluation.extractor import DESCRIPTION, WEIGHTS
 from sfddm.files import write_json
-from sfddm.images import from_bytes
 from sfddm.networks.weights import write_weights
 from sfddm.randomness import epoch_indices
 from sfddm.spec.evaluation import Classifier
+from sfddm.training.batches import on_device
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
@@ -29,7 +29,7 @@ def train_scorer(
     folder: Path,
 ) -> None:
     """Train a classifier and store it and its accuracy in an existing folder."""
-    images = from_bytes(np.array(train_split.images)).to(device)
+    images = on_device(train_split.images, device)
     labels = torch.from_numpy(np.array(train_split.required_labels())).to(device)
     shape = (images.shape[1], images.shape[2], images.shape[3])
     classes = int(labels.max()) + 1

@@ -9,10 +9,9 @@ import pytest
 
 from sfddm.files import digest_folder
 from tests.processes import iterations_kept, wait_for
-from tests.project import Project
+from tests.project import OURS, Project
 
 pytestmark = pytest.mark.prove
-OURS = "tiny-ours-t4-s0"
 TRACK = ("python", "-m", "stages.track", "tiny")
 
 
