@@ -12,6 +12,7 @@ from sfddm.cli.export import export
 from sfddm.cli.plan import plan
 from sfddm.environment import calm_threads
 from sfddm.errors import USAGE_ERROR, UserError, shown
+from sfddm.interrupts import Interrupted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,3 +38,6 @@ def main() -> None:
     except (UserError, OSError) as error:
         Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), shown(error)))
         sys.exit(USAGE_ERROR)
+    except Interrupted as interrupted:  # while `sfddm plan` measures a training: there is nothing to go on from
+        Console(stderr=True).print("Aborted.")
+        sys.exit(interrupted.exit_code)
