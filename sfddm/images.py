@@ -13,4 +13,9 @@ def to_bytes(images: Tensor) -> np.ndarray:
 
 def from_bytes(images: np.ndarray) -> Tensor:
     """Images in [-1, 1], float32, of uint8 images of the same shape."""
-    return torch.from_numpy(images.astype(np.float32)) / 127.5 - 1
+    return in_range(torch.from_numpy(images.astype(np.float32)))
+
+
+def in_range(values: Tensor) -> Tensor:
+    """Images in [-1, 1], float32, of values 0..255 of any type."""
+    return values.float() / 127.5 - 1

@@ -4,15 +4,13 @@ import re
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sfddm.errors import UserError
+from sfddm.memory import free_memory
 
-SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
+SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
 """How torch words it, on a GPU and on a CPU."""
 ASKED = re.compile(r"allocate ([\d.]+ ?\w+)")
-MEMINFO = Path("/proc/meminfo")
-"""Linux's own figures."""
 
 
 @contextmanager
@@ -37,7 +35,6 @@ def memory_errors(remedy: Callable[[], str]) -> Iterator[None]:
 def _on_this_machine() -> str:
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    found = dict(re.findall(r"(\w+): +(\d+) kB", MEMINFO.read_text())) if MEMINFO.exists() else {}
-    free = f"{int(found['MemAvailable']) / 1024:.0f} MiB are free on this machine" if found else "too little was free"
+    free = f"{free_memory('cpu') / 2**20:.0f} MiB are free on this machine"
     limited = "" if limit == resource.RLIM_INFINITY else f", its limit is {limit / 2**20:.0f} MiB"
     return f"this process held {held:.0f} MiB at most{limited}; {free}."

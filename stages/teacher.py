@@ -5,6 +5,7 @@ from sfddm.environment import device, scratch
 from sfddm.files import atomic_folder, digest_folder
 from sfddm.networks import storage
 from sfddm.paths import Paths
+from sfddm.processes import leads
 from sfddm.spec.read import load_spec
 from sfddm.spec.structure import unstructure
 from sfddm.training.checkpoints import Checkpoints
@@ -23,10 +24,11 @@ def teacher(spec_name: str) -> None:
     checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
     with Curve(scratch() / "curves" / f"{name}.jsonl", "teacher", settings.iterations, settings.batch_size) as curve:
         trained = train_teacher(spec.teacher, images, device(), curve, checkpoints)
-    with atomic_folder(paths.teacher) as folder:
-        storage.write(folder, trained)
-    checkpoints.remove()
+    if leads():
+        with atomic_folder(paths.teacher) as folder:
+            storage.write(folder, trained)
+        checkpoints.remove()
 
 
 if __name__ == "__main__":
-    main(teacher, "spec")
+    main(teacher, "spec", shares=True)

@@ -25,7 +25,7 @@ def stages_in(folder: Path) -> Iterator[tuple[int, str]]:
     for path in Path("/proc").glob("[0-9]*"):
         try:
             arguments = (path / "cmdline").read_bytes().decode().split("\0")
-            if arguments[1:2] == ["-m"] and (path / "cwd").resolve() == folder.resolve():
+            if "-m" in arguments[1:3] and (path / "cwd").resolve() == folder.resolve():
                 yield int(path.name), " ".join(arguments)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue

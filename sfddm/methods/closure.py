@@ -16,20 +16,21 @@ from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.methods import TRACT, Consistency
-from sfddm.training.batches import on_device, take
+from sfddm.training.batches import rows_of, stored_images, take_images
 from sfddm.training.loop import Losses
 
 
 def train_to_the_ends(job: Job, method: Consistency | TRACT, teacher: Denoiser, stretches: Tensor) -> Denoiser:
     """Train on stretches of levels, int64 [K, M + 1], each falling from its start to its end."""
     student = first_student(teacher, method.start, job.seed)
-    clean = on_device(store.read(job.data, "train").images, teacher.device)
-    rows = _steps(stretches).to(teacher.device)
-    size = method.training.batch_size
+    images = stored_images(store.read(job.data, "train").images, teacher.device)
+    steps = _steps(stretches).to(teacher.device)
+    rows = rows_of(method.training.batch_size)
 
     def loss(step: int, average: Denoiser) -> Losses:
         random = generator(job.seed, Purpose.TRAINING_BATCH, step)
-        x, row = noised(take(clean, job.seed, step, size), rows, teacher.schedule, random)
+        x0 = take_images(images, job.seed, step, rows, teacher.device)
+        x, row = noised(x0, steps, teacher.schedule, random, rows)
         landing = target(teacher, average, x, row)
         levels = row[:, 0], row[:, 2]
         own = student(x, *levels)

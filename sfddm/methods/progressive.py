@@ -25,7 +25,7 @@ from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.methods import Progressive
-from sfddm.training.batches import on_device, take
+from sfddm.training.batches import rows_of, stored_images, take_images
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
 
@@ -35,15 +35,15 @@ def distill(job: Job) -> Distilled:
     method = job.student.method
     assert isinstance(method, Progressive)
     teacher = load_teacher(job)
-    clean = on_device(store.read(job.data, "train").images, teacher.device)
+    images = stored_images(store.read(job.data, "train").images, teacher.device)
     sets = _levels_of_folds(method, job.levels, teacher)
     each = evolve(method.training, iterations=method.training.iterations // len(sets))
     job.training_starts(each.iterations * len(sets))
     student = first_student(teacher, method.start, job.seed)
     with Curve(job.curve, job.name, each.iterations * len(sets), each.batch_size) as curve:
         for fold, levels in enumerate(sets):
-            rows = paths(levels, 2, teacher.contract).to(teacher.device)
-            loss = _loss(job, method, student, teacher, clean, rows)
+            walks = paths(levels, 2, teacher.contract).to(teacher.device)
+            loss = _loss(job, method, student, teacher, images, walks)
             teacher = train(student, loss, each, curve, job.checkpoints, before=fold * each.iterations)
             student = _continued(teacher)
     return distilled(job, teacher)
@@ -60,11 +60,14 @@ def _levels_of_folds(method: Progressive, levels: tuple[int, ...], teacher: Deno
 
 
 def _loss(
-    job: Job, method: Progressive, student: Denoiser, teacher: Denoiser, clean: torch.Tensor, rows: torch.Tensor
+    job: Job, method: Progressive, student: Denoiser, teacher: Denoiser, images: torch.Tensor, walks: torch.Tensor
 ) -> Loss:
+    rows = rows_of(method.training.batch_size)
+
     def loss(step: int, _: Denoiser) -> Losses:
         random = generator(job.seed, Purpose.TRAINING_BATCH, step)
-        x, path = noised(take(clean, job.seed, step, method.training.batch_size), rows, teacher.schedule, random)
+        x0 = take_images(images, job.seed, step, rows, teacher.device)
+        x, path = noised(x0, walks, teacher.schedule, random, rows)
         landing, _features = walk(teacher, x, path, ahead=False)
         levels = path[:, 0], path[:, -1]
         own = student(x, *levels)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sfddm.interrupts import Interrupted, postponed
+from sfddm.processes import add_up, highest, share_of
 from sfddm.shortage import memory_errors
 from sfddm.spec.training import Training
 from sfddm.training.checkpoints import Checkpoint, Checkpoints
@@ -71,6 +72,7 @@ def _minimise(
     kept: Checkpoint | None,
     signalled: Callable[[], int | None],
 ) -> None:
+    share = share_of(settings.batch_size)
     device, end = next(network.parameters()).device, before + settings.iterations
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))  # type: ignore[no-untyped-call]
@@ -86,21 +88,34 @@ def _minimise(
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
             losses = loss(step, cast(Network, average.module))
         optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        losses = _backward(network, losses, share)
         nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
         optimizer.step()
         average.update_parameters(network)
         guard.add(step, rate, losses["loss"])
         if curve.due(step):
             guard.look()
-            curve.write(step, {name: float(value.detach()) for name, value in losses.items()} | {"learning_rate": rate})
-        number = signalled()
-        if step + 1 < end and (number or checkpoints.due()):
+            curve.write(step, {name: float(value) for name, value in losses.items()} | {"learning_rate": rate})
+        number, due = highest(signalled() or 0, checkpoints.due())
+        if step + 1 < end and (number or due):
             guard.check(network, step, rate)
             checkpoints.write(step + 1, pack(parts, optimizer), curve.text)
             if number:
                 raise Interrupted(number, f"a checkpoint after iteration {step + 1} is kept")
     network.load_state_dict(average.module.state_dict())
+
+
+def _backward(network: nn.Module, losses: Losses, share: float) -> Losses:
+    """Put the gradients of the whole batch's loss into `network`, and return the whole batch's losses.
+
+    Losses are means over images, so those of a process's own rows count by its share of the batch. Gradients and losses
+    pass between processes in one message.
+    """
+    (share * losses["loss"]).backward()  # type: ignore[no-untyped-call]
+    whole = {name: share * value.detach().float() for name, value in losses.items()}
+    gradients = [each.grad for each in network.parameters() if each.grad is not None]
+    add_up([*gradients, *whole.values()])
+    return whole
 
 
 def learning_rate_factor(step: int, settings: Training) -> float:

@@ -8,7 +8,7 @@ from sfddm.diffusion.process import diffuse
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.teacher import Teacher
-from sfddm.training.batches import integers, noise_like, on_device, take
+from sfddm.training.batches import integers, noise_like, rows_of, stored_images, take_images
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
@@ -23,14 +23,14 @@ def train_teacher(
         timesteps=teacher.timesteps, noise_schedule=teacher.noise_schedule, prediction=teacher.prediction
     )
     denoiser = build(unet_config(source.network, images.shape[1:]), contract, source.seed).to(device)
-    clean = on_device(images, device)
-    size = source.training.batch_size
+    stored = stored_images(images, device)
+    rows = rows_of(source.training.batch_size)
 
     def loss(step: int, _: Denoiser) -> Losses:
         random = generator(source.seed, Purpose.TRAINING_BATCH, step)
-        x0 = take(clean, source.seed, step, size)
-        level = integers(random, 1, teacher.timesteps + 1, size, device)
-        noise = noise_like(random, x0)
+        x0 = take_images(stored, source.seed, step, rows, device)
+        level = integers(random, 1, teacher.timesteps + 1, rows, device)
+        noise = noise_like(random, rows, x0)
         alpha, sigma = denoiser.schedule.at(level, x0)
         output = denoiser(diffuse(x0, noise, alpha, sigma), level).output.float()
         return {"loss": (output - training_target(teacher.prediction, x0, noise, alpha, sigma)).square().mean()}
