@@ -67,6 +67,7 @@ def load_or_compute(
             "noises": source.noises,
             "seed": source.seed,
             "device": teacher.device.type,
+            "computing": teacher.computing,
             "versions": [torch.__version__, diffusers.__version__],
             "code": [digest_file(Path(str(module.__file__))) for module in CODE],
         }

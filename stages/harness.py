@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+from sfddm.compiling import compile_errors
 from sfddm.environment import scratch
 from sfddm.errors import USAGE_ERROR, UserError, shown
 from sfddm.interrupts import SIGNALS, Interrupted, interrupt
@@ -49,7 +50,7 @@ def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> 
 
 def _run(stage: Callable[..., None], arguments: list[str]) -> None:
     lock = scratch() / "locks" / f"{'-'.join([_module(stage), *arguments]).replace(os.sep, '_')}.lock"
-    with locked(lock) if leads() else nullcontext(), memory_errors(_lower_something), together():
+    with locked(lock) if leads() else nullcontext(), memory_errors(_lower_something), compile_errors(), together():
         stage(*arguments)
 
 

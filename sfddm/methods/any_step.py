@@ -39,7 +39,7 @@ def distill(job: Job) -> Distilled:
     """Train one student."""
     method = job.student.method
     assert isinstance(method, AnyStep)
-    teacher = load_teacher(job)
+    teacher = load_teacher(job, method.training)
     student = first_student(teacher, method.start, job.seed, two_times=True)
     cached = load_or_compute(teacher, denoiser_digest(job.parent), job.levels, method.cache, job.cache)
     grid = torch.tensor((0, *job.levels), device=teacher.device)

@@ -34,7 +34,7 @@ def distill(job: Job) -> Distilled:
     """Train one student, fold by fold."""
     method = job.student.method
     assert isinstance(method, Progressive)
-    teacher = load_teacher(job)
+    teacher = load_teacher(job, method.training)
     images = stored_images(store.read(job.data, "train").images, teacher.device)
     sets = _levels_of_folds(method, job.levels, teacher)
     each = evolve(method.training, iterations=method.training.iterations // len(sets))

@@ -33,7 +33,7 @@ def distill(job: Job) -> Distilled:
     """Train one student."""
     method = job.student.method
     assert isinstance(method, SFDDM)
-    teacher = load_teacher(job)
+    teacher = load_teacher(job, method.training)
     student = first_student(teacher, method.start, job.seed, job.levels if method.time_input == "index" else ())
     ahead = method.feature.weight > 0 and method.feature.state == "landing"
     needs = Needs(landing=method.hidden.weight > 0, features=ahead)

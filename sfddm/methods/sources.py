@@ -71,7 +71,7 @@ def _from_cache(job: Job, cached: Trajectories, rows: Rows, rollout: bool, needs
             level=levels[k],
             landing_level=levels[k - 1],
             landing=gathered(cached.states, (k - 1, chosen), device),
-            landing_features=gathered(cached.features, (k - 1, chosen), device) if needs.features else None,
+            landing_features=gathered(cached.features, (k - 1, chosen), device).float() if needs.features else None,
         )
 
     return draw

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sfddm.interrupts import Interrupted, postponed
+from sfddm.networks.computing import prepare
 from sfddm.processes import add_up, highest, share_of
 from sfddm.shortage import memory_errors
 from sfddm.spec.training import Training
@@ -73,9 +74,12 @@ def _minimise(
     signalled: Callable[[], int | None],
 ) -> None:
     share = share_of(settings.batch_size)
+    prepare(network, settings)
     device, end = next(network.parameters()).device, before + settings.iterations
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))  # type: ignore[no-untyped-call]
+    if settings.compile:
+        average.module.compile(dynamic=False)  # copies are not compiled
     parts: dict[str, nn.Module] = {"network": network, "average": average}
     guard = Guard(device, checkpoints)
     if kept is not None:
