@@ -1,5 +1,7 @@
 """Training a teacher: denoising score matching on real images."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -7,7 +9,7 @@ from sfddm.diffusion.prediction import training_target
 from sfddm.diffusion.process import diffuse
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.randomness import Purpose, generator
-from sfddm.spec.teacher import Teacher
+from sfddm.spec.teacher import Prediction, Teacher
 from sfddm.training.batches import integers, noise_like, rows_of, stored_images, take_images
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
@@ -23,16 +25,25 @@ def train_teacher(
         timesteps=teacher.timesteps, noise_schedule=teacher.noise_schedule, prediction=teacher.prediction
     )
     denoiser = build(unet_config(source.network, images.shape[1:]), contract, source.seed).to(device)
+    loss = denoising_loss(denoiser, teacher.prediction, images, source.seed, source.training.batch_size)
+    return train(denoiser, loss, source.training, curve, checkpoints)
+
+
+def denoising_loss(
+    denoiser: Denoiser, prediction: Prediction, images: np.ndarray, seed: int, batch_size: int
+) -> Callable[[int, Denoiser], Losses]:
+    """The loss of an iteration on uint8 images [N, C, H, W], for the network as it is by then."""
+    timesteps, device = denoiser.contract.timesteps, denoiser.device
     stored = stored_images(images, device)
-    rows = rows_of(source.training.batch_size)
+    rows = rows_of(batch_size)
 
     def loss(step: int, _: Denoiser) -> Losses:
-        random = generator(source.seed, Purpose.TRAINING_BATCH, step)
-        x0 = take_images(stored, source.seed, step, rows, device)
-        level = integers(random, 1, teacher.timesteps + 1, rows, device)
+        random = generator(seed, Purpose.TRAINING_BATCH, step)
+        x0 = take_images(stored, seed, step, rows, device)
+        level = integers(random, 1, timesteps + 1, rows, device)
         noise = noise_like(random, rows, x0)
         alpha, sigma = denoiser.schedule.at(level, x0)
         output = denoiser(diffuse(x0, noise, alpha, sigma), level).output.float()
-        return {"loss": (output - training_target(teacher.prediction, x0, noise, alpha, sigma)).square().mean()}
+        return {"loss": (output - training_target(prediction, x0, noise, alpha, sigma)).square().mean()}
 
-    return train(denoiser, loss, source.training, curve, checkpoints)
+    return loss
