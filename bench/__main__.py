@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=str(__doc__))
     parser.add_argument("--quick", action="store_true", help="nothing is compiled")
     parser.add_argument("--networks", default="digits,cifar")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="where the same figures go as JSON")
     given = parser.parse_args()
     rows = [row for name in given.networks.split(",") for row in measured(subject(name), not given.quick, given.rounds)]
@@ -64,7 +64,7 @@ def subject(name: str) -> Subject:
             name=name, network=spec.teacher.source.network, shape=spec.data.shape, batch=128, repeats=5 if small else 50
         )
     if name == "cifar":
-        batch, repeats = (4, 1) if small else (128, 5)
+        batch, repeats = (8, 1) if small else (128, 5)
         return Subject(name=name, network=CIFAR, shape=(3, 32, 32), batch=batch, repeats=repeats)
     raise SystemExit(f"no network {name!r}: expected digits or cifar")
 
