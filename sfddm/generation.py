@@ -11,6 +11,7 @@ from sfddm.diffusion.sampling import sample
 from sfddm.errors import UserError
 from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Denoiser
+from sfddm.processes import leads, shared_out
 from sfddm.progress import Status
 from sfddm.randomness import Purpose, generator, normals
 
@@ -18,16 +19,19 @@ from sfddm.randomness import Purpose, generator, normals
 def generate(denoiser: Denoiser, sampler: Sampler, seed: int, count: int, batch_size: int, label: str) -> np.ndarray:
     """`count` images, uint8 [count, C, H, W], from the noises 0..count-1 of `seed`.
 
+    Of several processes each draws some of the batches, and process 0 has all images; the others have none.
+
     Raises:
         UserError: the network put out NaN.
     """
-    batches = []
+    images = np.empty((count if leads() else 0, *denoiser.image_shape), dtype=np.uint8)
+    batches = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
     with Status(label, count, "img") as status:
-        for start in range(0, count, batch_size):
-            indices = range(start, min(start + batch_size, count))
-            batches.append(to_bytes(draw(denoiser, sampler, seed, indices)))
-            status.update(indices.stop)
-    return np.concatenate(batches)
+        drawn = shared_out(batches, lambda batch: to_bytes(draw(denoiser, sampler, seed, batch)))
+        for batch, part in zip(batches, drawn, strict=leads()):
+            images[batch.start : batch.stop] = part
+            status.update(batch.stop)
+    return images
 
 
 def draw(denoiser: Denoiser, sampler: Sampler, seed: int, indices: range) -> Tensor:

@@ -11,6 +11,7 @@ def to_bytes(images: Tensor) -> np.ndarray:
     return scaled
 
 
-def from_bytes(images: np.ndarray) -> Tensor:
-    """Images in [-1, 1], float32, of uint8 images of the same shape."""
-    return torch.from_numpy(images.astype(np.float32)).div_(127.5).sub_(1)
+def from_bytes(images: np.ndarray | Tensor) -> Tensor:
+    """Images in [-1, 1], float32, of uint8 images of the same shape, on the device where these are."""
+    values = images.float() if isinstance(images, Tensor) else torch.from_numpy(images.astype(np.float32))
+    return values.div_(127.5).sub_(1)

@@ -7,12 +7,14 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sfddm.processes import leads
+
 SECONDS = 10
 """Between lines where there is no terminal."""
 
 
 class Status:
-    """Shows how far work has come, at which rate, and the time that is left."""
+    """Shows how far work has come, at which rate, and the time that is left; of several processes one shows it."""
 
     def __init__(self, label: str, total: int, unit: str, units_per_step: int = 1) -> None:
         """`total` steps of `units_per_step` units (img, say) each."""
@@ -22,7 +24,11 @@ class Status:
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}"))
         self._bar = Progress(
-            *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal, transient=True
+            *columns,
+            TimeRemainingColumn(),
+            console=console,
+            disable=not (console.is_terminal and leads()),
+            transient=True,
         )
         self._task = self._bar.add_task(label, total=total, status="")
 
@@ -43,7 +49,7 @@ class Status:
         per_step = (now - self._started) / max(done - self._before, 1)
         status = f"{note}{self._units_per_step / max(per_step, 1e-9):.0f} {self._unit}/s"
         self._bar.update(self._task, completed=done, status=status)
-        if self._bar.disable and now - self._shown > SECONDS:
+        if self._bar.disable and leads() and now - self._shown > SECONDS:
             self._shown = now
             left = (self._total - done) * per_step
             print(f"{self._label}: {done}/{self._total}, {status}, {left:.0f} s left", file=sys.stderr, flush=True)

@@ -4,15 +4,13 @@ import re
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sfddm.errors import UserError
+from sfddm.memory import free_memory
 
-SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
+SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
 """How torch words it, on a GPU and on a CPU."""
 ASKED = re.compile(r"allocate ([\d.]+ ?\w+)")
-MEMINFO = Path("/proc/meminfo")
-"""Linux's own figures."""
 
 
 @contextmanager
@@ -34,16 +32,9 @@ def memory_errors(remedy: Callable[[], str]) -> Iterator[None]:
         raise UserError(f"out of memory: {needed} at once; {there}\n{remedy()}") from error
 
 
-def available_memory() -> int | None:
-    """Bytes that processes can still get on this machine; None where it does not say."""
-    found = dict(re.findall(r"(\w+): +(\d+) kB", MEMINFO.read_text())) if MEMINFO.exists() else {}
-    return int(found["MemAvailable"]) * 1024 if "MemAvailable" in found else None
-
-
 def _on_this_machine() -> str:
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    available = available_memory()
-    free = "too little was free" if available is None else f"{available / 2**20:.0f} MiB are free on this machine"
+    free = f"{free_memory('cpu') / 2**20:.0f} MiB are free on this machine"
     limited = "" if limit == resource.RLIM_INFINITY else f", its limit is {limit / 2**20:.0f} MiB"
     return f"this process held {held:.0f} MiB at most{limited}; {free}."

@@ -1,6 +1,7 @@
 """The teacher's own trajectories from noise, computed once and shared by every student that asks for the same ones."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import diffusers
@@ -18,9 +19,11 @@ from sfddm.files import atomic_file, digest, digest_file
 from sfddm.locks import locked
 from sfddm.networks import denoiser
 from sfddm.networks.denoiser import Denoiser
-from sfddm.networks.weights import read_tensors, write_tensors
+from sfddm.networks.weights import Layout, filled_in, read_tensors
+from sfddm.processes import highest, leads, shared_out, wait
 from sfddm.randomness import Purpose, normals
 from sfddm.spec.sources import Cache
+from sfddm.training.batches import resident, sent
 
 CODE = (alpha_bar, denoiser, index_set, prediction, randomness, sampling, schedule, solvers, sys.modules[__name__])
 """The modules that decide what a trajectory is: a change in one of them makes a new one."""
@@ -64,52 +67,65 @@ def load_or_compute(
             "noises": source.noises,
             "seed": source.seed,
             "device": teacher.device.type,
+            "computing": teacher.computing,
             "versions": [torch.__version__, diffusers.__version__],
             "code": [digest_file(Path(str(module.__file__))) for module in CODE],
         }
     )[:16]
     path = cache / f"{key}.safetensors"
-    with locked(cache / f"{key}.lock"):
-        kept = _read(path, teacher, len(levels), source.noises)
-        if kept is None:
-            kept = _compute(teacher, levels, sampler, source)
-            with atomic_file(path) as partial:
-                write_tensors(partial, {"states": kept.states, "features": kept.features})
-    return Trajectories(kept.states.to(teacher.device), kept.features.to(teacher.device))
+    layout = _layout(teacher, len(levels), source.noises)
+    with locked(cache / f"{key}.lock") if leads() else nullcontext():
+        (missing,) = highest(leads() and _read(path, layout) is None)
+        if missing:
+            _compute(path, layout, teacher, levels, sampler, source)
+    wait()
+    kept = read_tensors(path, layout)
+    return Trajectories(*(resident(kept[name], teacher.device) for name in ("states", "features")))
 
 
-def _read(path: Path, teacher: Denoiser, steps: int, noises: int) -> Trajectories | None:
-    """What the cache holds; nothing where it holds nothing that can be used."""
+def _layout(teacher: Denoiser, steps: int, noises: int) -> Layout:
     channels, height, width = teacher.image_shape
-    expected = {
+    return {
         "states": (torch.float32, (steps + 1, noises, channels, height, width)),
         "features": (torch.float16, (steps, noises, teacher.config["block_out_channels"][0], height, width)),
     }
+
+
+def _read(path: Path, layout: Layout) -> dict[str, Tensor] | None:
+    """What the cache holds; nothing where it holds nothing that can be used."""
     try:
-        tensors = read_tensors(path, expected)
+        return read_tensors(path, layout)
     except UserError:
         return None
-    return Trajectories(tensors["states"], tensors["features"])
+
+
+def _compute(
+    path: Path, layout: Layout, teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, source: Cache
+) -> None:
+    """Compute all trajectories, batch by batch, into a file: they may be larger than the memory."""
+    batches = [range(start, min(start + BATCH, source.noises)) for start in range(0, source.noises, BATCH)]
+    computed = shared_out(batches, lambda batch: _batch(teacher, levels, sampler, source.seed, batch))
+    if not leads():
+        for _ in computed:
+            pass
+        return
+    with atomic_file(path) as partial, filled_in(partial, layout) as fill:
+        for batch, (states, features) in zip(batches, computed, strict=True):
+            fill("states", batch.start, states)
+            fill("features", batch.start, features)
 
 
 @torch.inference_mode()
-def _compute(teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, source: Cache) -> Trajectories:
+def _batch(
+    teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, seed: int, noises: range
+) -> tuple[Tensor, Tensor]:
+    """States [T' + 1, B, C, H, W] and features [T', B, channels, H, W] of the trajectories from some noises."""
     # Jumps land on phi_1 < ... < phi_(T'-1), the last one near level 0.
     landings = (sampler.levels[0], *levels[:-1])
-    states: list[list[Tensor]] = []
-    features: list[list[Tensor]] = []
-    for start in range(0, source.noises, BATCH):
-        indices = range(start, min(start + BATCH, source.noises))
-        noise = torch.from_numpy(normals(source.seed, Purpose.TRAJECTORY_NOISE, indices, teacher.image_shape)).to(
-            teacher.device
-        )
-        passed = {state.level: state for state in trajectory(teacher, noise, sampler, iter(()))}
-        states.append([passed[level].x.cpu() for level in (0, *levels)])
-        features.append([_features(passed[level].features) for level in landings])
-    return Trajectories(
-        torch.stack([torch.cat(column) for column in zip(*states, strict=True)]),
-        torch.stack([torch.cat(column) for column in zip(*features, strict=True)]),
-    )
+    noise = sent(normals(seed, Purpose.TRAJECTORY_NOISE, noises, teacher.image_shape), teacher.device)
+    passed = {state.level: state for state in trajectory(teacher, noise, sampler, iter(()))}
+    states = torch.stack([passed[level].x for level in (0, *levels)])
+    return states.cpu(), torch.stack([_features(passed[level].features) for level in landings])
 
 
 def _features(features: Tensor | None) -> Tensor:

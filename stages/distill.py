@@ -3,6 +3,7 @@
 import shutil
 import time
 from importlib import import_module
+from pathlib import Path
 
 from sfddm.diffusion.index_set import resolve
 from sfddm.environment import device, machine, scratch
@@ -12,6 +13,7 @@ from sfddm.methods.job import Job
 from sfddm.methods.job import distill as make
 from sfddm.networks.layout import COST, write_sampler
 from sfddm.paths import Paths
+from sfddm.processes import leads
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.modules import module_name
 from sfddm.spec.read import load_spec
@@ -36,11 +38,13 @@ def distill(spec_name: str, student: str, seed: str) -> None:
         cache=scratch() / "trajectories",
         curve=curve,
         checkpoints=_checkpoints(spec, run),
-        training_starts=lambda iterations: follow_training(spec, run, curve, iterations, device().type),
+        training_starts=lambda iterations: _follow(spec, run, curve, iterations),
     )
     import_module(f"sfddm.methods.{module_name(job.student.method)}")  # torch takes seconds to import: not counted
     started = time.perf_counter()
     made = make(job)
+    if not leads():
+        return
     with atomic_folder(paths.student(student, run.seed)) as folder:
         made.write(folder)
         write_sampler(folder, made.sampler)
@@ -52,6 +56,11 @@ def distill(spec_name: str, student: str, seed: str) -> None:
     usage = {"seconds": seconds, "peak_memory_mb": peak_memory_mb(used), "device": used, "machine": machine()}
     write_json(paths.timing(student, run.seed), usage)
     job.checkpoints.remove()
+
+
+def _follow(spec: Spec, run: Run, curve: Path, iterations: int) -> None:
+    if leads():
+        follow_training(spec, run, curve, iterations, device().type)
 
 
 def _checkpoints(spec: Spec, run: Run) -> Checkpoints:
@@ -66,4 +75,4 @@ def _checkpoints(spec: Spec, run: Run) -> Checkpoints:
 
 
 if __name__ == "__main__":
-    main(distill, "spec", "student", "seed")
+    main(distill, "spec", "student", "seed", shares=True)

@@ -2,7 +2,6 @@
 
 from sfddm.environment import device
 from sfddm.evaluation.evaluate import evaluate as judge
-from sfddm.files import atomic_folder
 from sfddm.paths import Paths
 from sfddm.spec.read import load_spec
 from stages.harness import main
@@ -12,19 +11,18 @@ def evaluate(spec_name: str, student: str, seed: str) -> None:
     """Write `runs/SPEC/results/STUDENT-sSEED`."""
     spec = load_spec(spec_name)
     run, paths = spec.run(student, seed), Paths(spec.name)
-    with atomic_folder(paths.result(student, run.seed)) as folder:
-        judge(
-            student=paths.student(student, run.seed),
-            teacher=paths.teacher,
-            reference=paths.reference,
-            scorer=paths.scorer,
-            seed=spec.evaluation.noise_seed,
-            batch_size=spec.evaluation.batch_size,
-            device=device(),
-            out=folder,
-            label=run.name,
-        )
+    judge(
+        student=paths.student(student, run.seed),
+        teacher=paths.teacher,
+        reference=paths.reference,
+        scorer=paths.scorer,
+        seed=spec.evaluation.noise_seed,
+        batch_size=spec.evaluation.batch_size,
+        device=device(),
+        out=paths.result(student, run.seed),
+        label=run.name,
+    )
 
 
 if __name__ == "__main__":
-    main(evaluate, "spec", "student", "seed")
+    main(evaluate, "spec", "student", "seed", shares=True)

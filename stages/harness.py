@@ -4,19 +4,24 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
+from sfddm.compiling import compile_errors
 from sfddm.environment import scratch
 from sfddm.errors import USAGE_ERROR, UserError, shown
 from sfddm.interrupts import SIGNALS, Interrupted, interrupt
 from sfddm.locks import locked
+from sfddm.processes import launched, leads, together, wanted
 from sfddm.shortage import memory_errors
 from sfddm.spec.fields import require_name
+from stages.torchrun import run_under_torchrun
 
 
-def main(stage: Callable[..., None], *parameters: str) -> None:
-    """Run a stage with the command line's arguments, alone: a second process with the same ones waits.
+def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> None:
+    """Run a stage with the command line's arguments, alone: a second one with the same ones waits.
 
+    A stage that `shares` its work runs in as many processes as SFDDM_NPROC says, of which the first holds the lock.
     A user's error is shown as it stands, with exit code 2; SIGINT ends a stage with 130, SIGTERM with 143.
     """
     arguments = sys.argv[1:]
@@ -27,15 +32,26 @@ def main(stage: Callable[..., None], *parameters: str) -> None:
             raise UserError(f"usage: python -m {_module(stage)} {' '.join(name.upper() for name in parameters)}")
         for argument in arguments:
             require_name(argument, "an argument")
-        name = "-".join([_module(stage), *arguments]).replace(os.sep, "_")
-        with locked(scratch() / "locks" / f"{name}.lock"), memory_errors(_lower_something):
-            stage(*arguments)
+        if shares and not launched() and wanted() > 1:
+            run_under_torchrun(_module(stage), arguments, wanted())
+        else:
+            _run(stage, arguments)
     except (UserError, OSError) as error:
         print(f"error: {shown(error)}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     except Interrupted as interrupted:
-        print(interrupted, file=sys.stderr)
+        if leads():
+            print(interrupted, file=sys.stderr)
         sys.exit(interrupted.exit_code)
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)  # on the way out nothing would catch an exception
+
+
+def _run(stage: Callable[..., None], arguments: list[str]) -> None:
+    lock = scratch() / "locks" / f"{'-'.join([_module(stage), *arguments]).replace(os.sep, '_')}.lock"
+    with locked(lock) if leads() else nullcontext(), memory_errors(_lower_something), compile_errors(), together():
+        stage(*arguments)
 
 
 def _module(stage: Callable[..., None]) -> str:

@@ -5,17 +5,19 @@ import os
 import signal
 import sys
 
+from sfddm.processes import LAUNCHED
+
 SET_PARENT_DEATH_SIGNAL = 1
 """Linux's PR_SET_PDEATHSIG."""
 
 
 def die_with_parent() -> None:
-    """Under DVC, end when DVC is killed: nobody would wait for the result, and the next repro starts a new process.
+    """Under DVC or torchrun, end when that is killed: nobody would wait for the result, and the next repro starts anew.
 
     With SIGTERM, so that a training writes a checkpoint first: where a machine is taken away, DVC and its stage are
     told together, and DVC is gone at once.
     """
-    if "DVC_STAGE" not in os.environ or sys.platform != "linux":
+    if not {"DVC_STAGE", LAUNCHED} & set(os.environ) or sys.platform != "linux":
         return
     parent = os.getppid()
     ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)

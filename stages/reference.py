@@ -4,7 +4,6 @@ from sfddm.diffusion.index_set import resolve
 from sfddm.diffusion.sampler import Sampler
 from sfddm.environment import device
 from sfddm.evaluation.reference import write_reference
-from sfddm.files import atomic_folder
 from sfddm.paths import Paths
 from sfddm.spec.read import load_spec
 from stages.harness import main
@@ -19,9 +18,10 @@ def reference(spec_name: str) -> None:
         levels=resolve(wanted.reference.index_set, spec.teacher.noise_schedule, spec.teacher.timesteps),
         clip_sample=wanted.reference.clip_sample,
     )
-    with atomic_folder(paths.reference) as folder:
-        write_reference(folder, paths.teacher, sampler, wanted.noise_seed, wanted.samples, wanted.batch_size, device())
+    write_reference(
+        paths.reference, paths.teacher, sampler, wanted.noise_seed, wanted.samples, wanted.batch_size, device()
+    )
 
 
 if __name__ == "__main__":
-    main(reference, "spec")
+    main(reference, "spec", shares=True)

@@ -5,18 +5,20 @@ from pathlib import Path
 from sfddm.data import store
 from sfddm.data.source import root
 from sfddm.environment import device, scratch
+from sfddm.evaluation.classifier import Network
 from sfddm.evaluation.given import Given, read_statistics
 from sfddm.evaluation.install import install
 from sfddm.evaluation.real import write_real
 from sfddm.evaluation.scorer import load_extractor
 from sfddm.files import atomic_folder, digest_folder
 from sfddm.paths import Paths
+from sfddm.processes import leads
 from sfddm.spec.evaluation import Classifier, GivenStatistics, Scorer
 from sfddm.spec.read import load_spec
 from sfddm.spec.structure import unstructure
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
-from sfddm.training.scorer import train_scorer
+from sfddm.training.scorer import train_scorer, write_scorer
 from stages.harness import main
 
 
@@ -28,10 +30,13 @@ def scorer(spec_name: str) -> None:
     name = f"{spec.name}-scorer"
     inputs = {"scorer": unstructure(settings), "data": digest_folder(paths.data)}
     checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
+    network = _train(settings, paths.data, name, checkpoints) if isinstance(settings, Classifier) else None
+    if not leads():
+        return
     with atomic_folder(paths.scorer) as folder:
-        if isinstance(settings, Classifier):
-            _train(settings, paths.data, name, checkpoints, folder)
-        else:
+        if isinstance(settings, Classifier) and network is not None:
+            write_scorer(folder, settings, network, store.read(paths.data, "test"), device())
+        elif not isinstance(settings, Classifier):
             install(settings, spec.data.shape, folder)
         extractor = load_extractor(folder, device())
         given = _given(settings, extractor.features)
@@ -39,11 +44,10 @@ def scorer(spec_name: str) -> None:
     checkpoints.remove()
 
 
-def _train(settings: Classifier, data: Path, name: str, checkpoints: Checkpoints, folder: Path) -> None:
-    train_split, test_split = store.read(data, "train"), store.read(data, "test")
+def _train(settings: Classifier, data: Path, name: str, checkpoints: Checkpoints) -> Network:
     path = scratch() / "curves" / f"{name}.jsonl"
     with Curve(path, "scorer", settings.training.iterations, settings.training.batch_size) as curve:
-        train_scorer(settings, train_split, test_split, device(), curve, checkpoints, folder)
+        return train_scorer(settings, store.read(data, "train"), device(), curve, checkpoints)
 
 
 def _given(settings: Scorer, features: int) -> Given | None:
@@ -54,4 +58,4 @@ def _given(settings: Scorer, features: int) -> Given | None:
 
 
 if __name__ == "__main__":
-    main(scorer, "spec")
+    main(scorer, "spec", shares=True)

@@ -9,6 +9,7 @@ from sfddm.memory import peak_memory_mb
 from sfddm.networks import storage
 from sfddm.networks.layout import SOURCE
 from sfddm.paths import Paths
+from sfddm.processes import leads
 from sfddm.spec.experiment import Spec
 from sfddm.spec.read import load_spec
 from sfddm.spec.structure import unstructure
@@ -28,8 +29,10 @@ def teacher(spec_name: str) -> None:
     checkpoints = None
     if isinstance(source, Trained):
         checkpoints = _train(spec, source)
-    else:
+    elif leads():
         _import(spec)
+    if not leads():
+        return
     seconds = time.perf_counter() - started + (checkpoints.earlier_seconds if checkpoints else 0.0)
     used = device().type
     usage = {"seconds": seconds, "peak_memory_mb": peak_memory_mb(used), "device": used, "machine": machine()}
@@ -46,12 +49,14 @@ def _train(spec: Spec, source: Trained) -> Checkpoints:
     inputs = {"teacher": unstructure(spec.teacher), "data": digest_folder(paths.data)}
     checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
     path = scratch() / "curves" / f"{name}.jsonl"
-    follow_teacher(spec, path, settings.iterations, device().type)
+    if leads():
+        follow_teacher(spec, path, settings.iterations, device().type)
     with Curve(path, "teacher", settings.iterations, settings.batch_size) as curve:
         trained = train_teacher(spec.teacher, split, device(), curve, checkpoints)
-    with atomic_folder(paths.teacher) as folder:
-        storage.write(folder, trained)
-        write_text(folder / "curve.jsonl", curve.text)
+    if leads():
+        with atomic_folder(paths.teacher) as folder:
+            storage.write(folder, trained)
+            write_text(folder / "curve.jsonl", curve.text)
     return checkpoints
 
 
@@ -65,4 +70,4 @@ def _import(spec: Spec) -> None:
 
 
 if __name__ == "__main__":
-    main(teacher, "spec")
+    main(teacher, "spec", shares=True)

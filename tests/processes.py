@@ -25,7 +25,7 @@ def stages_in(folder: Path) -> Iterator[tuple[int, str]]:
     for path in Path("/proc").glob("[0-9]*"):
         try:
             arguments = (path / "cmdline").read_bytes().decode().split("\0")
-            of_a_stage = arguments[1:2] == ["-m"] and arguments[2].startswith("stages.")
+            of_a_stage = "-m" in arguments[1:3] and any(argument.startswith("stages.") for argument in arguments[2:4])
             if of_a_stage and (path / "cwd").resolve() == folder.resolve():
                 yield int(path.name), " ".join(arguments)
         except (FileNotFoundError, ProcessLookupError, PermissionError):

@@ -27,7 +27,7 @@ from sfddm.randomness import Purpose, generator
 from sfddm.spec.evaluation import Classifier
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
-from sfddm.training.scorer import train_scorer
+from sfddm.training.scorer import train_scorer, write_scorer
 from tests.parts import tiny, untrained_teacher
 
 CPU = torch.device("cpu")
@@ -130,7 +130,8 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     with Curve(root / "curve", "scorer", settings.training.iterations, settings.training.batch_size) as curve:
         splits = [store.read(root / "data", split) for split in store.SPLITS]
         checkpoints = Checkpoints(root / "checkpoints", {})
-        train_scorer(settings, splits[0], splits[1], CPU, curve, checkpoints, root / "scorer")
+        network = train_scorer(settings, splits[0], CPU, curve, checkpoints)
+    write_scorer(root / "scorer", settings, network, splits[1], CPU)
     extractor = load_extractor(root / "scorer", CPU)
     write_real(root / "scorer", extractor, splits[0].images, 5000, True, None)
     return root / "data", root / "scorer"

@@ -18,6 +18,7 @@ from tests.project import LEAVES, OURS, ROOT, Project
 
 DECIDES_NO_NUMBER = (
     "sfddm/spec/",
+    "sfddm/compiling.py",
     "sfddm/environment.py",
     "sfddm/errors.py",
     "sfddm/files.py",

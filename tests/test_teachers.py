@@ -478,9 +478,16 @@ FROM_THE_HUB = "{kind: diffusers, model: google/ddpm-cifar10-32, revision: main}
 def with_source(source: str) -> str:
     """tiny.yaml with another source of its teacher, whose training, an anchor, is the student's from then on."""
     start, end = TINY.index("    kind: train"), TINY.index("\nstudents:")
-    training = "{iterations: 40, batch_size: 64, learning_rate: 2.0e-3, warmup: 5, decay: 0.5, clip_norm: 1.0, "
+    training = (
+        "{iterations: 40, batch_size: 64, learning_rate: 2.0e-3, warmup: 5, decay: 0.5, clip_norm: 1.0, average: 0.9, "
+        "precision: fp32, memory_format: contiguous, compile: false}"
+    )
     text = TINY[:start].rstrip() + f" {source}\n" + TINY[end:]
-    return text.replace("training: *training", f"training: &training {training}average: 0.9, precision: fp32}}", 1)
+    return text.replace(
+        "training: *training",
+        f"training: &training {training}average: 0.9, precision: fp32, memory_format: contiguous, compile: false}}",
+        1,
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,16 @@ from sfddm.training.guard import Guard
 from sfddm.training.loop import Losses, learning_rate_factor, train
 
 SETTINGS = Training(
-    iterations=200, batch_size=4, learning_rate=0.05, warmup=10, decay=0.5, clip_norm=1.0, average=0.5, precision="fp32"
+    iterations=200,
+    batch_size=4,
+    learning_rate=0.05,
+    warmup=10,
+    decay=0.5,
+    clip_norm=1.0,
+    average=0.5,
+    precision="fp32",
+    memory_format="contiguous",
+    compile=False,
 )
 
 

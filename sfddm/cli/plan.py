@@ -87,15 +87,11 @@ def _total(found: "dict[str, Estimate]") -> "Estimate":
 
 
 def _free_memory() -> str:
-    import torch
-
     from sfddm.environment import device
-    from sfddm.shortage import available_memory
+    from sfddm.memory import free_memory
 
-    if device().type == "cuda":
-        return f"{size(torch.cuda.mem_get_info()[0])} (GPU)"
-    free = available_memory()
-    return "an unknown amount" if free is None else size(free)
+    used = device().type
+    return size(free_memory(used)) + (" (GPU)" if used == "cuda" else "")
 
 
 def duration(seconds: float) -> str:

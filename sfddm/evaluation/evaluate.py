@@ -13,11 +13,12 @@ from sfddm.evaluation.interpolation import path_length, strips
 from sfddm.evaluation.reference import read_reference
 from sfddm.evaluation.scorer import load_scorer
 from sfddm.evaluation.timing import time_sampling
-from sfddm.files import write_json
+from sfddm.files import atomic_folder, write_json
 from sfddm.generation import generate
 from sfddm.networks import storage
 from sfddm.networks.layout import read_cost, read_sampler, weights_digest
 from sfddm.pictures import grid, png
+from sfddm.processes import leads
 
 SHOWN = 64
 """Images in the sample grid."""
@@ -36,7 +37,9 @@ def evaluate(
     out: Path,
     label: str,
 ) -> None:
-    """Judge the student in one folder and store its figures, times and pictures in another, existing one.
+    """Judge the student in one folder and store its figures, times and pictures in `out`, whole or not at all.
+
+    Several processes draw images together; all else is the business of process 0.
 
     Raises:
         UserError: something is missing, damaged or doesn't fit, or the student put out NaN; then nothing is written.
@@ -50,6 +53,8 @@ def evaluate(
     else:
         images = generate(own, sampler, seed, len(wanted.images), batch_size, label)
         between = strips(own, sampler, seed, batch_size)
+    if not leads():
+        return
     metrics = {
         **figures(images, wanted, judged_by, f"{label}: scoring"),
         "path_length": path_length(between, judged_by.features),
@@ -64,9 +69,10 @@ def evaluate(
     for note in metrics["notes"]:
         print(f"warning: {note}.", file=sys.stderr, flush=True)
     timing = time_sampling(own, sampler, storage.load(teacher, device))
-    write_json(out / "metrics.json", metrics)
     took = {"evaluation_seconds": time.perf_counter() - started, "machine": machine()}
-    write_json(out / "timing.json", {**timing, **took})
-    np.save(out / "interpolation.npy", np.stack([wanted.strips[:STRIPS], between[:STRIPS]]))
-    np.save(out / "shown.npy", images[:SHOWN])
-    (out / "grid.png").write_bytes(png(grid(images[:SHOWN], 16)))
+    with atomic_folder(out) as folder:
+        write_json(folder / "metrics.json", metrics)
+        write_json(folder / "timing.json", {**timing, **took})
+        np.save(folder / "interpolation.npy", np.stack([wanted.strips[:STRIPS], between[:STRIPS]]))
+        np.save(folder / "shown.npy", images[:SHOWN])
+        (folder / "grid.png").write_bytes(png(grid(images[:SHOWN], 16)))

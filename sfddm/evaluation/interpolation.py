@@ -10,6 +10,7 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.generation import draw_from
 from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Denoiser
+from sfddm.processes import shared_out
 from sfddm.randomness import Purpose, normals
 
 PAIRS = 64
@@ -21,6 +22,8 @@ STEPS = 8
 def strips(denoiser: Denoiser, sampler: Sampler, seed: int, batch_size: int) -> np.ndarray:
     """The images, uint8 [PAIRS, STEPS, C, H, W], along the interpolations between pairs of the evaluation noises.
 
+    Of several processes, process 0 has them and the others have none.
+
     A stochastic sampler adds the same noise after each step to all images of a strip, so that what changes along it
     comes from the interpolation alone.
 
@@ -29,11 +32,14 @@ def strips(denoiser: Denoiser, sampler: Sampler, seed: int, batch_size: int) -> 
     """
     noise = paths(normals(seed, Purpose.EVALUATION_NOISE, range(2 * PAIRS), denoiser.image_shape))
     flat, streams = noise.reshape(-1, *noise.shape[2:]), np.arange(PAIRS).repeat(STEPS).tolist()
-    images = [
-        to_bytes(draw_from(denoiser, sampler, flat[i : i + batch_size], seed, streams[i : i + batch_size]))
-        for i in range(0, len(flat), batch_size)
-    ]
-    return np.concatenate(images).reshape(noise.shape)
+
+    def draw(start: int) -> np.ndarray:
+        at = slice(start, start + batch_size)
+        return to_bytes(draw_from(denoiser, sampler, flat[at], seed, streams[at]))
+
+    drawn = shared_out(range(0, len(flat), batch_size), draw)
+    empty = np.empty((0, *denoiser.image_shape), dtype=np.uint8)
+    return np.concatenate([empty, *drawn]).reshape(-1, *noise.shape[1:])
 
 
 def paths(noises: np.ndarray) -> np.ndarray:

@@ -10,10 +10,11 @@ from sfddm.data.store import BYTES, read_array
 from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import damaged
 from sfddm.evaluation.interpolation import PAIRS, STEPS, strips
-from sfddm.files import digest_file, write_json
+from sfddm.files import atomic_folder, digest_file, write_json
 from sfddm.generation import generate
 from sfddm.networks import storage
 from sfddm.networks.layout import weights_digest
+from sfddm.processes import leads
 from sfddm.spec.stored import read_stored
 
 
@@ -39,13 +40,18 @@ class _Described:
 
 
 def write_reference(
-    folder: Path, teacher: Path, sampler: Sampler, seed: int, count: int, batch_size: int, device: torch.device
+    out: Path, teacher: Path, sampler: Sampler, seed: int, count: int, batch_size: int, device: torch.device
 ) -> None:
-    """Draw the teacher's images and store them in an existing folder."""
+    """Draw the teacher's images and store them in the folder `out`, whole or not at all."""
     network = storage.load(teacher, device)
-    np.save(folder / "images.npy", generate(network, sampler, seed, count, batch_size, "reference"))
-    np.save(folder / "strips.npy", strips(network, sampler, seed, batch_size))
-    write_json(folder / "reference.json", {"sampler": sampler.to_json(), "weights": weights_digest(teacher)})
+    images = generate(network, sampler, seed, count, batch_size, "reference")
+    between = strips(network, sampler, seed, batch_size)
+    if not leads():
+        return
+    with atomic_folder(out) as folder:
+        np.save(folder / "images.npy", images)
+        np.save(folder / "strips.npy", between)
+        write_json(folder / "reference.json", {"sampler": sampler.to_json(), "weights": weights_digest(teacher)})
 
 
 def read_reference(folder: Path) -> Reference:

@@ -25,7 +25,7 @@ from sfddm.networks.layout import denoiser_digest
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.methods import AnyStep
-from sfddm.training.batches import take
+from sfddm.training.batches import gathered, rows_of, sent, take
 from sfddm.training.loop import Losses
 from sfddm.trajectories import Trajectories, load_or_compute
 
@@ -39,19 +39,20 @@ def distill(job: Job) -> Distilled:
     """Train one student."""
     method = job.student.method
     assert isinstance(method, AnyStep)
-    teacher = load_teacher(job)
+    teacher = load_teacher(job, method.training)
     student = first_student(teacher, method.start, job.seed, two_times=True)
     if method.feature.weight:
         require_same_features(student, teacher)
     cached = load_or_compute(teacher, denoiser_digest(job.parent), job.levels, method.cache, job.cache)
     grid = torch.tensor((0, *job.levels), device=teacher.device)
     numbers = torch.arange(method.cache.noises, device=teacher.device)
-    size = method.training.batch_size
+    rows = rows_of(method.training.batch_size)
 
     def loss(step: int, _: Denoiser) -> Losses:
         random = generator(job.seed, Purpose.TRAINING_BATCH, step)
-        jumps = torch.from_numpy(draw_jumps(random, (0, *job.levels), size, method.unaligned)).to(teacher.device)
-        batch = _batch(cached, grid, teacher.schedule, take(numbers, job.seed, step, size), jumps)
+        jumps = draw_jumps(random, (0, *job.levels), rows.size, method.unaligned)[rows.own]
+        chosen = take(numbers, job.seed, step, rows)
+        batch = _batch(cached, grid, teacher.schedule, chosen, sent(jumps, teacher.device))
         return losses(method, student, batch)
 
     return distilled(job, train_student(job, student, loss, method.training))
@@ -132,8 +133,10 @@ def between(
     part = _column((level - r) / (s - r))
     # Features are kept where jumps land: not at the noisiest level, nor on clean images (the lowest level stands in).
     last = len(cached.features) - 1
-    upper, lower = (cached.features[index.clamp(max=last), chosen].float() for index in (high, low))
-    return of_high * cached.states[high, chosen] + of_low * cached.states[low, chosen], torch.lerp(lower, upper, part)
+    device = level.device
+    upper, lower = (gathered(cached.features, (index.clamp(max=last), chosen), device).float() for index in (high, low))
+    above, below = (gathered(cached.states, (index, chosen), device) for index in (high, low))
+    return of_high * above + of_low * below, torch.lerp(lower, upper, part)
 
 
 def _column(values: Tensor) -> Tensor:

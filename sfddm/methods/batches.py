@@ -12,7 +12,7 @@ from sfddm.diffusion.process import diffuse
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.solvers import ddim_step
 from sfddm.networks.denoiser import Contract, Denoiser
-from sfddm.training.batches import integers, noise_like
+from sfddm.training.batches import Rows, integers, noise_like
 
 
 @frozen(kw_only=True)
@@ -56,14 +56,16 @@ def paths(levels: tuple[int, ...], substeps: int, contract: Contract) -> Tensor:
     return torch.tensor(rows)
 
 
-def noised(x0: Tensor, levels: Tensor, schedule: NoiseSchedule, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Real images [B, C, H, W] at random rows of `levels` (int64 [K, M]).
+def noised(
+    x0: Tensor, levels: Tensor, schedule: NoiseSchedule, random: np.random.Generator, rows: Rows
+) -> tuple[Tensor, Tensor]:
+    """Real images [B, C, H, W], the own `rows` of a batch, at random rows of `levels` (int64 [K, M]).
 
     Returns:
         x [B, C, H, W], with fresh noise up to its row's first level, and the rows, int64 [B, M].
     """
-    rows = levels[integers(random, 0, len(levels), len(x0), x0.device)]
-    return diffuse(x0, noise_like(random, x0), *schedule.at(rows[:, 0], x0)), rows
+    chosen = levels[integers(random, 0, len(levels), rows, x0.device)]
+    return diffuse(x0, noise_like(random, rows, x0), *schedule.at(chosen[:, 0], x0)), chosen
 
 
 @torch.no_grad()

@@ -16,20 +16,20 @@ from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.methods import TRACT, Consistency
-from sfddm.training.batches import real_images
+from sfddm.training.batches import real_images, rows_of
 from sfddm.training.loop import Losses
 
 
 def train_to_the_ends(job: Job, method: Consistency | TRACT, teacher: Denoiser, stretches: Tensor) -> Denoiser:
     """Train on stretches of levels, int64 [K, M + 1], each falling from its start to its end."""
     student = first_student(teacher, method.start, job.seed)
-    draw = real_images(store.read(job.data, "train"), teacher.device)
-    rows = _steps(stretches).to(teacher.device)
-    size = method.training.batch_size
+    rows = rows_of(method.training.batch_size)
+    draw = real_images(store.read(job.data, "train"), rows, teacher.device)
+    steps = _steps(stretches).to(teacher.device)
 
     def loss(step: int, average: Denoiser) -> Losses:
         random = generator(job.seed, Purpose.TRAINING_BATCH, step)
-        x, row = noised(draw(job.seed, step, size), rows, teacher.schedule, random)
+        x, row = noised(draw(job.seed, step), steps, teacher.schedule, random, rows)
         landing = target(teacher, average, x, row)
         levels = row[:, 0], row[:, 2]
         own = student(x, *levels)

@@ -22,7 +22,7 @@ def distill(job: Job) -> Distilled:
     """Train one student."""
     method = job.student.method
     assert isinstance(method, Consistency)
-    teacher = load_teacher(job)
+    teacher = load_teacher(job, method.training)
     grid = resolve(method.grid, teacher.contract.noise_schedule, teacher.contract.timesteps)
     stretch = torch.tensor([(*reversed(grid), 0)])
     return distilled(job, train_to_the_ends(job, method, teacher, stretch), solver="consistency")

@@ -10,7 +10,6 @@ Expected results (8x8 digits, cosine teacher of v, from 16 steps, 300 k forward-
 1.84, 1.95, 2.8 and 6.9 times the teacher's Frechet distance at T' = 8, 4, 2 and 1.
 """
 
-from collections.abc import Callable
 from copy import deepcopy
 
 import torch
@@ -26,7 +25,7 @@ from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.methods import Progressive
-from sfddm.training.batches import real_images
+from sfddm.training.batches import Draw, real_images, rows_of
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
 
@@ -35,16 +34,16 @@ def distill(job: Job) -> Distilled:
     """Train one student, fold by fold."""
     method = job.student.method
     assert isinstance(method, Progressive)
-    teacher = load_teacher(job)
-    draw = real_images(store.read(job.data, "train"), teacher.device)
+    teacher = load_teacher(job, method.training)
+    draw = real_images(store.read(job.data, "train"), rows_of(method.training.batch_size), teacher.device)
     sets = _levels_of_folds(method, job.levels, teacher)
     each = evolve(method.training, iterations=method.training.iterations // len(sets))
     job.training_starts(each.iterations * len(sets))
     student = first_student(teacher, method.start, job.seed)
     with Curve(job.curve, job.name, each.iterations * len(sets), each.batch_size) as curve:
         for fold, levels in enumerate(sets):
-            rows = paths(levels, 2, teacher.contract).to(teacher.device)
-            loss = _loss(job, method, student, teacher, draw, rows)
+            walks = paths(levels, 2, teacher.contract).to(teacher.device)
+            loss = _loss(job, method, student, teacher, draw, walks)
             teacher = train(student, loss, each, curve, job.checkpoints, before=fold * each.iterations)
             student = _continued(teacher)
     return distilled(job, teacher)
@@ -60,17 +59,12 @@ def _levels_of_folds(method: Progressive, levels: tuple[int, ...], teacher: Deno
     return sets
 
 
-def _loss(
-    job: Job,
-    method: Progressive,
-    student: Denoiser,
-    teacher: Denoiser,
-    draw: Callable[[int, int, int], torch.Tensor],
-    rows: torch.Tensor,
-) -> Loss:
+def _loss(job: Job, method: Progressive, student: Denoiser, teacher: Denoiser, draw: Draw, walks: torch.Tensor) -> Loss:
+    rows = rows_of(method.training.batch_size)
+
     def loss(step: int, _: Denoiser) -> Losses:
         random = generator(job.seed, Purpose.TRAINING_BATCH, step)
-        x, path = noised(draw(job.seed, step, method.training.batch_size), rows, teacher.schedule, random)
+        x, path = noised(draw(job.seed, step), walks, teacher.schedule, random, rows)
         landing, _features = walk(teacher, x, path, ahead=False)
         levels = path[:, 0], path[:, -1]
         own = student(x, *levels)

@@ -33,7 +33,7 @@ def distill(job: Job) -> Distilled:
     """Train one student."""
     method = job.student.method
     assert isinstance(method, SFDDM)
-    teacher = load_teacher(job)
+    teacher = load_teacher(job, method.training)
     student = first_student(teacher, method.start, job.seed, job.levels if method.time_input == "index" else ())
     if method.feature.weight:
         require_same_features(student, teacher)

@@ -14,7 +14,7 @@ from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.layout import denoiser_digest
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.sources import DataSource, RolloutSource, Source, TrajectorySource, split
-from sfddm.training.batches import integers, real_images, take
+from sfddm.training.batches import Rows, gathered, integers, real_images, rows_of, take
 from sfddm.trajectories import Trajectories, load_or_compute
 
 Draw = Callable[[int, Denoiser], Batch]
@@ -33,9 +33,10 @@ class Needs:
 
 def batches(job: Job, sources: tuple[Source, ...], size: int, teacher: Denoiser, needs: Needs) -> Draw:
     """Batches of `size` images from all sources, each with its share."""
+    counts = split(sources, size)
     parts = [
-        _part(job, source, count, teacher, needs)
-        for source, count in zip(sources, split(sources, size), strict=True)
+        _part(job, source, rows_of(count, sum(counts[:at])), teacher, needs)
+        for at, (source, count) in enumerate(zip(sources, counts, strict=True))
         if count
     ]
 
@@ -46,30 +47,31 @@ def batches(job: Job, sources: tuple[Source, ...], size: int, teacher: Denoiser,
     return draw
 
 
-def _part(job: Job, source: Source, size: int, teacher: Denoiser, needs: Needs) -> Part:
+def _part(job: Job, source: Source, rows: Rows, teacher: Denoiser, needs: Needs) -> Part:
     match source:
         case DataSource(substeps=substeps):
-            return _from_data(job, substeps, size, teacher, needs)
+            return _from_data(job, substeps, rows, teacher, needs)
         case TrajectorySource() | RolloutSource():
             cached = load_or_compute(teacher, denoiser_digest(job.parent), job.levels, source.cache, job.cache)
-            return _from_cache(job, cached, size, isinstance(source, RolloutSource), needs)
+            return _from_cache(job, cached, rows, isinstance(source, RolloutSource), needs, teacher.device)
 
 
-def _from_cache(job: Job, cached: Trajectories, size: int, rollout: bool, needs: Needs) -> Part:
+def _from_cache(job: Job, cached: Trajectories, rows: Rows, rollout: bool, needs: Needs, device: torch.device) -> Part:
     """Segments of the teacher's trajectories: the noises in turn, the segment at random."""
-    device = cached.states.device
     levels = torch.tensor((0, *job.levels), device=device)
     numbers = torch.arange(cached.states.shape[1], device=device)
 
     def draw(step: int, random: np.random.Generator, student: Denoiser) -> Batch:
-        chosen = take(numbers, job.seed, step, size)
-        k = integers(random, 1, len(levels), size, device)
+        chosen = take(numbers, job.seed, step, rows)
+        k = integers(random, 1, len(levels), rows, device)
+        start = torch.full_like(k, len(levels) - 1) if rollout else k
+        x = gathered(cached.states, (start, chosen), device)
         return Batch(
-            x=_roll_out(student, cached.states[-1, chosen], levels, k) if rollout else cached.states[k, chosen],
+            x=_roll_out(student, x, levels, k) if rollout else x,
             level=levels[k],
             landing_level=levels[k - 1],
-            landing=cached.states[k - 1, chosen],
-            landing_features=cached.features[k - 1, chosen] if needs.features else None,
+            landing=gathered(cached.states, (k - 1, chosen), device),
+            landing_features=gathered(cached.features, (k - 1, chosen), device).float() if needs.features else None,
         )
 
     return draw
@@ -87,15 +89,14 @@ def _roll_out(student: Denoiser, noise: Tensor, levels: Tensor, k: Tensor) -> Te
     return x
 
 
-def _from_data(job: Job, substeps: int, size: int, teacher: Denoiser, needs: Needs) -> Part:
+def _from_data(job: Job, substeps: int, rows: Rows, teacher: Denoiser, needs: Needs) -> Part:
     """Noised real images; the teacher's DDIM sub-steps then give the landing state."""
-    real = real_images(store.read(job.data, "train"), teacher.device)
-    rows = paths(job.levels, substeps, teacher.contract).to(teacher.device)
+    real = real_images(store.read(job.data, "train"), rows, teacher.device)
+    walks = paths(job.levels, substeps, teacher.contract).to(teacher.device)
 
     def draw(step: int, random: np.random.Generator, _: Denoiser) -> Batch:
-        x, path = noised(real(job.seed, step, size), rows, teacher.schedule, random)
-        walks = needs.landing or needs.features
-        landing, features = walk(teacher, x, path, needs.features) if walks else (x, None)
+        x, path = noised(real(job.seed, step), walks, teacher.schedule, random, rows)
+        landing, features = walk(teacher, x, path, needs.features) if needs.landing or needs.features else (x, None)
         return Batch(x=x, level=path[:, 0], landing_level=path[:, -1], landing=landing, landing_features=features)
 
     return draw

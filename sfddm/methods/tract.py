@@ -20,6 +20,6 @@ def distill(job: Job) -> Distilled:
     """Train one student."""
     method = job.student.method
     assert isinstance(method, TRACT)
-    teacher = load_teacher(job)
+    teacher = load_teacher(job, method.training)
     stretches = paths(job.levels, method.substeps, teacher.contract)
     return distilled(job, train_to_the_ends(job, method, teacher, stretches))

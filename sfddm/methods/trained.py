@@ -9,6 +9,7 @@ from sfddm.environment import device
 from sfddm.errors import UserError
 from sfddm.methods.job import Distilled, Job
 from sfddm.networks import storage
+from sfddm.networks.computing import prepare
 from sfddm.networks.denoiser import Denoiser
 from sfddm.spec.training import Training
 from sfddm.training.curve import Curve
@@ -18,9 +19,11 @@ Loss = Callable[[int, Denoiser], Losses]
 """The loss of an iteration, given the average so far."""
 
 
-def load_teacher(job: Job) -> Denoiser:
-    """The network that the student is made from, on the device where it is trained."""
-    return storage.load(job.parent, device())
+def load_teacher(job: Job, training: Training) -> Denoiser:
+    """The network that the student is made from, on the device where it is trained, and computing as it does."""
+    teacher = storage.load(job.parent, device())
+    prepare(teacher, training)
+    return teacher
 
 
 def require_same_features(student: Denoiser, teacher: Denoiser) -> None:

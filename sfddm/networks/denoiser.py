@@ -128,6 +128,17 @@ class Denoiser(nn.Module):
         features, self._features = self._features, None
         return Evaluated(output, features)
 
+    def compile(self, *arguments: Any, **options: Any) -> None:
+        """Have torch.compile make the network's forward pass, in place; what is around it is traced by nobody."""
+        self.network.compile(*arguments, **options)
+
+    @property
+    def computing(self) -> dict[str, Any]:
+        """What decides the last bits of an evaluation, beside weights and device."""
+        compiled = getattr(self.network, "_compiled_call_impl", None) is not None
+        strides = self.network.get_parameter(f"{last_layer(self.network)}.weight").stride()
+        return {"compiled": compiled, "strides": list(strides)}
+
     def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, Tensor]:
         """The predicted image [B, C, H, W], in fp32, and the features [B, channels, H, W]."""
         evaluated = self(x, level, landing)

@@ -6,7 +6,10 @@ commit), with a reader that builds tensors and plain data and nothing else.
 
 import hashlib
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,9 @@ DTYPES = {
 """The types of numbers that are read."""
 MAKE_AGAIN = "Delete it and run `dvc checkout` or `dvc repro`"
 """What to do with an output of the pipeline that is damaged."""
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+PIECE = 2**24
+"""Numbers."""
 Layout = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
 """Type and shape of named tensors."""
 
@@ -39,6 +45,30 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         save_file(stored, path, metadata={"format": "pt"})
     except SafetensorError as error:
         raise OSError(str(error)) from error  # a full disk is the same error whoever writes
+
+
+@contextmanager
+def filled_in(path: Path, layout: Layout) -> Iterator[Callable[[str, int, Tensor], None]]:
+    """Write a file of named tensors [K, N, ...] piece by piece, so that they need not fit into memory.
+
+    Yields a function of a tensor's name, a position n and a piece [K, M, ...], which becomes [:, n : n + M].
+    """
+    entries, starts, end = {}, {}, 0
+    for name, (dtype, shape) in layout.items():
+        starts[name], end = end, end + dtype.itemsize * prod(shape)
+        entries[name] = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [starts[name], end]}
+    header = json.dumps(entries).encode()
+    header += b" " * (-len(header) % 8)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+
+        def fill(name: str, position: int, piece: Tensor) -> None:
+            row = piece[0, :1].nbytes
+            for k, part in enumerate(piece):
+                file.seek(8 + len(header) + starts[name] + (k * layout[name][1][1] + position) * row)
+                file.write(part.contiguous().numpy().tobytes())
+
+        yield fill
 
 
 def write_weights(path: Path, network: torch.nn.Module) -> None:
@@ -70,7 +100,7 @@ def read_tensors(path: Path, expected: Layout | None = None, remedy: str = MAKE_
         raise UserError(
             f"{path} can't be read as safetensors ({error}).\n{remedy}; other formats (.pt, .pkl) are never loaded."
         ) from None
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+    if not all(_finite(tensor) for tensor in tensors.values()):
         raise UserError(f"{path}: some of its numbers are not finite. {remedy}.")
     return tensors
 
@@ -135,6 +165,11 @@ def load_weights(network: torch.nn.Module, path: Path) -> None:
     expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in network.state_dict().items()}
     tensors = read_tensors(path, expected)
     network.to_empty(device="cpu").load_state_dict(tensors)
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether all numbers are, looked at a piece at a time: a file may be larger than the memory."""
+    return all(bool(piece.isfinite().all()) for piece in torch.split(tensor.reshape(-1), PIECE))
 
 
 def _read_header(path: Path) -> Layout:

@@ -97,7 +97,7 @@ class Measured:
         return self._speed(rates.student_network(self.teacher, method), method.training)
 
     def _speed(self, network: Denoiser, training: Training) -> Speed:
-        key = (repr(sorted(network.config.items())), training.batch_size, training.precision)
+        key = (repr(sorted(network.config.items())), training.batch_size, training.precision, training.memory_format)
         if key not in self._speeds:
             self._speeds[key] = rates.speed(network, training)
         return self._speeds[key]
@@ -251,8 +251,8 @@ def _trajectories(teacher: Denoiser, steps: int, cache: Cache) -> int:
 
 
 def _real_images(measured: Measured) -> int:
-    """Bytes of all real images as a training holds them, in fp32."""
-    return measured.images * prod(measured.spec.data.shape) * FLOAT
+    """Bytes of all real images as a training holds them."""
+    return measured.images * prod(measured.spec.data.shape)
 
 
 def _training(speed: Speed, training: Training) -> int:

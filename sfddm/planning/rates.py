@@ -33,7 +33,7 @@ from sfddm.spec.methods import Trained as TrainedMethod
 from sfddm.spec.teacher import Trained
 from sfddm.spec.training import Training
 from sfddm.teachers.imported import find_teacher
-from sfddm.training.batches import integers, noise_like
+from sfddm.training.batches import integers, noise_like, rows_of
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
@@ -108,7 +108,10 @@ def forward_seconds(network: Denoiser, most: int) -> tuple[int, float]:
 
 
 def train_seconds(network: nn.Module, training: Training, output: Any) -> float:
-    """Seconds an iteration of the training loop; `output` gives the network's output of an iteration's number."""
+    """Seconds an iteration of the training loop; `output` gives the network's output of an iteration's number.
+
+    Nothing is compiled: that alone would take minutes.
+    """
     marks: list[float] = []
 
     def loss(step: int, _: nn.Module) -> Losses:
@@ -116,7 +119,7 @@ def train_seconds(network: nn.Module, training: Training, output: Any) -> float:
         result: Tensor = output(step)
         return {"loss": result.float().square().mean()}
 
-    few = evolve(training, iterations=ITERATIONS, warmup=0)
+    few = evolve(training, iterations=ITERATIONS, warmup=0, compile=False)
     with TemporaryDirectory() as name, Curve(Path(name) / "curve", "measuring", ITERATIONS, few.batch_size) as curve:
         train(network, loss, few, curve, Checkpoints(Path(name), {}))
     return median(after - before for before, after in pairwise(marks[1:]))
@@ -124,12 +127,12 @@ def train_seconds(network: nn.Module, training: Training, output: Any) -> float:
 
 def _output(network: Denoiser, size: int) -> Any:
     where, timesteps = network.device, network.contract.timesteps
-    like = torch.empty(size, *network.image_shape, device=where)
+    like, rows = torch.empty(size, *network.image_shape, device=where), rows_of(size)
 
     def output(step: int) -> Tensor:
         random = generator(0, Purpose.TRAINING_BATCH, step)
-        level = integers(random, 1, timesteps + 1, size, where)
-        evaluated: Evaluated = network(noise_like(random, like), level, torch.zeros_like(level))
+        level = integers(random, 1, timesteps + 1, rows, where)
+        evaluated: Evaluated = network(noise_like(random, rows, like), level, torch.zeros_like(level))
         return evaluated.output
 
     return output

@@ -26,3 +26,7 @@ class Training:
     """Decay of the weights' exponential moving average, which is what is kept; 0 keeps the last weights."""
     precision: Literal["fp32", "bf16"]
     """bf16 runs the forward pass under bfloat16 autocast; weights and updates stay in fp32."""
+    memory_format: Literal["contiguous", "channels_last"]
+    """How activations and the weights of convolutions lie in memory; with bf16 channels_last is often the faster."""
+    compile: bool
+    """Run the networks, the teacher included, through torch.compile: minutes before the first iteration, less after."""

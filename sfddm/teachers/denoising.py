@@ -16,10 +16,10 @@ from torch import Tensor
 from sfddm.diffusion.alpha_bar import angles
 from sfddm.diffusion.process import diffuse
 from sfddm.errors import UserError
+from sfddm.images import from_bytes
 from sfddm.networks.denoiser import Denoiser
 from sfddm.randomness import Purpose, normals
 from sfddm.spec.teacher import Schedule
-from sfddm.training.batches import on_device
 
 ANGLES = (0.25, 0.5, 0.75)
 """Noise levels, as shares of the right angle atan2(sigma, alpha): mostly image, half and half, mostly noise."""
@@ -45,7 +45,7 @@ def require_denoising(teacher: Denoiser, images: np.ndarray, origin: str) -> dic
     wanted = min(max(NUMBERS // math.prod(images.shape[1:]), FEWEST), MOST, len(images))
     # A stretch at each of many places: sets are often sorted by class.
     chosen = images[np.linspace(0, len(images) - 1, wanted).astype(np.int64)]
-    clean = on_device(chosen, teacher.device)
+    clean = from_bytes(chosen).to(teacher.device)
     noise = torch.from_numpy(normals(0, Purpose.IMPORT_NOISE, range(len(clean)), clean.shape[1:])).to(teacher.device)
     own = teacher.contract.noise_schedule
     errors = {kind: round(_error(teacher, clean, noise, kind), 4) for kind in get_args(Schedule)}

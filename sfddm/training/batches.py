@@ -1,48 +1,105 @@
-"""What a batch is drawn from: images, levels, fresh noise. Each draw depends on seed and iteration alone."""
+"""What a batch is drawn from: images, levels, fresh noise. Each draw depends on seed and iteration alone.
 
+Where several processes share a batch, each of them draws the whole of it and keeps its own rows.
+"""
+
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from attrs import frozen
 from torch import Tensor
 
 from sfddm.data.store import Split
 from sfddm.images import from_bytes
+from sfddm.memory import free_memory
+from sfddm.processes import count, own
 from sfddm.randomness import Purpose, epoch_indices, generator
 
-
-def on_device(images: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 images [N, C, H, W] as float32 in [-1, 1] on `device`."""
-    return from_bytes(images).to(device)
-
-
-def take(rows: Tensor, seed: int, step: int, size: int) -> Tensor:
-    """The rows [size, ...] of batch `step`: all of `rows` come before any comes again."""
-    return rows[torch.from_numpy(epoch_indices(seed, step, size, len(rows))).to(rows.device)]
+Draw = Callable[[int, int], Tensor]
+"""How batches of images are drawn, from seed and step."""
+RESIDENT = 0.5
+"""Share of the free memory, of a GPU or of the machine, that images or trajectories may take."""
 
 
-def real_images(split: Split, device: torch.device) -> Callable[[int, int, int], Tensor]:
-    """How batches of real images are drawn: from (seed, step, size) to float32 [size, C, H, W] in [-1, 1].
+@frozen
+class Rows:
+    """The rows of a batch, or of a source's part of it, that this process takes."""
+
+    size: int
+    """Of all processes' rows."""
+    own: slice
+
+    def __len__(self) -> int:
+        return len(range(self.size)[self.own])
+
+
+def rows_of(size: int, offset: int = 0) -> Rows:
+    """This process's share of `size` rows that stand at `offset` of the batch."""
+    return Rows(size, own(size, offset))
+
+
+def real_images(split: Split, rows: Rows, device: torch.device) -> Draw:
+    """How batches of real images are drawn: from (seed, step) to the own rows, float32 [len(rows), C, H, W] in [-1, 1].
 
     All images come before any comes again. Where the data set says so, half of a batch is mirrored left to right.
     """
-    clean = on_device(split.images, device)
+    stored = stored_images(split.images, device)
 
-    def draw(seed: int, step: int, size: int) -> Tensor:
-        images = take(clean, seed, step, size)
+    def draw(seed: int, step: int) -> Tensor:
+        images = take_images(stored, seed, step, rows, device)
         if not split.flip:
             return images
-        mirrored = generator(seed, Purpose.FLIP, step).random(size) < 0.5
-        return torch.where(torch.from_numpy(mirrored).to(device).view(-1, 1, 1, 1), images.flip(-1), images)
+        mirrored = sent(generator(seed, Purpose.FLIP, step).random(rows.size)[rows.own] < 0.5, device)
+        return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
 
     return draw
 
 
-def integers(random: np.random.Generator, low: int, high: int, size: int, device: torch.device) -> Tensor:
-    """Random whole numbers of low..high - 1, int64 [size]."""
-    return torch.from_numpy(random.integers(low, high, size)).to(device)
+def stored_images(images: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 images [N, C, H, W], memory-mapped, that batches are taken from: on `device` if they fit."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # they are only read
+        return resident(torch.from_numpy(images), device)
 
 
-def noise_like(random: np.random.Generator, like: Tensor) -> Tensor:
-    """Standard normal numbers in the shape of `like`, float32."""
-    return torch.from_numpy(random.standard_normal(like.shape, dtype=np.float32)).to(like.device)
+def resident(tensor: Tensor, device: torch.device) -> Tensor:
+    """A memory-mapped tensor on `device` if it fits, else in memory, else as it is: read from the disk at need."""
+    for place in dict.fromkeys((device.type, "cpu")):
+        sharing = count() if place == "cpu" else 1
+        if tensor.nbytes * sharing <= RESIDENT * free_memory(place):
+            return tensor.clone() if place == "cpu" else tensor.to(device)
+    return tensor
+
+
+def gathered(tensor: Tensor, index: tuple[Tensor, ...], device: torch.device) -> Tensor:
+    """tensor[index] on `device`, wherever the tensor lies."""
+    return tensor[tuple(each.to(tensor.device) for each in index)].to(device)
+
+
+def take(numbers: Tensor, seed: int, step: int, rows: Rows) -> Tensor:
+    """The own rows [len(rows), ...] of batch `step`: all of `numbers` come before any comes again."""
+    chosen = epoch_indices(seed, step, rows.size, len(numbers))[rows.own]
+    return numbers[torch.from_numpy(chosen).to(numbers.device)]
+
+
+def take_images(images: Tensor, seed: int, step: int, rows: Rows, device: torch.device) -> Tensor:
+    """The own images of batch `step`, float32 [len(rows), C, H, W] in [-1, 1] on `device`, of `stored_images`."""
+    return from_bytes(take(images, seed, step, rows).to(device))
+
+
+def integers(random: np.random.Generator, low: int, high: int, rows: Rows, device: torch.device) -> Tensor:
+    """Random whole numbers of low..high - 1, int64 [len(rows)]."""
+    return sent(random.integers(low, high, rows.size)[rows.own], device)
+
+
+def noise_like(random: np.random.Generator, rows: Rows, like: Tensor) -> Tensor:
+    """Standard normal numbers in the shape of `like` ([len(rows), ...]), float32."""
+    return sent(random.standard_normal((rows.size, *like.shape[1:]), dtype=np.float32)[rows.own], like.device)
+
+
+def sent(drawn: np.ndarray, device: torch.device) -> Tensor:
+    """Numbers that were drawn, on `device`; a GPU is not waited for, which a copy from common memory would do."""
+    tensor = torch.from_numpy(drawn)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

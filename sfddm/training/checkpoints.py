@@ -2,7 +2,8 @@
 
 They lie in NAME/KEY/ITERATION of a folder that git and DVC ignore. KEY is a hash of all that decides the training, so
 that a changed spec, parent, data set or code never goes on from what was trained before the change. No generator has
-a state to keep: every draw depends on a seed and the iteration alone (`sfddm.randomness`).
+a state to keep: every draw depends on a seed and the iteration alone (`sfddm.randomness`). Of several processes the
+first writes, while the others wait; all of them read.
 """
 
 import os
@@ -19,6 +20,7 @@ from attrs import frozen
 from sfddm.environment import device
 from sfddm.errors import UserError
 from sfddm.files import atomic_folder, digest, digest_file, read_json, write_json
+from sfddm.processes import count, highest, leads, wait
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,13 +72,27 @@ class Checkpoints:
         """Where to go on in a training of the iterations `before`..`end` - 1; at `end` it is done.
 
         A damaged checkpoint is passed over.
+
+        Raises:
+            UserError: the processes of this training don't find the same.
         """
         self._next = time.monotonic() + self._interval
+        found = self._newest_whole(before, end)
+        step = found.step if found else -1
+        if highest(step, -step) != (step, -step):
+            raise UserError(
+                f"the processes of {self._root.name} don't find the same checkpoints: set SFDDM_SCRATCH to a folder "
+                "that all machines share."
+            )
+        if found and leads():
+            print(f"{self._root.name}: going on after iteration {found.step}", file=sys.stderr, flush=True)
+        return found
+
+    def _newest_whole(self, before: int, end: int) -> Checkpoint | None:
         running = [name for name in reversed(self._running()) if before < int(name) < end]
         for name in (_result(end), *running):
             found = self._load(name)
             if found is not None:
-                print(f"{self._root.name}: going on after iteration {found.step}", file=sys.stderr, flush=True)
                 return found
         return None
 
@@ -91,8 +107,10 @@ class Checkpoints:
             UserError: it could not be written; those before are kept.
         """
         began = time.monotonic()
-        self._store(f"{step:09d}", tensors, curve)
-        self._forget(self._running()[:-KEPT])
+        if leads():
+            self._store(f"{step:09d}", tensors, curve)
+            self._forget(self._running()[:-KEPT])
+        wait()
         now = time.monotonic()
         self._next = now + (max(self._interval, (now - began) / SHARE) if self._interval else 0.0)
 
@@ -102,8 +120,10 @@ class Checkpoints:
         Raises:
             UserError: it could not be written; those before are kept.
         """
-        self._store(_result(end), tensors, curve)
-        self._forget(self._running())
+        if leads():
+            self._store(_result(end), tensors, curve)
+            self._forget(self._running())
+        wait()
 
     def newest(self) -> Path | None:
         """The last one that was written."""
@@ -119,7 +139,7 @@ class Checkpoints:
         """Where the checkpoints of these inputs lie; what a killed writer left there is cleared away."""
         if self._folder is None:
             self._folder = self._root / _key(self._inputs)
-            for left in self._folder.glob(".*.partial"):
+            for left in self._folder.glob(".*.partial") if leads() else ():
                 shutil.rmtree(left)
         return self._folder
 
@@ -171,7 +191,7 @@ def _interval() -> float:
 def _key(inputs: Mapping[str, Any]) -> str:
     """Hash of all that decides a training: its inputs, where it runs, and the code that is loaded.
 
-    On a CPU the number of threads decides the order of sums, and so their last bits.
+    The number of processes, and on a CPU that of threads, decides the order of sums, and so their last bits.
     """
     import torch
 
@@ -180,6 +200,7 @@ def _key(inputs: Mapping[str, Any]) -> str:
         {
             "inputs": inputs,
             "device": where,
+            "processes": count(),
             "threads": torch.get_num_threads() if where == "cpu" else 0,
             "versions": [version(name) for name in PACKAGES],
             "code": _loaded_code(),

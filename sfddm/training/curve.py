@@ -1,12 +1,14 @@
 """The course of a training: a file of points for whoever follows it, and a status line."""
 
+import io
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from sfddm.errors import damaged
 from sfddm.files import could_not_write, parse_json
+from sfddm.processes import leads
 from sfddm.progress import Status
 
 POINTS = 100
@@ -16,14 +18,16 @@ POINTS = 100
 class Curve:
     """Writes a training's points to a file, one JSON object a line, each line flushed when it is complete.
 
-    Trackers read that file while it grows; the training waits for nobody.
+    Trackers read that file while it grows; the training waits for nobody. Of several processes one writes it.
     """
 
     def __init__(self, path: Path, label: str, iterations: int, batch_size: int) -> None:
         """Start a new curve in `path`; `label` is what the status line calls the training."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self.text = path, ""
-        self._file = path.open("w", encoding="utf-8")
+        self._file: TextIO = io.StringIO()
+        if leads():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("w", encoding="utf-8")
         self._iterations = iterations
         self._interval = max(iterations // POINTS, 1)
         self._status = Status(label, iterations, "img", batch_size)

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 import torch
+from attrs import frozen
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sfddm.interrupts import Interrupted, postponed
+from sfddm.networks.computing import prepare
+from sfddm.processes import add_up, highest, share_of
 from sfddm.shortage import memory_errors
 from sfddm.spec.training import Training
 from sfddm.training.checkpoints import Checkpoint, Checkpoints
@@ -71,36 +74,80 @@ def _minimise(
     kept: Checkpoint | None,
     signalled: Callable[[], int | None],
 ) -> None:
-    device, end = next(network.parameters()).device, before + settings.iterations
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))  # type: ignore[no-untyped-call]
-    parts: dict[str, nn.Module] = {"network": network, "average": average}
-    guard = Guard(device, checkpoints)
+    end = before + settings.iterations
+    state = begin(network, settings)
+    guard = Guard(next(network.parameters()).device, checkpoints)
     if kept is not None:
-        unpack(kept.tensors, parts, optimizer)
-    network.train()
+        unpack(kept.tensors, state.parts, state.optimizer)
     for step in range(kept.step if kept else before, end):
         rate = settings.learning_rate * learning_rate_factor(step - before, settings)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-            losses = loss(step, cast(Network, average.module))
-        optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
-        optimizer.step()
-        average.update_parameters(network)
+        losses = iterate(state, loss, step, rate, settings)
         guard.add(step, rate, losses["loss"])
         if curve.due(step):
             guard.look()
-            curve.write(step, {name: float(value.detach()) for name, value in losses.items()} | {"learning_rate": rate})
-        number = signalled()
-        if step + 1 < end and (number or checkpoints.due()):
+            curve.write(step, {name: float(value) for name, value in losses.items()} | {"learning_rate": rate})
+        number, due = highest(signalled() or 0, checkpoints.due())
+        if step + 1 < end and (number or due):
             guard.check(network, step, rate)
-            checkpoints.write(step + 1, pack(parts, optimizer), curve.text)
+            checkpoints.write(step + 1, pack(state.parts, state.optimizer), curve.text)
             if number:
                 raise Interrupted(number, f"a checkpoint after iteration {step + 1} is kept")
-    network.load_state_dict(average.module.state_dict())
+    network.load_state_dict(state.average.module.state_dict())
+
+
+@frozen
+class State:
+    """What iterations change."""
+
+    network: nn.Module
+    average: AveragedModel
+    """Of the network's weights."""
+    optimizer: torch.optim.Optimizer
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules by name, for checkpoints."""
+        return {"network": self.network, "average": self.average}
+
+
+def begin(network: nn.Module, settings: Training) -> State:
+    """The state before the first iteration; the network is changed in place from here on."""
+    prepare(network, settings)
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))  # type: ignore[no-untyped-call]
+    if settings.compile:
+        average.module.compile(dynamic=False)  # copies are not compiled
+    network.train()
+    return State(network, average, optimizer)
+
+
+def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rate: float, settings: Training) -> Losses:
+    """One iteration, in place, at learning rate `rate`: the losses before it, of the whole batch."""
+    network, optimizer = state.network, state.optimizer
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    device = next(network.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+        losses = loss(step, cast(Network, state.average.module))
+    optimizer.zero_grad(set_to_none=True)
+    losses = _backward(network, losses, share_of(settings.batch_size))
+    nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+    optimizer.step()
+    state.average.update_parameters(network)
+    return losses
+
+
+def _backward(network: nn.Module, losses: Losses, share: float) -> Losses:
+    """Put the gradients of the whole batch's loss into `network`, and return the whole batch's losses.
+
+    Losses are means over images, so those of a process's own rows count by its share of the batch. Gradients and losses
+    pass between processes in one message.
+    """
+    (share * losses["loss"]).backward()  # type: ignore[no-untyped-call]
+    whole = {name: share * value.detach().float() for name, value in losses.items()}
+    gradients = [each.grad for each in network.parameters() if each.grad is not None]
+    add_up([*gradients, *whole.values()])
+    return whole
 
 
 def learning_rate_factor(step: int, settings: Training) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -25,6 +26,10 @@ def unpack(tensors: Mapping[str, Tensor], modules: Mapping[str, nn.Module], opti
             at, _, name = key.partition(".")
             state.setdefault(int(at), {})[name] = tensor
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        for parameter, moments in optimizer.state.items():
+            for name, moment in moments.items():
+                if moment.shape == parameter.shape:  # fused updates go through both as they lie in memory
+                    moments[name] = torch.empty_like(parameter).copy_(moment)
 
 
 def _of(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 """Training a teacher: denoising score matching on real images."""
 
+from collections.abc import Callable
+
 import torch
 
 from sfddm.data.store import Split
@@ -7,8 +9,8 @@ from sfddm.diffusion.prediction import training_target
 from sfddm.diffusion.process import diffuse
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.randomness import Purpose, generator
-from sfddm.spec.teacher import Teacher, Trained
-from sfddm.training.batches import integers, noise_like, real_images
+from sfddm.spec.teacher import Prediction, Teacher, Trained
+from sfddm.training.batches import integers, noise_like, real_images, rows_of
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
@@ -24,16 +26,25 @@ def train_teacher(
         timesteps=teacher.timesteps, noise_schedule=teacher.noise_schedule, prediction=teacher.prediction
     )
     denoiser = build(unet_config(source.network, split.images.shape[1:]), contract, source.seed).to(device)
-    draw = real_images(split, device)
-    size = source.training.batch_size
+    loss = denoising_loss(denoiser, teacher.prediction, split, source.seed, source.training.batch_size)
+    return train(denoiser, loss, source.training, curve, checkpoints)
+
+
+def denoising_loss(
+    denoiser: Denoiser, prediction: Prediction, split: Split, seed: int, batch_size: int
+) -> Callable[[int, Denoiser], Losses]:
+    """The loss of an iteration on the split's images, for the network as it is by then."""
+    timesteps, device = denoiser.contract.timesteps, denoiser.device
+    rows = rows_of(batch_size)
+    draw = real_images(split, rows, device)
 
     def loss(step: int, _: Denoiser) -> Losses:
-        random = generator(source.seed, Purpose.TRAINING_BATCH, step)
-        x0 = draw(source.seed, step, size)
-        level = integers(random, 1, teacher.timesteps + 1, size, device)
-        noise = noise_like(random, x0)
+        random = generator(seed, Purpose.TRAINING_BATCH, step)
+        x0 = draw(seed, step)
+        level = integers(random, 1, timesteps + 1, rows, device)
+        noise = noise_like(random, rows, x0)
         alpha, sigma = denoiser.schedule.at(level, x0)
         output = denoiser(diffuse(x0, noise, alpha, sigma), level).output.float()
-        return {"loss": (output - training_target(teacher.prediction, x0, noise, alpha, sigma)).square().mean()}
+        return {"loss": (output - training_target(prediction, x0, noise, alpha, sigma)).square().mean()}
 
-    return train(denoiser, loss, source.training, curve, checkpoints)
+    return loss

@@ -1,0 +1,173 @@
+"""Several processes that work on one training or one set of images together, under torchrun.
+
+All of them run the same stage. Each draws the randomness of whole batches and takes its own rows, so that a batch is
+the same however many share it; sums of gradients and losses pass between them. Process 0 leads: it alone writes.
+A process that was started without torchrun is alone, leads, and takes everything.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sfddm.environment import device
+from sfddm.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NUMBER = "SFDDM_NPROC"
+"""The variable that says how many processes of this machine a stage uses."""
+LAUNCHED = "TORCHELASTIC_RUN_ID"
+"""Set by torchrun, with RANK and the like, which other programs set as well."""
+PATIENCE = timedelta(days=1)
+"""For others: process 0 may wait for a lock, or write for long. One that dies is noticed at once."""
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return LAUNCHED in os.environ
+
+
+def rank() -> int:
+    """The number of this process among those that work together."""
+    return int(os.environ["RANK"]) if launched() else 0
+
+
+def count() -> int:
+    """How many processes work together."""
+    return int(os.environ["WORLD_SIZE"]) if launched() else 1
+
+
+def leads() -> bool:
+    """Whether this process writes, shows progress and tracks."""
+    return rank() == 0
+
+
+def wanted() -> int:
+    """How many processes of this machine SFDDM_NPROC asks for, 1 by default.
+
+    Raises:
+        UserError: no whole number from 1, or more than there are GPUs, or processors where no GPU is used.
+    """
+    text = os.environ.get(NUMBER, "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"{NUMBER} is {text!r}: expected a whole number of processes, 1 or more.")
+    if int(text) > 1:
+        _check_room(int(text))
+    return int(text)
+
+
+def _check_room(number: int) -> None:
+    import torch
+
+    on_gpu = device().type == "cuda"
+    there = torch.cuda.device_count() if on_gpu else len(os.sched_getaffinity(0))
+    if number > there:
+        what = "CUDA devices" if on_gpu else "processors"
+        raise UserError(f"{number} processes are asked for ({NUMBER}), and this machine has {there} {what}: lower it.")
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Within the block the processes that torchrun started can reach each other; alone, nothing happens.
+
+    Raises:
+        UserError: there are more processes than GPUs or processors, or they don't find each other.
+    """
+    if count() == 1:
+        yield
+        return
+    import torch
+    from torch import distributed
+
+    _check_room(int(os.environ["LOCAL_WORLD_SIZE"]))
+    on_gpu = device().type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    with _losing_others():
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    yield
+    distributed.destroy_process_group()
+
+
+def own(size: int, offset: int = 0) -> slice:
+    """The rows of `size` that this process takes; they stand at `offset` of a batch that is dealt out row by row.
+
+    Raises:
+        UserError: some process would have none.
+    """
+    if size < count():
+        raise UserError(
+            f"{size} images of a batch can't be shared by {count()} processes: raise batch_size in the spec's training "
+            "section, or a small source's share."
+        )
+    return slice((rank() - offset) % count(), size, count())
+
+
+def share_of(size: int) -> float:
+    """The part of a batch of `size` rows that this process takes. Raises: UserError: as `own`."""
+    return len(range(size)[own(size)]) / size
+
+
+def add_up(tensors: "Sequence[Tensor]") -> None:
+    """Replace float32 tensors, which all processes have in the same order, by their sums over the processes."""
+    if count() == 1:
+        return
+    import torch
+    from torch import distributed
+
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    with _losing_others():
+        distributed.all_reduce(flat)
+    for tensor, summed in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(summed.view_as(tensor))
+
+
+def highest(*numbers: int) -> tuple[int, ...]:
+    """The largest of each of these numbers over the processes. GPUs are not waited for."""
+    if count() == 1:
+        return numbers
+    import torch
+    from torch import distributed
+
+    largest = torch.tensor(numbers, dtype=torch.int64)
+    with _losing_others():
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+    return tuple(largest.tolist())
+
+
+def wait() -> None:
+    """Go on when all processes are here."""
+    highest(0)
+
+
+def shared_out(jobs: Sequence[Job], work: Callable[[Job], Result]) -> Iterator[Result]:
+    """The results of all jobs, in order, for process 0; each process does its share, and the others get no results."""
+    if count() == 1:
+        yield from map(work, jobs)
+        return
+    from torch import distributed
+
+    for first in range(0, len(jobs), count()):
+        at_once = jobs[first : first + count()]
+        mine = work(at_once[rank()]) if rank() < len(at_once) else None
+        results: list[Any] | None = [None] * count() if leads() else None
+        with _losing_others():
+            distributed.gather_object(mine, results)
+        yield from (results or [])[: len(at_once)]
+
+
+@contextmanager
+def _losing_others() -> Iterator[None]:
+    """Raises: UserError: another process is gone; what it said is what matters."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "out of memory" in str(error).lower():
+            raise
+        reason = str(error).splitlines()[0][:200]
+        raise UserError(f"process {rank()} of {count()} lost the others ({reason}): another one says why.") from error

@@ -1,0 +1,142 @@
+"""Precision, memory format and compilation: other last bits, the same training."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from attrs import evolve
+
+from sfddm.compiling import compile_errors
+from sfddm.errors import UserError
+from sfddm.methods.job import distill
+from sfddm.networks.computing import prepare
+from sfddm.shortage import memory_errors
+from sfddm.training import batches
+from sfddm.training.batches import gathered, resident
+from sfddm.training.checkpoints import Checkpoints
+from sfddm.trajectories import load_or_compute
+from tests.parts import job, untrained_teacher
+from tests.project import ROOT
+from tests.test_checkpoints import Killed, Mortal
+from tests.test_methods import CACHE, METHODS, loss_points, of
+
+COMPUTING = {
+    "channels_last": {"memory_format": "channels_last"},
+    "bf16": {"precision": "bf16"},
+    "all": {"memory_format": "channels_last", "precision": "bf16", "compile": True},
+}
+SOME = evolve(METHODS["sfddm"].training, iterations=6)
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
+
+
+@pytest.mark.parametrize("name", ["channels_last", pytest.param("all", marks=needs_compiler)])
+def test_the_losses_stay_those_of_the_plain_loop(tmp_path: Path, name: str) -> None:
+    for folder in ("plain", "other"):
+        (tmp_path / folder).mkdir()
+    plain, other = (
+        loss_points(distill(of(folder, evolve(METHODS["sfddm"], training=evolve(SOME, **changes)))).curve)
+        for folder, changes in ((tmp_path / "plain", {}), (tmp_path / "other", COMPUTING[name]))
+    )
+    close = 2e-2 if "precision" in COMPUTING[name] else 1e-4
+    assert other == pytest.approx(plain, rel=close) and other != plain
+
+
+@pytest.mark.parametrize("name", ["channels_last", "bf16"])
+def test_killed_and_gone_on_it_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("SFDDM_CHECKPOINT_SECONDS", "0")
+    described = of(tmp_path, evolve(METHODS["sfddm"], training=evolve(SOME, **COMPUTING[name])))
+    made = []
+    for checkpoints in (Checkpoints(tmp_path / "whole", {}), Mortal(tmp_path / "killed", {})):
+        student = None
+        while student is None:
+            try:
+                student = distill(evolve(described, checkpoints=checkpoints))
+            except Killed:
+                checkpoints = Mortal(tmp_path / "killed", {})
+        out = tmp_path / str(len(made))
+        out.mkdir()
+        student.write(out)
+        made.append((out / "diffusion_pytorch_model.safetensors").read_bytes())
+    assert made[0] == made[1]
+
+
+def test_trajectories_of_another_layout_are_others(tmp_path: Path) -> None:
+    for memory_format in ("contiguous", "channels_last", "contiguous"):
+        teacher = untrained_teacher()
+        prepare(teacher, evolve(SOME, memory_format=memory_format))
+        load_or_compute(teacher, "key", (32, 64), CACHE, tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+
+
+@needs_compiler
+def test_a_network_is_compiled_whole_and_keeps_its_names(tmp_path: Path) -> None:
+    from torch._dynamo.utils import counters
+
+    torch.compiler.reset()
+    counters.clear()
+    teacher = untrained_teacher()
+    names, x, level = list(teacher.state_dict()), torch.randn(3, 1, 8, 8), torch.tensor([1, 30, 64])
+    plain = teacher(x, level)
+    prepare(teacher, evolve(SOME, compile=True))
+    compiled = teacher(x, level)
+    assert not counters["graph_break"] and counters["stats"]["unique_graphs"] == 1
+    assert torch.allclose(plain.output, compiled.output, atol=1e-4)
+    assert torch.allclose(plain.features, compiled.features, atol=1e-3) and list(teacher.state_dict()) == names
+    assert teacher.computing["compiled"]
+
+
+def test_no_compiler_is_a_users_error(tmp_path: Path) -> None:
+    """In a process of its own, whose compiler is nowhere."""
+    job(tmp_path)
+    script = (
+        "from pathlib import Path; from attrs import evolve; from sfddm.compiling import compile_errors\n"
+        "from sfddm.methods.job import distill; from tests.test_methods import METHODS, of\n"
+        "method = METHODS['sfddm']\n"
+        f"described = of(Path({str(tmp_path)!r}), evolve(method, training=evolve(method.training, compile=True)))\n"
+        "with compile_errors(): distill(described)\n"
+    )
+    nowhere = {"CXX": "/nowhere/g++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor")}
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env={**os.environ, **nowhere}, capture_output=True, text=True
+    )
+    last = ended.stderr[ended.stderr.rindex("UserError: ") :]
+    assert "torch.compile failed" in last and "It needs a C++ compiler" in last and "compile: false" in last
+
+
+def test_other_errors_pass_through() -> None:
+    with pytest.raises(ValueError, match="other"), compile_errors():
+        raise ValueError("other")
+
+
+def test_too_little_memory_on_a_gpu_is_worded_as_torch_words_it() -> None:
+    said = (
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which 1.20 GiB is "
+        "free. Process 7 has 77.90 GiB memory in use. Of the allocated memory 70 GiB is allocated by PyTorch."
+    )
+    with pytest.raises(UserError) as error, memory_errors(lambda: "Lower batch_size."):
+        raise torch.OutOfMemoryError(said)
+    assert str(error.value) == (
+        "out of memory: 2.00 GiB were needed at once; Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 "
+        "GiB of which 1.20 GiB is free.\nLower batch_size."
+    )
+
+
+def test_what_does_not_fit_into_memory_stays_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same trajectories, and the same losses, from a file that is mapped."""
+    kept = []
+    for free in (2**40, 0):
+        monkeypatch.setattr(batches, "free_memory", lambda _, free=free: free)
+        kept.append(load_or_compute(untrained_teacher(), "key", (32, 64), CACHE, tmp_path).states)
+    assert torch.equal(*kept)
+    mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line]
+    assert mapped, "the second one is a view of the file"
+    small = torch.arange(10)
+    assert resident(small, torch.device("cpu")) is small
+    index = (torch.tensor([3, 1]),)
+    assert gathered(small, index, torch.device("cpu")).tolist() == [3, 1]

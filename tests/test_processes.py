@@ -1,0 +1,171 @@
+"""Several processes that share one stage: real ones, under torchrun on gloo."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sfddm.errors import UserError
+from sfddm.processes import own, share_of, wanted
+from tests.parts import job
+from tests.processes import iterations_kept, stages_in, wait_for
+from tests.project import ROOT
+from tests.together import TRAINED, work
+
+TWO = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "SFDDM_DEVICE": "cpu", "SFDDM_NPROC": "2"}
+needs_two = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one processor")
+
+
+def alone_of(monkeypatch: pytest.MonkeyPatch, rank: int, count: int) -> None:
+    """Let this process take itself for one of several."""
+    for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("RANK", str(rank)), ("WORLD_SIZE", str(count))):
+        monkeypatch.setenv(name, value)
+
+
+def test_every_row_of_every_source_has_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sources of 5, 4 and 7 images in a batch that three processes share."""
+    taken, shares, totals = [], [], []
+    for rank in range(3):
+        alone_of(monkeypatch, rank, 3)
+        rows = [np.arange(16)[at : at + size][own(size, at)] for at, size in ((0, 5), (5, 4), (9, 7))]
+        taken += rows
+        totals.append(sum(map(len, rows)))
+        shares.append(share_of(16))
+    assert sorted(np.concatenate(taken)) == list(range(16))
+    assert totals == [6, 5, 5] and shares == [total / 16 for total in totals]
+    with pytest.raises(UserError, match=r"2 images of a batch can't be shared by 3 processes: raise batch_size"):
+        own(2)
+
+
+def test_a_process_without_torchrun_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")  # by other programs
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert np.arange(7)[own(7, 3)].tolist() == list(range(7)) and share_of(7) == 1.0
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
+def test_a_number_of_processes_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("SFDDM_NPROC", text)
+    with pytest.raises(UserError, match="expected a whole number of processes, 1 or more"):
+        wanted()
+
+
+def test_more_processes_than_processors_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = len(os.sched_getaffinity(0))
+    monkeypatch.setenv("SFDDM_NPROC", str(there + 1))
+    monkeypatch.setenv("SFDDM_DEVICE", "cpu")
+    with pytest.raises(UserError, match=f"{there + 1} processes are asked for .* this machine has {there} processors"):
+        wanted()
+
+
+@needs_two
+def test_two_processes_make_what_one_makes(tmp_path: Path) -> None:
+    """The same images, and losses that differ by rounding: of every method, of mixed sources, and of a teacher."""
+    job(tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    work(tmp_path, tmp_path / "one")
+    torch.set_num_threads(threads)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", f"--log-dir={tmp_path}"]
+    command = [sys.executable, *launcher, "-m", "tests.together", str(tmp_path), str(tmp_path / "two")]
+    subprocess.run(command, check=True, env=TWO, cwd=ROOT, capture_output=True)
+    for name in (*TRAINED, "teacher"):
+        one, two = (
+            [json.loads(line) for line in (tmp_path / which / f"{name}.jsonl").read_text().splitlines()]
+            for which in ("one", "two")
+        )
+        assert len(one) == 4
+        for here, there in zip(one, two, strict=True):
+            assert here == pytest.approx(there, abs=1e-5), name
+    pictures = [np.load(tmp_path / which / "images.npz") for which in ("one", "two")]
+    for name in ("drawn", "between"):
+        assert np.array_equal(pictures[0][name], pictures[1][name])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny's spec and data."""
+    path = tmp_path_factory.mktemp("stages")
+    shutil.copytree(ROOT / "specs", path / "specs")
+    start(path, "stages.data", "tiny").communicate(timeout=120)
+    return path
+
+
+def start(folder: Path, *command: str, **environment: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=folder, env={**TWO, **environment}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+
+
+def training(folder: Path) -> "tuple[subprocess.Popen[str], list[int]]":
+    """A teacher's training in two processes that has kept a checkpoint, and the numbers of its processes."""
+    shutil.rmtree(folder / "scratch", ignore_errors=True)
+    shutil.rmtree(folder / "runs/tiny/teacher", ignore_errors=True)
+    stage = start(folder, "stages.teacher", "tiny", SFDDM_CHECKPOINT_SECONDS="0")
+    wait_for(lambda: iterations_kept(folder, "tiny-teacher") or stage.poll() is not None, "a checkpoint")
+    return stage, [pid for pid, _ in stages_in(folder) if pid != stage.pid]
+
+
+def ended(folder: Path, stage: "subprocess.Popen[str]") -> str:
+    """What a stage printed that was ended: none of its processes is left, and nothing half-written."""
+    output, _ = stage.communicate(timeout=60)
+    wait_for(lambda: not list(stages_in(folder)), "all processes to end", 20)
+    assert not (folder / "runs/tiny/teacher").exists() and not list((folder / "runs").rglob(".*partial"))
+    return output
+
+
+def goes_on(folder: Path) -> None:
+    """The next one goes on from the checkpoint, in two processes as well."""
+    kept = iterations_kept(folder, "tiny-teacher")
+    again = start(folder, "stages.teacher", "tiny")
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0 and f"going on after iteration {kept}" in output, output
+    assert output.count("going on") == 1, "one process speaks for all"
+    assert (folder / "runs/tiny/teacher/denoiser.json").exists() and not list(
+        (folder / "scratch/checkpoints").iterdir()
+    )
+
+
+@needs_two
+def test_a_process_that_is_killed_fails_the_stage_and_leaves_no_other(folder: Path) -> None:
+    stage, processes = training(folder)
+    assert len(processes) == 2
+    os.kill(processes[1], signal.SIGKILL)
+    output = ended(folder, stage)
+    assert stage.returncode == 2 and "of 2 was killed (SIGKILL), and the others were ended" in output, output
+    assert "Traceback" not in output
+    goes_on(folder)
+
+
+@needs_two
+def test_a_stage_that_is_told_to_end_keeps_a_checkpoint(folder: Path) -> None:
+    stage, _ = training(folder)
+    os.kill(stage.pid, signal.SIGTERM)
+    output = ended(folder, stage)
+    assert stage.returncode == 143 and "ended by SIGTERM: a checkpoint after iteration" in output, output
+    assert "Traceback" not in output
+    goes_on(folder)
+
+
+@needs_two
+def test_a_stage_that_is_killed_takes_its_processes_along(folder: Path) -> None:
+    stage, _ = training(folder)
+    os.kill(stage.pid, signal.SIGKILL)
+    ended(folder, stage)
+
+
+@needs_two
+def test_a_users_error_in_a_process_is_the_stages_own(folder: Path) -> None:
+    shutil.rmtree(folder / "runs/tiny/teacher", ignore_errors=True)
+    stage = start(folder, "stages.reference", "tiny")
+    output, _ = stage.communicate(timeout=120)
+    assert stage.returncode == 2 and "runs/tiny/teacher/denoiser.json is missing" in output, output
+    assert "Traceback" not in output
