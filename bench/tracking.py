@@ -23,7 +23,7 @@ from sfddm.tracking.live import LiveRun, start_follower
 
 STUDENT = "ours-t4"
 POINTS = 100
-SECONDS = (10, 40)
+SECONDS = (10, 120)
 """Of two made-up trainings; what the second follower takes more is what following takes by the second."""
 STARTS = 5
 

@@ -17,7 +17,7 @@ from sfddm.training.curve import read_points
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SECONDS = 2.0
+SECONDS = 5.0
 """Between two looks at the file."""
 AGAIN_SECONDS = 20.0
 """After MLflow did not answer."""

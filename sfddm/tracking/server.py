@@ -1,5 +1,6 @@
 """Reaching MLflow: the server that MLFLOW_TRACKING_URI names, or a database in the repository's root."""
 
+import gc
 import os
 import re
 from collections.abc import Iterator
@@ -46,6 +47,11 @@ def connect() -> "MlflowClient":
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", TIMEOUT_SECONDS)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with _uncollected():
+        return _connect()
+
+
+def _connect() -> "MlflowClient":
     try:
         import mlflow
     except ImportError:
@@ -65,6 +71,20 @@ def connect() -> "MlflowClient":
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     return client
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection in the `with` block, and later none of what it leaves: MLflow's modules stay, and looking
+    through them, again at the process's end, takes a second."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 @contextmanager
