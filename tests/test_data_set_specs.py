@@ -18,6 +18,8 @@ from sfddm.spec.experiment import Spec
 from sfddm.spec.methods import SFDDM, Trained
 from sfddm.spec.read import load_spec
 from sfddm.spec.sources import DataSource
+from sfddm.spec.teacher import FromDiffusers
+from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
@@ -34,11 +36,18 @@ SHAPES = {
 CACHED = ("ours-t8-s0", "ours-t4-s0", "ours-t2-s0")
 """Ends of the names of students that learn on cached trajectories of CIFAR-10."""
 PAPERS = ["cifar10", "celeba-hq", "lsun-church", "lsun-bedroom"]
+PUBLIC = [f"{name}-public" for name in PAPERS]
+"""The same data sets, with a teacher from the hub."""
+SHAPES |= {f"{name}-public": SHAPES[name] for name in PAPERS}
 
 
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+def committed(name: str) -> Spec:
+    return load_spec(str(ROOT / "specs" / f"{name}.yaml"))
 
 
 def once(training: Training) -> Training:
@@ -47,9 +56,9 @@ def once(training: Training) -> Training:
 
 def cut_down(name: str) -> Spec:
     """A spec with its own levels, index sets, sources and image size, but one iteration of two images each, and as
-    many resolutions of few channels."""
-    spec = load_spec(str(ROOT / "specs" / f"{name}.yaml"))
-    source = spec.teacher.source
+    many resolutions of few channels. In place of a teacher from the hub one is trained."""
+    spec, source = committed(name), committed(name.removesuffix("-public")).teacher.source
+    assert isinstance(source, TrainedTeacher)
     network = evolve(source.network, channels=(8,) * len(source.network.channels), layers_per_block=1, norm_groups=4)
     teacher = evolve(spec.teacher, source=evolve(source, network=network, training=once(source.training)))
     students = dict(spec.students)
@@ -68,14 +77,14 @@ def cut_down(name: str) -> Spec:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_student_stands_beside_the_free_sampler_of_its_levels(name: str) -> None:
-    spec = load_spec(str(ROOT / "specs" / f"{name}.yaml"))
-    assert spec.data.shape == SHAPES[name] and spec.teacher.timesteps == 1024
+    spec = committed(name)
+    assert spec.data.shape == SHAPES[name] and spec.teacher.timesteps == (1000 if name in PUBLIC else 1024)
     free = {spec.levels(key) for key, student in spec.students.items() if student.method.kind == "ddim"}
     ours = [key for key, student in spec.students.items() if isinstance(student.method, Trained)]
     assert all(spec.levels(key) in free for key in ours) and list(spec.registry.students) == ours
     planned = {f"distill@{name}-{key}-s0" for key in spec.students}
     assert planned == {stage for stage in stages(spec) if stage.startswith("distill")}
-    if name in PAPERS:
+    if name in PAPERS + PUBLIC:
         assert {16, 64, 128} <= {len(spec.levels(key)) for key in ours}
 
 
@@ -108,7 +117,19 @@ def test_teacher_and_students_train_for_an_iteration_at_the_real_image_size(name
     for job in jobs(spec, tmp_path):
         made = distill(job)
         method = spec.students[job.name].method
-        assert made.cost == cost(method, job.levels, "cosine", 1024).to_json() and made.sampler.levels == job.levels
+        paid = cost(method, job.levels, spec.teacher.noise_schedule, spec.teacher.timesteps).to_json()
+        assert made.cost == paid and made.sampler.levels == job.levels
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_teacher_is_of_the_hub_and_its_students_are_what_pays_for_it(name: str) -> None:
+    spec, trained = committed(name), committed(name.removesuffix("-public"))
+    assert isinstance(spec.teacher.source, FromDiffusers) and spec.teacher.source.model.startswith("google/ddpm-")
+    assert (spec.teacher.noise_schedule, spec.teacher.prediction) == ("linear", "epsilon")
+    assert spec.data == trained.data and list(spec.students) == list(trained.students)
+    assert {student.index_set.kind for student in spec.students.values()} == {"uniform-angle"}
+    methods = (student.method for student in spec.students.values())
+    assert {method.start.prediction for method in methods if isinstance(method, SFDDM)} == {"epsilon-sample"}
 
 
 @pytest.mark.parametrize("name", ["cifar10", "celeba-hq"])

@@ -32,6 +32,8 @@ FLOAT = 4
 """Bytes of a number in fp32."""
 CLASSES = 10
 """Of a classifier that is measured; its head is a small part of it."""
+NO_TEACHER = ("data@", "scorer@", "track@", "report@")
+"""Stages that need none."""
 
 
 @frozen(kw_only=True)
@@ -110,6 +112,8 @@ def estimates(spec: Spec, wanted: set[str]) -> Iterator[tuple[str, Estimate]]:
         UserError: what a stage reads from outside, such as the data set, is not there.
     """
     measured = Measured(spec)
+    if any(not stage.startswith(NO_TEACHER) for stage in wanted):
+        _ = measured.teacher  # one that is not there is said before minutes of measuring
     paid: set[tuple[tuple[int, ...], Cache]] = set()
     for stage, work in (("data", _data), ("scorer", _scorer), ("teacher", _teacher), ("reference", _reference)):
         if f"{stage}@{spec.name}" in wanted:
