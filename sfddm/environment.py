@@ -41,6 +41,8 @@ def machine() -> dict[str, Any]:
     """What decides the last bits of what is computed here; equal on machines of one kind."""
     import torch
 
+    from sfddm.processes import count
+
     where = device()
     cuda = where.type == "cuda"
     return {
@@ -48,6 +50,7 @@ def machine() -> dict[str, Any]:
         "processor": torch.cuda.get_device_name(where) if cuda else torch.backends.cpu.get_cpu_capability(),
         "architecture": platform.machine(),
         "threads": torch.get_num_threads(),
+        "processes": count(),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

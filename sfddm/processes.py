@@ -61,11 +61,18 @@ def wanted() -> int:
     return int(text)
 
 
-def _check_room(number: int) -> None:
+def room(on_gpu: bool) -> int:
+    """How many processes this machine has GPUs for, or processors."""
+    if not on_gpu:
+        return len(os.sched_getaffinity(0))
     import torch
 
+    return torch.cuda.device_count()
+
+
+def _check_room(number: int) -> None:
     on_gpu = device().type == "cuda"
-    there = torch.cuda.device_count() if on_gpu else len(os.sched_getaffinity(0))
+    there = room(on_gpu)
     if number > there:
         what = "CUDA devices" if on_gpu else "processors"
         raise UserError(f"{number} processes are asked for ({NUMBER}), and this machine has {there} {what}: lower it.")

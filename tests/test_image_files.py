@@ -24,7 +24,7 @@ from sfddm.files import digest_file, read_json
 from sfddm.images import from_bytes
 from sfddm.spec.data import LSUN, CelebAHQ, Folder, FolderLabels, NoLabels
 from sfddm.spec.read import parse_spec
-from sfddm.training.batches import real_images
+from sfddm.training.batches import real_images, rows_of
 from tests.test_data import ROOT, with_data
 
 FOLDER = "kind: folder, path: mine, channels: 3, crop: center, size: 8, flip: false, corrupt: refuse"
@@ -245,9 +245,9 @@ def test_a_smaller_image_keeps_its_mean() -> None:
 @pytest.mark.parametrize("flip", [True, False])
 def test_half_of_a_batch_is_mirrored_where_the_spec_says_so(mine: Path, tmp_path: Path, flip: bool) -> None:
     prepare(described(flip=flip), tmp_path / "out")
-    draw = real_images(store.read(tmp_path / "out", "train"), torch.device("cpu"))
+    draw = real_images(store.read(tmp_path / "out", "train"), rows_of(6), torch.device("cpu"))
     upright = {from_bytes(picture(number).transpose(2, 0, 1)).numpy().tobytes() for number in IN_ORDER}
-    drawn = [draw(5, step, 6) for step in range(40)]
+    drawn = [draw(5, step) for step in range(40)]
     mirrored = 0
     for batch in drawn:
         as_stored = [image.numpy().tobytes() in upright for image in batch]
@@ -255,7 +255,7 @@ def test_half_of_a_batch_is_mirrored_where_the_spec_says_so(mine: Path, tmp_path
         assert all(one or other for one, other in zip(as_stored, turned, strict=True))
         mirrored += sum(turned)
     assert 80 < mirrored < 160 if flip else mirrored == 0
-    assert torch.equal(draw(5, 7, 6), drawn[7]) and not torch.equal(draw(6, 7, 6), drawn[7])
+    assert torch.equal(draw(5, 7), drawn[7]) and not torch.equal(draw(6, 7), drawn[7])
 
 
 @pytest.fixture

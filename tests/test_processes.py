@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from sfddm.errors import UserError
-from sfddm.processes import own, share_of, wanted
+from sfddm.processes import own, room, share_of, wanted
+from sfddm.reproduce.workspace import run
 from tests.parts import job
 from tests.processes import iterations_kept, stages_in, wait_for
 from tests.project import ROOT
@@ -160,6 +161,14 @@ def test_a_stage_that_is_killed_takes_its_processes_along(folder: Path) -> None:
     stage, _ = training(folder)
     os.kill(stage.pid, signal.SIGKILL)
     ended(folder, stage)
+
+
+@needs_two
+def test_a_version_is_rebuilt_by_as_many_processes_as_made_it(tmp_path: Path) -> None:
+    (tmp_path / "asked.py").write_text("import os; open('out', 'w').write(os.environ['SFDDM_NPROC'])")
+    for made, here in ((1, "1"), (2, "2"), (10_000, str(room(False)))):
+        assert run(tmp_path, "asked", machine={"device": "cpu", "threads": 1, "processes": made}) == 0
+        assert (tmp_path / "out").read_text() == here
 
 
 @needs_two

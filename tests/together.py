@@ -36,9 +36,9 @@ def work(folder: Path, out: Path) -> None:
         distill(evolve(described, cache=out / "cache", curve=out / f"{name}.jsonl", checkpoints=checkpoints))
     source = tiny().teacher.source
     short = evolve(tiny().teacher, source=evolve(source, training=METHODS["sfddm"].training))
-    images = store.read(folder / "data", "train").images
+    split = store.read(folder / "data", "train")
     with Curve(out / "teacher.jsonl", "test", 4, 64) as curve:
-        train_teacher(short, images, torch.device("cpu"), curve, Checkpoints(out / "checkpoints" / "teacher", {}))
+        train_teacher(short, split, torch.device("cpu"), curve, Checkpoints(out / "checkpoints" / "teacher", {}))
     sampler = Sampler(solver="ancestral", levels=(16, 64), clip_sample=True)
     drawn = generate(untrained_teacher(), sampler, 0, 50, 16, "test")
     between = strips(untrained_teacher(), sampler, 0, 100)

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
 from sfddm.lineage import LOCK, Lineage, md5, outputs
+from sfddm.processes import NUMBER, room
 
 OURS = ("MLFLOW_TRACKING_URI", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE")
 """Variables that would lead a stage out of the worktree."""
@@ -35,8 +36,12 @@ def run(folder: Path, *command: str, quiet: bool = False, machine: Mapping[str, 
 
 def _environment(machine: Mapping[str, Any]) -> dict[str, str]:
     """What makes a stage compute as on that machine, as far as this one can."""
-    threads = {"OMP_NUM_THREADS": str(machine["threads"])} if "threads" in machine else {}
-    return {**threads, **({"SFDDM_DEVICE": "cpu"} if machine.get("device") == "cpu" else {})}
+    if not machine:
+        return {}
+    on_cpu = machine["device"] == "cpu"
+    processes = min(machine.get("processes", 1), room(not on_cpu))
+    asked = {"OMP_NUM_THREADS": str(machine["threads"]), NUMBER: str(processes)}
+    return asked | ({"SFDDM_DEVICE": "cpu"} if on_cpu else {})
 
 
 def share_cache(folder: Path) -> None:
