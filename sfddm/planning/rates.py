@@ -42,7 +42,11 @@ LONG_ENOUGH = 0.25
 """Seconds of a measured step."""
 ITERATIONS = 6
 """Measured of a training, the first of them to warm up."""
+FEWEST = 3
+"""Instead, where a forward pass takes longer than `PATIENCE`; a step between two of them is what is measured."""
 REPEATS = 3
+PATIENCE = 2.0
+"""Seconds: what takes longer is measured once."""
 TRAINED_BYTES = 20
 """A parameter in training, in fp32: itself, its average, its gradient, and Adam's two moments."""
 
@@ -87,7 +91,8 @@ def speed(network: Denoiser, training: Training) -> Speed:
     size, forward = forward_seconds(network, training.batch_size)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     activations = _saved_bytes(network, training)
-    seconds = train_seconds(network, evolve(training, batch_size=size), _output(network, size))
+    iterations = FEWEST if size * forward > PATIENCE else ITERATIONS
+    seconds = train_seconds(network, evolve(training, batch_size=size), _output(network, size), iterations)
     return Speed(forward=forward, train=seconds / size, parameters=parameters, activations=activations)
 
 
@@ -107,7 +112,7 @@ def forward_seconds(network: Denoiser, most: int) -> tuple[int, float]:
         size = min(4 * size, most)
 
 
-def train_seconds(network: nn.Module, training: Training, output: Any) -> float:
+def train_seconds(network: nn.Module, training: Training, output: Any, iterations: int = ITERATIONS) -> float:
     """Seconds an iteration of the training loop; `output` gives the network's output of an iteration's number.
 
     Nothing is compiled: that alone would take minutes.
@@ -119,8 +124,8 @@ def train_seconds(network: nn.Module, training: Training, output: Any) -> float:
         result: Tensor = output(step)
         return {"loss": result.float().square().mean()}
 
-    few = evolve(training, iterations=ITERATIONS, warmup=0, compile=False)
-    with TemporaryDirectory() as name, Curve(Path(name) / "curve", "measuring", ITERATIONS, few.batch_size) as curve:
+    few = evolve(training, iterations=iterations, warmup=0, compile=False)
+    with TemporaryDirectory() as name, Curve(Path(name) / "curve", "measuring", iterations, few.batch_size) as curve:
         train(network, loss, few, curve, Checkpoints(Path(name), {}))
     return median(after - before for before, after in pairwise(marks[1:]))
 
@@ -161,9 +166,12 @@ def start_seconds() -> float:
 
 
 def timed(work: Any, repeats: int) -> float:
-    """Median seconds of `repeats` calls after one that is not counted; of one call where `repeats` is 0."""
-    seconds = []
-    for _ in range(repeats + 1):
+    """Median seconds of `repeats` calls after one that is not counted; of one call where `repeats` is 0.
+
+    Where a call takes long, of one after the first.
+    """
+    seconds: list[float] = []
+    while len(seconds) <= repeats and not (len(seconds) > 1 and seconds[-1] > PATIENCE):
         began = now()
         work()
         seconds.append(now() - began)
