@@ -14,7 +14,7 @@ import pytest
 
 from sfddm.files import digest_file
 from tests.processes import wait_for
-from tests.project import CHAMPION, OURS, Project
+from tests.project import CHAMPION, OURS, Project, commit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -304,3 +304,15 @@ def test_a_version_is_evaluated_again_and_rebuilt_bit_for_bit(released: Project)
     assert "weights: bit-identical" in tags["sfddm.reproduced"]
     assert "metrics: equal to the last digit" in tags["sfddm.evaluated_again"]
     assert len(released.run("git", "worktree", "list").splitlines()) == 1
+
+
+def test_code_that_changes_no_byte_leaves_a_version_that_was_made_before_it_whole(released: Project) -> None:
+    """What was registered and is promoted from behind such a change is rebuilt from there."""
+    pictures = released.folder / "sfddm" / "pictures.py"
+    pictures.write_text(f"{pictures.read_text()}# another last line\n")
+    released.run("dvc", "repro", f"evaluate@{OURS}")
+    commit(released, ".")
+    released.run("sfddm", "demote", CHAMPION)
+    released.run("sfddm", "promote", OURS)
+    quick = released.run("sfddm", "reproduce", CHAMPION, "--quick")
+    assert "evaluated again with the same result" in quick and "code" in quick

@@ -10,7 +10,7 @@ from typing import Any
 from sfddm.errors import UserError
 from sfddm.files import digest_file
 from sfddm.git import worktree
-from sfddm.lineage import REQUIREMENTS, Lineage, lineage, md5, sources
+from sfddm.lineage import REQUIREMENTS, Lineage, lineage, md5, outputs, sources
 from sfddm.networks.layout import WEIGHTS
 from sfddm.paths import Paths
 from sfddm.reproduce.verdict import (
@@ -68,10 +68,26 @@ def _checkout_items(version: Version, spec: Spec, found: Run) -> Iterator[Item]:
     """Whether the commit, which is the working directory, has the spec and the code of the version."""
     same = resolved(spec, found) == version.spec
     yield Item(name="spec", verdict="equal" if same else "the commit has another one", passed=same)
-    other = sorted(path for path, hash_ in sources(version.lineage).items() if md5(Path(path)) != hash_)
+    code = sources(_entries(version, spec, found))
+    other = sorted(path for path, hash_ in code.items() if md5(Path(path)) != hash_)
     yield Item(name="code", verdict=f"other files: {', '.join(other)}" if other else "equal", passed=not other)
     now = digest_file(REQUIREMENTS) if REQUIREMENTS.exists() else ""
     yield lock_file_item(str(version.origin["requirements_lock"]), now)
+
+
+def _entries(version: Version, spec: Spec, found: Run) -> Lineage:
+    """What the version rests on: the commit's own dvc.lock where that has the version's bytes, else what it carries.
+
+    Code may change without changing a byte; what was registered before such a change is promoted from behind it.
+    """
+    try:
+        here = lineage(spec, found)
+    except UserError:
+        return version.lineage
+    paths, run = Paths(spec.name), (found.student, found.seed)
+    made = [paths.student(*run).as_posix(), (paths.result(*run) / "metrics.json").as_posix()]
+    before, now = outputs(version.lineage), outputs(here)
+    return here if all(before[path] == now[path] for path in made) else version.lineage
 
 
 def _evaluated(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator[Item]:
