@@ -1,4 +1,4 @@
-"""DVC's own queue over number of steps and loss weights: its experiments run in temporary folders, and compare."""
+"""DVC's experiments over number of steps and loss weights, in the workspace and from its queue: all compare."""
 
 import json
 import shutil
@@ -28,9 +28,12 @@ def committed(project: Project, tmp_path: Path) -> Project:
     return made
 
 
-def test_a_queue_of_experiments_is_one_comparison(committed: Project) -> None:
+def test_experiments_are_one_comparison(committed: Project) -> None:
     import mlflow
 
+    committed.run("dvc", "exp", "run", "-S", f"{STUDENT}.index_set.steps=3", "track@tiny")  # in the workspace
+    committed.run("git", "checkout", "--quiet", "--", ".")
+    committed.run("dvc", "checkout", "--force")
     weights = f"{STUDENT}.method.feature.weight=0.1,0.6"
     committed.run("dvc", "exp", "run", "--queue", "-S", f"{STUDENT}.index_set.steps=2", "-S", weights, "track@tiny")
     committed.run("dvc", "queue", "start", "-j", "1")
@@ -40,13 +43,13 @@ def test_a_queue_of_experiments_is_one_comparison(committed: Project) -> None:
     client = mlflow.MlflowClient(uri, uri)
     found = client.search_runs(["1"], "tags.`sfddm.experiment` != '' and tags.`sfddm.content_key` != ''")
     params = {(run.data.params["NFE"], run.data.params["Weight.feature"]) for run in found}
-    assert params == {("2", "0.1"), ("2", "0.6")}
+    assert params == {("3", "0.3"), ("2", "0.1"), ("2", "0.6")}
     names = {run.data.tags["sfddm.experiment"] for run in found}
-    assert len(names) == 2 and all(name in committed.run("dvc", "exp", "list", "--name-only") for name in names)
+    assert len(names) == 3 and all(name in committed.run("dvc", "exp", "list", "--name-only") for name in names)
     link = printed(committed)["sweeps"]
     compared = set(json.loads(unquote(link.partition("runs=")[2].partition("&")[0])))
     tracked = client.search_runs(["1"], "tags.`sfddm.student` != '' and tags.`sfddm.content_key` != ''")
-    assert compared == {run.info.run_id for run in tracked} and len(compared) == 4
+    assert compared == {run.info.run_id for run in tracked} and len(compared) == 5
 
 
 def finished(project: Project) -> str | None:

@@ -483,11 +483,7 @@ def with_source(source: str) -> str:
         "precision: fp32, memory_format: contiguous, compile: false}"
     )
     text = TINY[:start].rstrip() + f" {source}\n" + TINY[end:]
-    return text.replace(
-        "training: *training",
-        f"training: &training {training}average: 0.9, precision: fp32, memory_format: contiguous, compile: false}}",
-        1,
-    )
+    return text.replace("training: *training", f"training: &training {training}", 1)
 
 
 @pytest.mark.parametrize(

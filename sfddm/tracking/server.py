@@ -18,7 +18,7 @@ from sfddm.files import atomic_file
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TIMEOUT_SECONDS = "10"
+TIMEOUT_SECONDS = "30"
 RETRIES = "1"
 
 
