@@ -36,8 +36,9 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A file of tests stays in one process; a process that needs the pipeline's results makes them once.
 test: lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
 
 # SFDDM_PROVE_KILLS and SFDDM_PROVE_SEED change the number of kills and their moments.
 prove: setup
