@@ -60,7 +60,9 @@ def test_the_desk_adopts_the_curve_of_a_machine_that_reaches_only_the_server(pro
         client = MlflowClient(address, address)
 
         def complete() -> Run | None:
-            found = client.search_runs(["1"], f"tags.`sfddm.run` = '{OURS}'") if client.get_experiment("1") else []
+            if client.get_experiment_by_name("tiny") is None:
+                return None
+            found = client.search_runs(["1"], f"tags.`sfddm.run` = '{OURS}'")
             return next((run for run in found if run.info.status == "FINISHED"), None)
 
         live = wait_for(complete, "the curve")

@@ -70,7 +70,8 @@ def measure(settings: Scorer, shape: tuple[int, int, int], classes: int) -> Scor
         reference = Reference(images=images[:count], strips=images[:1], sampler=sampler, weights="", digest="")
         whole = timed(lambda: figures(images[:count][::-1].copy(), reference, judge, "measuring"), 1)
     rest = whole - pairs * (count / ROWS) ** 2 - DISTANCES * distance
-    return Scoring(train=train, real=real, image=max(rest, 0) / count, pairs=pairs, distance=distance,
+    image = max(rest / count, real)  # a student's passes through the extractor as well
+    return Scoring(train=train, real=real, image=image, pairs=pairs, distance=distance,
                    features=extractor.features)  # fmt: skip
 
 
