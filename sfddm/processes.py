@@ -98,6 +98,7 @@ def together() -> Iterator[None]:
     with _losing_others():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
     yield
+    wait()  # process 0 may still score or write, and NCCL's communicators have to be ended by all of them together
     distributed.destroy_process_group()
 
 

@@ -21,5 +21,7 @@ def die_with_parent() -> None:
         return
     parent = os.getppid()
     ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
-    if os.getppid() != parent or parent == 1:
+    # A worker of torchrun that lost it early finds no one to join; in a container torchrun itself may be process 1.
+    orphan = parent == 1 and LAUNCHED not in os.environ
+    if os.getppid() != parent or orphan:
         sys.exit("the process that started this stage is gone")

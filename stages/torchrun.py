@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from tempfile import TemporaryDirectory
 
 from sfddm.environment import device
@@ -38,11 +39,26 @@ def run_under_torchrun(module: str, arguments: list[str], number: int) -> None:
         except SignalException as ended:
             raise Interrupted(ended.sigval, "its processes have ended") from None
         except ChildFailedError as failed:
-            process, failure = failed.get_first_failure()
-            _end_like(process, number, failure.exitcode)
+            codes = {process: (of.timestamp, of.exitcode) for process, of in failed.failures.items()}
+            _end_like(*first_failure(codes), number)
 
 
-def _end_like(process: int, number: int, code: int) -> None:
+def first_failure(failures: Mapping[int, tuple[int, int]]) -> tuple[int, int]:
+    """The process to blame, and its exit code, of failures (second, exit code) by process.
+
+    Of those in the first second it is one that was killed: others that lost it ended by themselves. SIGTERM doesn't
+    count: torchrun ends the rest with it.
+    """
+
+    def blame(process: int) -> tuple[int, bool, bool]:
+        second, code = failures[process]
+        return second, code == -signal.SIGTERM, code >= 0
+
+    process = min(failures, key=blame)
+    return process, failures[process][1]
+
+
+def _end_like(process: int, code: int, number: int) -> None:
     if code >= 0:
         sys.exit(code)  # it said why itself
     raise UserError(

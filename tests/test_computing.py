@@ -13,6 +13,8 @@ from attrs import evolve
 from sfddm.compiling import compile_errors
 from sfddm.errors import UserError
 from sfddm.methods.job import distill
+from sfddm.methods.sources import Needs
+from sfddm.methods.sources import batches as batches_of
 from sfddm.networks.computing import prepare
 from sfddm.shortage import memory_errors
 from sfddm.training import batches
@@ -22,7 +24,7 @@ from sfddm.trajectories import load_or_compute
 from tests.parts import job, untrained_teacher
 from tests.project import ROOT
 from tests.test_checkpoints import Killed, Mortal
-from tests.test_methods import CACHE, METHODS, loss_points, of
+from tests.test_methods import CACHE, METHODS, SOURCES, loss_points, of
 
 COMPUTING = {
     "channels_last": {"memory_format": "channels_last"},
@@ -45,12 +47,13 @@ def test_the_losses_stay_those_of_the_plain_loop(tmp_path: Path, name: str) -> N
     assert other == pytest.approx(plain, rel=close) and other != plain
 
 
-@pytest.mark.parametrize("name", ["channels_last", "bf16"])
+@pytest.mark.parametrize(("method", "name"), [("sfddm", "channels_last"), ("sfddm", "bf16"),
+                                              ("progressive", "channels_last")])  # fmt: skip
 def test_killed_and_gone_on_it_ends_with_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, name: str
 ) -> None:
     monkeypatch.setenv("SFDDM_CHECKPOINT_SECONDS", "0")
-    described = of(tmp_path, evolve(METHODS["sfddm"], training=evolve(SOME, **COMPUTING[name])))
+    described = of(tmp_path, evolve(METHODS[method], training=evolve(SOME, **COMPUTING[name])))
     made = []
     for checkpoints in (Checkpoints(tmp_path / "whole", {}), Mortal(tmp_path / "killed", {})):
         student = None
@@ -89,6 +92,21 @@ def test_a_network_is_compiled_whole_and_keeps_its_names(tmp_path: Path) -> None
     assert torch.allclose(plain.output, compiled.output, atol=1e-4)
     assert torch.allclose(plain.features, compiled.features, atol=1e-3) and list(teacher.state_dict()) == names
     assert teacher.computing["compiled"]
+
+
+def test_rollouts_of_a_compiled_student_compile_nothing(tmp_path: Path) -> None:
+    """Their batches have a size of their own at every step, and torch.compile gives up after a few."""
+    from torch._dynamo.utils import counters
+
+    counters.clear()
+    plain, student = untrained_teacher(seed=1), untrained_teacher(seed=1)
+    student.compile(dynamic=False, backend="eager")
+    draw = batches_of(job(tmp_path), SOURCES["mix"][1:2], 16, untrained_teacher(), Needs(True, True))
+    for step in range(3):
+        assert torch.equal(draw(step, student).x, draw(step, plain).x)
+    assert not counters["stats"]
+    student(torch.zeros(1, 1, 8, 8), torch.tensor([1]))
+    assert counters["stats"]["unique_graphs"] == 1, "outside of them it is compiled"
 
 
 def test_no_compiler_is_a_users_error(tmp_path: Path) -> None:

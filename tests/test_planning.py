@@ -48,6 +48,12 @@ def test_the_bytes_of_trajectories_are_those_of_their_file(tmp_path: Path) -> No
     assert held < path.stat().st_size < held + 1000
 
 
+def test_what_is_too_much_for_the_memory_is_not_counted_as_held_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, held in ((100, 75), (99, 25), (0, 0)):
+        monkeypatch.setattr(estimate, "free_memory", lambda _, free=free: free)
+        assert estimate._resident(50, 25) == held
+
+
 def test_equal_networks_are_measured_once_and_trajectories_are_paid_for_once() -> None:
     spec = tiny()
     twin = spec.students["ours-t4"]

@@ -11,10 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 
+from sfddm.data import store
 from sfddm.errors import UserError
 from sfddm.processes import own, room, share_of, wanted
 from sfddm.reproduce.workspace import run
+from sfddm.training.batches import integers, noise_like, real_images, rows_of
+from stages.torchrun import first_failure
 from tests.parts import job
 from tests.processes import iterations_kept, stages_in, wait_for
 from tests.project import ROOT
@@ -43,6 +47,28 @@ def test_every_row_of_every_source_has_one_process(monkeypatch: pytest.MonkeyPat
     assert totals == [6, 5, 5] and shares == [total / 16 for total in totals]
     with pytest.raises(UserError, match=r"2 images of a batch can't be shared by 3 processes: raise batch_size"):
         own(2)
+
+
+def test_shares_of_a_batch_are_rows_of_the_whole_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Images, mirrored ones among them, noise and numbers."""
+    job(tmp_path)
+    split = evolve(store.read(tmp_path / "data", "train"), flip=True)
+
+    def drawn() -> list[torch.Tensor]:
+        rows, random = rows_of(7), np.random.default_rng(0)
+        images = real_images(split, rows, torch.device("cpu"))(0, 3)
+        return [images, integers(random, 0, 100, rows, images.device), noise_like(random, rows, images)]
+
+    whole = drawn()
+    for rank in range(3):
+        alone_of(monkeypatch, rank, 3)
+        assert all(torch.equal(own, of[rank::3]) for own, of in zip(drawn(), whole, strict=True))
+
+
+def test_of_processes_that_fail_together_the_killed_one_is_named() -> None:
+    assert first_failure({0: (7, 2), 1: (7, -signal.SIGKILL)}) == (1, -signal.SIGKILL)
+    assert first_failure({0: (7, -signal.SIGTERM), 1: (7, 2)}) == (1, 2)
+    assert first_failure({1: (7, 2), 0: (37, -signal.SIGKILL)}) == (1, 2), "torchrun's own, after half a minute"
 
 
 def test_a_process_without_torchrun_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +195,14 @@ def test_a_version_is_rebuilt_by_as_many_processes_as_made_it(tmp_path: Path) ->
     for made, here in ((1, "1"), (2, "2"), (10_000, str(room(False)))):
         assert run(tmp_path, "asked", machine={"device": "cpu", "threads": 1, "processes": made}) == 0
         assert (tmp_path / "out").read_text() == here
+
+
+@needs_two
+def test_a_stage_that_shares_nothing_is_refused_under_torchrun(tmp_path: Path) -> None:
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", f"--log-dir={tmp_path}"]
+    output, _ = start(tmp_path, *launcher, "-m", "stages.data", "tiny").communicate(timeout=120)
+    assert "stages.data can't be shared by 2 processes: start it without torchrun" in output, output
+    assert not (tmp_path / "runs").exists()
 
 
 @needs_two

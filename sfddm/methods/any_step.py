@@ -68,7 +68,7 @@ def losses(method: AnyStep, student: Denoiser, batch: Batch) -> Losses:
         return {"loss": term.weight * hidden, "hidden": hidden}
     assert batch.landing_features is not None
     apart = (own.features.float() - batch.landing_features.float()).abs().flatten(1).mean(1)
-    whole = (batch.level == batch.level.new_tensor(student.contract.timesteps)) & (batch.landing_level == 0)
+    whole = (batch.level == student.contract.timesteps) & (batch.landing_level == 0)
     feature = (apart * ~whole).mean()
     return {"loss": term.weight * hidden + method.feature.weight * feature, "hidden": hidden, "feature": feature}
 

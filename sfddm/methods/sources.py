@@ -1,6 +1,8 @@
 """The sources of SFDDM's batches: trajectories of the teacher, rollouts of the student, noised real images."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from sfddm.methods.job import Job
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.layout import denoiser_digest
 from sfddm.randomness import Purpose, generator
-from sfddm.spec.sources import DataSource, RolloutSource, Source, TrajectorySource, split
+from sfddm.spec.sources import Cache, DataSource, RolloutSource, Source, TrajectorySource, split
 from sfddm.training.batches import Rows, gathered, integers, real_images, rows_of, take
 from sfddm.trajectories import Trajectories, load_or_compute
 
@@ -34,8 +36,9 @@ class Needs:
 def batches(job: Job, sources: tuple[Source, ...], size: int, teacher: Denoiser, needs: Needs) -> Draw:
     """Batches of `size` images from all sources, each with its share."""
     counts = split(sources, size)
+    loaded: dict[Cache, Trajectories] = {}
     parts = [
-        _part(job, source, rows_of(count, sum(counts[:at])), teacher, needs)
+        _part(job, source, rows_of(count, sum(counts[:at])), teacher, needs, loaded)
         for at, (source, count) in enumerate(zip(sources, counts, strict=True))
         if count
     ]
@@ -47,13 +50,20 @@ def batches(job: Job, sources: tuple[Source, ...], size: int, teacher: Denoiser,
     return draw
 
 
-def _part(job: Job, source: Source, rows: Rows, teacher: Denoiser, needs: Needs) -> Part:
+def _part(
+    job: Job, source: Source, rows: Rows, teacher: Denoiser, needs: Needs, loaded: dict[Cache, Trajectories]
+) -> Part:
+    """What one source gives; trajectories that another one `loaded` already take memory once."""
     match source:
         case DataSource(substeps=substeps):
             return _from_data(job, substeps, rows, teacher, needs)
         case TrajectorySource() | RolloutSource():
-            cached = load_or_compute(teacher, denoiser_digest(job.parent), job.levels, source.cache, job.cache)
-            return _from_cache(job, cached, rows, isinstance(source, RolloutSource), needs, teacher.device)
+            if source.cache not in loaded:
+                digest = denoiser_digest(job.parent)
+                loaded[source.cache] = load_or_compute(teacher, digest, job.levels, source.cache, job.cache)
+            return _from_cache(
+                job, loaded[source.cache], rows, isinstance(source, RolloutSource), needs, teacher.device
+            )
 
 
 def _from_cache(job: Job, cached: Trajectories, rows: Rows, rollout: bool, needs: Needs, device: torch.device) -> Part:
@@ -81,12 +91,22 @@ def _from_cache(job: Job, cached: Trajectories, rows: Rows, rollout: bool, needs
 def _roll_out(student: Denoiser, noise: Tensor, levels: Tensor, k: Tensor) -> Tensor:
     """Where the student itself arrives from noise [B, C, H, W] at phi_k (k: int64 [B]); levels: phi_0..phi_T'."""
     x = noise.clone()
-    for here in range(len(levels) - 1, 1, -1):
-        going = k < here
-        if going.any():
-            at = levels[here].expand(int(going.sum()))
-            x[going] = jump(student, x[going], at, levels[here - 1].expand_as(at))
+    with _eagerly(student):
+        for here in range(len(levels) - 1, 1, -1):
+            going = k < here
+            if going.any():
+                at = levels[here].expand(int(going.sum()))
+                x[going] = jump(student, x[going], at, levels[here - 1].expand_as(at))
     return x
+
+
+def _eagerly(network: Denoiser) -> AbstractContextManager[Any]:
+    """Within the block a compiled network runs as it is written: the sizes of its batches are random.
+
+    torch.compile would compile the first few sizes and leave the others, so that a training that goes on from a
+    checkpoint, which meets them in another order, would end with other last bits.
+    """
+    return torch.compiler.set_stance("force_eager") if network.computing["compiled"] else nullcontext()
 
 
 def _from_data(job: Job, substeps: int, rows: Rows, teacher: Denoiser, needs: Needs) -> Part:

@@ -15,7 +15,7 @@ from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.evaluation.real import KEPT
 from sfddm.evaluation.timing import BATCH, FEW, REPEATS
 from sfddm.evaluation.timing import STEPS as TIMED_WHOLE
-from sfddm.memory import peak_memory_mb
+from sfddm.memory import free_memory, peak_memory_mb
 from sfddm.networks.denoiser import Denoiser
 from sfddm.planning import rates
 from sfddm.planning.rates import TRAINED_BYTES, Speed
@@ -27,6 +27,7 @@ from sfddm.spec.methods import SFDDM, AnyStep, Method, Resampled, Trained
 from sfddm.spec.sources import Cache, DataSource
 from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
+from sfddm.training.batches import RESIDENT
 
 FLOAT = 4
 """Bytes of a number in fp32."""
@@ -147,7 +148,7 @@ def _scorer(measured: Measured) -> Estimate:
     memory = measured.base
     if isinstance(settings, Classifier):
         seconds += settings.training.iterations * settings.training.batch_size * scoring.train
-        memory += _real_images(measured)
+        memory += _resident(_real_images(measured))
     disk = min(measured.images, KEPT) * scoring.features * FLOAT + 2 * 8 * scoring.features**2
     return Estimate(seconds=seconds, disk=disk, memory=memory)
 
@@ -161,7 +162,7 @@ def _teacher(measured: Measured) -> Estimate:
     return Estimate(
         seconds=measured.start + training.iterations * training.batch_size * speed.train,
         disk=speed.parameters * FLOAT,
-        memory=measured.base + _training(speed, training) + _real_images(measured),
+        memory=measured.base + _training(speed, training) + _resident(_real_images(measured)),
     )
 
 
@@ -193,13 +194,13 @@ def _distill(measured: Measured, run: Run, paid: set[tuple[tuple[int, ...], Cach
             steps = len(finer(levels, cache.substeps, teacher.noise_schedule, teacher.timesteps))
             seconds += cache.noises * steps * measured.forward
             scratch += _trajectories(measured.teacher, len(levels), cache)
-    held = sum(_trajectories(measured.teacher, len(levels), cache) for cache in _caches(method))
-    held += _real_images(measured) if _asks_for_images(method) else 0
+    held = [part for cache in _caches(method) for part in _states_and_features(measured.teacher, len(levels), cache)]
+    held += [_real_images(measured)] if _asks_for_images(method) else []
     return Estimate(
         seconds=measured.start + seconds,
         disk=speed.parameters * FLOAT,
         scratch=scratch,
-        memory=measured.base + _training(speed, training) + _weights(measured.teacher) + held,
+        memory=measured.base + _training(speed, training) + _weights(measured.teacher) + _resident(*held),
     )
 
 
@@ -248,14 +249,28 @@ def _asks_for_images(method: Trained) -> bool:
 
 
 def _trajectories(teacher: Denoiser, steps: int, cache: Cache) -> int:
+    """Bytes of them in a file."""
+    return sum(_states_and_features(teacher, steps, cache))
+
+
+def _states_and_features(teacher: Denoiser, steps: int, cache: Cache) -> tuple[int, int]:
     """Bytes of states, fp32 at every level and 0, and of features, fp16 where each jump lands."""
     channels, height, width = teacher.image_shape
-    features = int(teacher.config["block_out_channels"][0])
-    return cache.noises * height * width * ((steps + 1) * channels * FLOAT + steps * features * FLOAT // 2)
+    features, pixels = int(teacher.config["block_out_channels"][0]), cache.noises * height * width
+    return pixels * (steps + 1) * channels * FLOAT, pixels * steps * features * FLOAT // 2
+
+
+def _resident(*parts: int) -> int:
+    """Of the bytes of images and trajectories, those that a training holds on its device: what is too much, it reads
+    at need (`sfddm.training.batches.resident`)."""
+    free, held = free_memory(device().type), 0
+    for part in parts:
+        held += part if part <= RESIDENT * (free - held) else 0
+    return held
 
 
 def _real_images(measured: Measured) -> int:
-    """Bytes of all real images as a training holds them."""
+    """Bytes of all real images."""
     return measured.images * prod(measured.spec.data.shape)
 
 

@@ -75,18 +75,18 @@ def resident(tensor: Tensor, device: torch.device) -> Tensor:
 
 def gathered(tensor: Tensor, index: tuple[Tensor, ...], device: torch.device) -> Tensor:
     """tensor[index] on `device`, wherever the tensor lies."""
-    return tensor[tuple(each.to(tensor.device) for each in index)].to(device)
+    return moved(tensor[tuple(each.to(tensor.device) for each in index)], device)
 
 
 def take(numbers: Tensor, seed: int, step: int, rows: Rows) -> Tensor:
     """The own rows [len(rows), ...] of batch `step`: all of `numbers` come before any comes again."""
     chosen = epoch_indices(seed, step, rows.size, len(numbers))[rows.own]
-    return numbers[torch.from_numpy(chosen).to(numbers.device)]
+    return numbers[sent(chosen, numbers.device)]
 
 
 def take_images(images: Tensor, seed: int, step: int, rows: Rows, device: torch.device) -> Tensor:
     """The own images of batch `step`, float32 [len(rows), C, H, W] in [-1, 1] on `device`, of `stored_images`."""
-    return from_bytes(take(images, seed, step, rows).to(device))
+    return from_bytes(moved(take(images, seed, step, rows), device))
 
 
 def integers(random: np.random.Generator, low: int, high: int, rows: Rows, device: torch.device) -> Tensor:
@@ -100,6 +100,12 @@ def noise_like(random: np.random.Generator, rows: Rows, like: Tensor) -> Tensor:
 
 
 def sent(drawn: np.ndarray, device: torch.device) -> Tensor:
-    """Numbers that were drawn, on `device`; a GPU is not waited for, which a copy from common memory would do."""
-    tensor = torch.from_numpy(drawn)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    """Numbers that were drawn, on `device`."""
+    return moved(torch.from_numpy(drawn), device)
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on `device`; a GPU is not waited for, which a copy from common memory or of scattered rows would do."""
+    if device.type == "cuda" and not tensor.is_cuda:
+        return tensor.contiguous().pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

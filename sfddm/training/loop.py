@@ -56,6 +56,7 @@ def train(
     if kept is not None:
         curve.restore(kept.curve, kept.step)
     if kept is not None and kept.step == end:
+        prepare(network, settings)  # as its training leaves it: the next fold computes with it
         unpack(kept.tensors, {"network": network})
     else:
         with postponed() as signalled, memory_errors(lambda: _lower_the_batch(settings, checkpoints)):
