@@ -71,9 +71,11 @@ def s3(bucket: str) -> Iterator[str]:
 
 
 @contextmanager
-def mlflow_server(database: str, destination: str, environment: dict[str, str]) -> Iterator[str]:
+def mlflow_server(
+    database: str, destination: str, environment: dict[str, str], port: int | None = None
+) -> Iterator[str]:
     """The address of an MLflow server on a database, whose artifacts go through it to `destination`."""
-    address = f"http://127.0.0.1:{free_port()}"
+    address = f"http://127.0.0.1:{port or free_port()}"
     names = address.removeprefix("http://")
     command = [sys.executable, "-m", "mlflow", "server", "--artifacts-destination", destination, "--host", "127.0.0.1",
                "--allowed-hosts", names,
