@@ -2,24 +2,27 @@
 
 import json
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pytest
 
+from sfddm.tracking.start import SWEEP
 from tests.processes import wait_for
 from tests.project import Project, commit
 from tests.test_security import free_port, stop, wait_until_it_answers
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 pytestmark = pytest.mark.pipeline
 STUDENT = "specs/tiny.yaml:students.ours-t4"
 
 
-@pytest.fixture
-def committed(project: Project, tmp_path: Path) -> Project:
+@pytest.fixture(scope="module")
+def committed(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A clone with the pipeline's outputs, its lock file committed: DVC's experiments start from a commit."""
-    (tmp_path / "clone").mkdir()
-    made = Project(tmp_path / "clone")
+    made = Project(tmp_path_factory.mktemp("committed"))
     for name in ("runs", "reports", ".dvc/cache"):
         shutil.copytree(project.folder / name, made.folder / name, symlinks=True)
     shutil.copy(project.folder / "dvc.lock", made.folder / "dvc.lock")
@@ -28,28 +31,49 @@ def committed(project: Project, tmp_path: Path) -> Project:
     return made
 
 
-def test_experiments_are_one_comparison(committed: Project) -> None:
-    import mlflow
-
-    committed.run("dvc", "exp", "run", "-S", f"{STUDENT}.index_set.steps=3", "track@tiny")  # in the workspace
-    committed.run("git", "checkout", "--quiet", "--", ".")
-    committed.run("dvc", "checkout", "--force")
+def test_a_queue_of_experiments_is_one_comparison(committed: Project) -> None:
     weights = f"{STUDENT}.method.feature.weight=0.1,0.6"
     committed.run("dvc", "exp", "run", "--queue", "-S", f"{STUDENT}.index_set.steps=2", "-S", weights, "track@tiny")
     committed.run("dvc", "queue", "start", "-j", "1")
     status = wait_for(lambda: finished(committed), "both experiments to end")
     assert "Failed" not in status, committed.run("dvc", "queue", "status")
-    uri = f"sqlite:///{committed.folder / 'mlflow.db'}"
-    client = mlflow.MlflowClient(uri, uri)
-    found = client.search_runs(["1"], "tags.`sfddm.experiment` != '' and tags.`sfddm.content_key` != ''")
+    found = [run for run in tracked(committed) if SWEEP in run.data.tags]
     params = {(run.data.params["NFE"], run.data.params["Weight.feature"]) for run in found}
-    assert params == {("3", "0.3"), ("2", "0.1"), ("2", "0.6")}
-    names = {run.data.tags["sfddm.experiment"] for run in found}
-    assert len(names) == 3 and all(name in committed.run("dvc", "exp", "list", "--name-only") for name in names)
-    link = printed(committed)["sweeps"]
-    compared = set(json.loads(unquote(link.partition("runs=")[2].partition("&")[0])))
-    tracked = client.search_runs(["1"], "tags.`sfddm.student` != '' and tags.`sfddm.content_key` != ''")
-    assert compared == {run.info.run_id for run in tracked} and len(compared) == 5
+    assert params == {("2", "0.1"), ("2", "0.6")}
+    names = {run.data.tags[SWEEP] for run in found}
+    assert len(names) == 2 and names <= listed(committed)
+    everything = {run.info.run_id for run in tracked(committed)}
+    assert compared(printed(committed)["sweeps"]) == everything and len(everything) == 4
+
+
+def test_an_experiment_in_the_workspace_is_compared_like_those_of_the_queue(committed: Project) -> None:
+    before = {run.info.run_id for run in tracked(committed)}
+    committed.run("dvc", "exp", "run", "-S", f"{STUDENT}.method.feature.weight=0.2", "track@tiny")
+    (run,) = [run for run in tracked(committed) if run.info.run_id not in before]
+    assert run.data.params["Weight.feature"] == "0.2" and run.data.tags[SWEEP] in listed(committed)
+    links = printed(committed)
+    assert run.info.run_id in compared(links["sweeps"])
+    names = {run.data.tags["sfddm.run"]: run.info.run_id for run in tracked(committed)}
+    assert compared(links["comparison"]) == {run.info.run_id, names["tiny-ddim-t4-s0"]}, "the spec as it stands now"
+
+
+def tracked(project: Project) -> list["Run"]:
+    """The runs of students that MLflow has."""
+    import mlflow
+
+    uri = f"sqlite:///{project.folder / 'mlflow.db'}"
+    client = mlflow.MlflowClient(uri, uri)
+    return list(client.search_runs(["1"], "tags.`sfddm.student` != '' and tags.`sfddm.content_key` != ''"))
+
+
+def listed(project: Project) -> set[str]:
+    """The names of DVC's experiments."""
+    return set(project.run("dvc", "exp", "list", "--name-only").split())
+
+
+def compared(link: str) -> set[str]:
+    """The runs that a page compares."""
+    return set(json.loads(unquote(link.partition("runs=")[2].partition("&")[0])))
 
 
 def finished(project: Project) -> str | None:

@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from sfddm.errors import UserError
 from sfddm.tracking.curves import send_points, steps_sent
-from sfddm.tracking.live import LiveRun, follower_lock, live_run, read_live_run
+from sfddm.tracking.live import FOLLOWED_BY, LiveRun, follower_lock, follower_name, live_run, read_live_run
 from sfddm.tracking.server import connect, experiment_id, users_errors
 from sfddm.training.curve import read_points
 
@@ -62,6 +62,7 @@ class _Shown:
         self.client: MlflowClient = connect()
         experiment = experiment_id(self.client, run.experiment)
         self.run_id = live_run(self.client, experiment, run.key) or self._create(experiment, run)
+        self.client.set_tag(self.run_id, FOLLOWED_BY, follower_name())
         self.sent = steps_sent(self.client, self.run_id)
 
     def send(self, points: list[dict[str, Any]]) -> None:

@@ -11,12 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from attrs import asdict, frozen
+from filelock import FileLock
 
 from sfddm.environment import scratch
 from sfddm.errors import UserError
-from sfddm.files import write_json
+from sfddm.files import write_json, write_text
 from sfddm.spec.stored import read_stored
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ KEY = "sfddm.training_key"
 """The tag with the key of the training that a run shows."""
 CONTENT_KEY = "sfddm.content_key"
 """The tag that `track` sets last: a run without it is one that nobody finished."""
+FOLLOWED_BY = "sfddm.followed_by"
+"""The tag with the `follower_name` of who writes to a live run: whose training it is, then who takes it over."""
 
 
 @frozen(kw_only=True)
@@ -86,6 +90,15 @@ def live_run(client: "MlflowClient", experiment: str, key: str) -> str | None:
 def follower_lock(name: str) -> Path:
     """Held by a follower as long as it writes to its run."""
     return _folder() / f"{name}.lock"
+
+
+def follower_name() -> str:
+    """Tells this clone's followers, whose locks can be asked, from those of other clones and machines."""
+    path = _folder() / "name"
+    with FileLock(_folder() / "name.lock"):
+        if not path.exists():
+            write_text(path, uuid4().hex)
+    return path.read_text(encoding="utf-8")
 
 
 def _folder() -> Path:

@@ -16,7 +16,7 @@ from sfddm.spec.stored import read_mapping
 from sfddm.spec.structure import unstructure
 from sfddm.tracking.curves import send_metrics, send_points, steps_sent
 from sfddm.tracking.datasets import log_datasets
-from sfddm.tracking.live import CONTENT_KEY, follower_lock, live_run
+from sfddm.tracking.live import CONTENT_KEY, FOLLOWED_BY, follower_lock, follower_name, live_run
 from sfddm.tracking.note import NOTE, run_note
 from sfddm.tracking.pictures import log_pictures
 from sfddm.tracking.start import tags, teacher_key, teacher_name, teacher_tags, training_key
@@ -90,10 +90,15 @@ def teacher_content_key(spec: Spec) -> str | None:
 
 
 def delete_unfinished(client: "MlflowClient", found: list["Tracked"], names: set[str]) -> None:
-    """Delete what killed or repeated trainings of these names left, unless one of them is being followed right now."""
+    """Delete what killed or repeated trainings of these names left, unless one of them is being followed right now.
+
+    What another clone or machine follows is left alone: its locks can't be asked.
+    """
+    own = follower_name()
     for left in found:
-        name = left.data.tags.get("sfddm.run")
-        if name in names and CONTENT_KEY not in left.data.tags:
+        tags = left.data.tags
+        name = tags.get("sfddm.run")
+        if name in names and CONTENT_KEY not in tags and tags.get(FOLLOWED_BY, own) == own:
             with suppress(Timeout), FileLock(follower_lock(name), timeout=0):
                 client.delete_run(left.info.run_id)
 
@@ -107,7 +112,10 @@ def _finish(client: "MlflowClient", run_id: str, key: str) -> None:
 def _adopt(client: "MlflowClient", experiment: str, name: str, key: str) -> str | None:
     """The live run of this very training, once its follower is done with it."""
     with suppress(Timeout), FileLock(follower_lock(name), timeout=FOLLOWER_SECONDS):
-        return live_run(client, experiment, key)
+        run_id = live_run(client, experiment, key)
+        if run_id is not None:
+            client.set_tag(run_id, FOLLOWED_BY, follower_name())
+        return run_id
     return None
 
 
