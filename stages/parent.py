@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 
 from sfddm.processes import LAUNCHED
 
@@ -21,7 +22,11 @@ def die_with_parent() -> None:
         return
     parent = os.getppid()
     ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
-    # A worker of torchrun that lost it early finds no one to join; in a container torchrun itself may be process 1.
-    orphan = parent == 1 and LAUNCHED not in os.environ
-    if os.getppid() != parent or orphan:
+    if os.getppid() != parent or (parent == 1 and not _starts_stages(Path("/proc/1/cmdline"))):
         sys.exit("the process that started this stage is gone")
+
+
+def _starts_stages(command_line: Path) -> bool:
+    """Whether process 1, which takes over orphans, is itself what started this one, as it can be in a container."""
+    # A worker of torchrun that lost it early finds no one to join, and ends by itself.
+    return LAUNCHED in os.environ or b"dvc" in command_line.read_bytes()

@@ -1,7 +1,9 @@
 """The real DVC on the real pipeline of specs/tiny.yaml."""
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ from sfddm.spec.data import Data
 from sfddm.spec.methods import Method
 from tests.imports import closure
 from tests.processes import iterations_kept, kill_group, wait_for, wait_for_stage, wait_until_gone
-from tests.project import LEAVES, OURS, ROOT, Project
+from tests.project import BIN, LEAVES, OURS, ROOT, Project
 
 DECIDES_NO_NUMBER = (
     "sfddm/spec/",
@@ -140,6 +142,16 @@ def test_a_removed_student_leaves_the_report(project: Project) -> None:
     project.run("sfddm", "spec", "sync")
     project.run("dvc", "repro", "report@tiny")
     assert "ddim-t4" in (project.folder / "reports/tiny.md").read_text()
+
+
+def test_dvc_can_be_process_1_of_a_container(tmp_path: Path) -> None:
+    """Where orphans go to it as well, which end by themselves."""
+    alone = ["unshare", *(() if os.getuid() == 0 else ("--user", "--map-root-user")), "--pid", "--fork", "--mount-proc"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("no container here: this machine lets nobody have process numbers of their own (unshare --pid)")
+    made = Project(tmp_path)
+    made.run(*alone, str(BIN / "dvc"), "repro", "data@tiny")
+    assert (tmp_path / "runs/tiny/data/data.json").exists()
 
 
 @pytest.mark.pipeline
