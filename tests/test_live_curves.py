@@ -53,7 +53,9 @@ class Outage:
 
 
 @pytest.fixture(scope="module")
-def outage(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
+def outage(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Outage]:
     """MLflow's server goes in the middle of two trainings: one ends while it is away, the other outlasts that."""
     import mlflow
 
@@ -66,6 +68,7 @@ def outage(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         shutil.copytree(project.folder / "runs/tiny" / name, far.folder / "runs/tiny" / name)
     with mlflow_server(*server):
         process = stopped_in_the_middle(far, environment)
+        request.addfinalizer(process.kill)  # whatever fails, nothing is left stopped
         curve = followed_curve(third, environment)
         write(curve, 1, 10)
         other = wait_for(lambda: next(iter(runs(client, other=True)), None), "the played training's run").info.run_id

@@ -62,6 +62,7 @@ class _Shown:
         self.client: MlflowClient = connect()
         experiment = experiment_id(self.client, run.experiment)
         self.run_id = live_run(self.client, experiment, run.key) or self._create(experiment, run)
+        self.client.update_run(self.run_id, status="RUNNING")  # one that goes on was shown as killed
         self.client.set_tag(self.run_id, FOLLOWED_BY, follower_name())
         self.sent = steps_sent(self.client, self.run_id)
 
