@@ -76,4 +76,4 @@ if __name__ == "__main__":
     if len(given) == 2:
         train(given[0], Path(given[1]))
     else:
-        main(*given, *("digits",)[len(given) :])
+        main(given[0] if given else "digits")

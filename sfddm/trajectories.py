@@ -75,11 +75,12 @@ def load_or_compute(
     path = cache / f"{key}.safetensors"
     layout = _layout(teacher, len(levels), source.noises)
     with locked(cache / f"{key}.lock") if leads() else nullcontext():
-        (missing,) = highest(leads() and _read(path, layout) is None)
+        kept = _read(path, layout) if leads() else None
+        (missing,) = highest(leads() and kept is None)
         if missing:
             _compute(path, layout, teacher, levels, sampler, source)
     wait()
-    kept = read_tensors(path, layout)
+    kept = kept or read_tensors(path, layout)
     return Trajectories(*(resident(kept[name], teacher.device) for name in ("states", "features")))
 
 

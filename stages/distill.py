@@ -3,7 +3,6 @@
 import shutil
 import time
 from importlib import import_module
-from pathlib import Path
 
 from sfddm.diffusion.index_set import resolve
 from sfddm.environment import device, machine, scratch
@@ -38,7 +37,7 @@ def distill(spec_name: str, student: str, seed: str) -> None:
         cache=scratch() / "trajectories",
         curve=curve,
         checkpoints=_checkpoints(spec, run),
-        training_starts=lambda iterations: _follow(spec, run, curve, iterations),
+        training_starts=lambda iterations: follow_training(spec, run, curve, iterations, device().type),
     )
     import_module(f"sfddm.methods.{module_name(job.student.method)}")  # torch takes seconds to import: not counted
     started = time.perf_counter()
@@ -56,11 +55,6 @@ def distill(spec_name: str, student: str, seed: str) -> None:
     usage = {"seconds": seconds, "peak_memory_mb": peak_memory_mb(used), "device": used, "machine": machine()}
     write_json(paths.timing(student, run.seed), usage)
     job.checkpoints.remove()
-
-
-def _follow(spec: Spec, run: Run, curve: Path, iterations: int) -> None:
-    if leads():
-        follow_training(spec, run, curve, iterations, device().type)
 
 
 def _checkpoints(spec: Spec, run: Run) -> Checkpoints:

@@ -49,8 +49,7 @@ def _train(spec: Spec, source: Trained) -> Checkpoints:
     inputs = {"teacher": unstructure(spec.teacher), "data": digest_folder(paths.data)}
     checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
     path = scratch() / "curves" / f"{name}.jsonl"
-    if leads():
-        follow_teacher(spec, path, settings.iterations, device().type)
+    follow_teacher(spec, path, settings.iterations, device().type)
     with Curve(path, "teacher", settings.iterations, settings.batch_size) as curve:
         trained = train_teacher(spec.teacher, split, device(), curve, checkpoints)
     if leads():

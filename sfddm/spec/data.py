@@ -22,6 +22,15 @@ class _Square:
         return self.channels, self.size, self.size
 
 
+class _Grey(_Square):
+    """70,000 grey pictures in ten classes, never mirrored."""
+
+    images: ClassVar[int] = 70_000
+    labelled: ClassVar[bool] = True
+    flip: ClassVar[bool] = False
+    channels: ClassVar[int] = 1
+
+
 @frozen(kw_only=True)
 class Digits:
     """scikit-learn's 1797 real 8x8 grey digits; they come with the library, so nothing is downloaded."""
@@ -46,31 +55,21 @@ class Digits:
 
 
 @frozen(kw_only=True)
-class MNIST(_Square):
+class MNIST(_Grey):
     """70,000 grey handwritten digits (LeCun et al. 1998), split 60,000 to 10,000 by their authors."""
 
     kind: Literal["mnist"]
     size: Annotated[int, Bound(1, 28)]
     """Height and width, in pixels, to which the 28x28 pixels of the original are averaged; 28 keeps them."""
 
-    images: ClassVar[int] = 70_000
-    labelled: ClassVar[bool] = True
-    flip: ClassVar[bool] = False
-    channels: ClassVar[int] = 1
-
 
 @frozen(kw_only=True)
-class FashionMNIST(_Square):
+class FashionMNIST(_Grey):
     """70,000 grey pictures of clothes in ten classes (Xiao et al. 2017), split 60,000 to 10,000 by their authors."""
 
     kind: Literal["fashion-mnist"]
     size: Annotated[int, Bound(1, 28)]
     """Height and width, in pixels, to which the 28x28 pixels of the original are averaged; 28 keeps them."""
-
-    images: ClassVar[int] = 70_000
-    labelled: ClassVar[bool] = True
-    flip: ClassVar[bool] = False
-    channels: ClassVar[int] = 1
 
 
 @frozen(kw_only=True)

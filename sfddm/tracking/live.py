@@ -19,6 +19,7 @@ from filelock import FileLock
 from sfddm.environment import scratch
 from sfddm.errors import UserError
 from sfddm.files import write_json, write_text
+from sfddm.processes import leads
 from sfddm.spec.stored import read_stored
 
 if TYPE_CHECKING:
@@ -49,13 +50,15 @@ class LiveRun:
 def start_follower(run: LiveRun) -> None:
     """Start following a training; does nothing where mlflow is not installed, or SFDDM_LIVE_CURVES is off.
 
+    Of several processes that share the training, the first one starts it.
+
     Raises:
         UserError: SFDDM_LIVE_CURVES is another word than on or off.
     """
     choice = os.environ.get(LIVE, "on")
     if choice not in ("on", "off"):
         raise UserError(f"{LIVE} is {choice!r}: expected on or off.")
-    if choice == "off" or importlib.util.find_spec("mlflow") is None:
+    if choice == "off" or not leads() or importlib.util.find_spec("mlflow") is None:
         return
     description = _folder() / f"{run.name}.json"
     write_json(description, asdict(run))
