@@ -7,7 +7,7 @@ from attrs import asdict, frozen
 
 from sfddm.diffusion.index_set import finer
 from sfddm.spec.methods import FREE, SFDDM, TRACT, AnyStep, Consistency, Method, Progressive, Resampled
-from sfddm.spec.sources import Cache, DataSource, RolloutSource, split
+from sfddm.spec.sources import Cache, DataSource, RolloutSource, Source
 from sfddm.spec.teacher import Schedule
 
 TRAINED = 3
@@ -56,12 +56,25 @@ def cost(method: Method, levels: tuple[int, ...], schedule: Schedule, timesteps:
             return _of_sfddm(method, levels, schedule, timesteps)
 
 
+def asks_teacher(method: SFDDM) -> bool:
+    """Whether a term compares with the teacher at the student's own state."""
+    return method.output.weight > 0 or (method.feature.weight > 0 and method.feature.state == "same")
+
+
+def split(sources: tuple[Source, ...], batch_size: int) -> list[int]:
+    """How many images of a batch come from each source; the first one takes what rounding leaves."""
+    total = sum(source.share for source in sources)
+    counts = [round(batch_size * source.share / total) for source in sources]
+    counts[0] += batch_size - sum(counts)
+    return counts
+
+
 def _of_sfddm(method: SFDDM, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
     ahead = method.feature.weight > 0 and method.feature.state == "landing"
     caches: set[Cache] = set()
     batch = 0.0
     for source, count in zip(method.sources, split(method.sources, method.training.batch_size), strict=True):
-        each: float = TRAINED + method.asks_teacher
+        each: float = TRAINED + asks_teacher(method)
         if isinstance(source, DataSource):
             each += (source.substeps if method.hidden.weight or ahead else 0) + ahead
         else:

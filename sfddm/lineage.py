@@ -17,12 +17,14 @@ from ruamel.yaml.error import YAMLError
 
 from sfddm.errors import UserError
 from sfddm.files import digest_file
+from sfddm.pipeline.params import CODE as CODE_YAML
+from sfddm.pipeline.params import STAGES, fingerprints
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.read import plain_data
 
 LOCK = Path("dvc.lock")
 REQUIREMENTS = Path("requirements.lock")
-CODE = ("sfddm", "stages", "dvc.yaml", "params.yaml", str(REQUIREMENTS))
+CODE = ("sfddm", "stages", "dvc.yaml", "params.yaml", "code.yaml", str(REQUIREMENTS))
 """What decides, beside its spec, how a run is made; DVC writes dvc.lock after that."""
 Lineage = Mapping[str, Mapping[str, Any]]
 """The entries of dvc.lock by the stages' names, in the order in which they run."""
@@ -56,23 +58,24 @@ def outputs(entries: Lineage) -> dict[str, str]:
     return {out["path"]: out["md5"] for entry in entries.values() for out in entry.get("outs", [])}
 
 
-def sources(entries: Lineage) -> dict[str, str]:
-    """The MD5 of every file that stages depend on and no stage makes: code."""
-    made = outputs(entries)
-    deps = [dep for entry in entries.values() for dep in entry.get("deps", [])]
-    return {dep["path"]: dep["md5"] for dep in deps if dep["path"] not in made}
+def other_code(entries: Lineage) -> list[str]:
+    """The sections of code.yaml, each a stage's or a kind's, in which the code of this folder is not the stages'."""
+    current = {stage: fingerprints(stage) for stage in STAGES}
+    sections = (entry.get("params", {}).get(str(CODE_YAML), {}) for entry in entries.values())
+    locked = {name: hash_ for section in sections for name, hash_ in section.items()}
+    return sorted(name for name, hash_ in locked.items() if _section(current, name) != hash_)
 
 
 def changes(entries: Lineage, digest: Callable[[Path], str] | None = None) -> list[str]:
-    """What is here no longer as dvc.lock has it: sections of specs, code, and outputs, each with both hashes.
+    """What is here no longer as dvc.lock has it: sections of specs, code, and outputs, these with both hashes.
 
     `digest` is what takes a path's MD5; for many runs one that remembers the outputs that they share.
     """
     digest = digest or md5
-    files = {**sources(entries), **outputs(entries)}
-    found = ((path, locked, digest(Path(path))) for path, locked in files.items())
+    found = ((path, locked, digest(Path(path))) for path, locked in outputs(entries).items())
     return [
         *_changed_params(entries),
+        *(f"the code of {name} is not what it was run with" for name in other_code(entries)),
         *(
             f"{path} is {now or 'missing'}, in dvc.lock {locked}{_culprit(Path(path), locked)}"
             for path, locked, now in found
@@ -119,11 +122,11 @@ def _culprit(folder: Path, locked: str) -> str:
 
 
 def _changed_params(entries: Lineage) -> Iterator[str]:
-    files = {file for entry in entries.values() for file in entry.get("params", {})}
+    files = {file for entry in entries.values() for file in entry.get("params", {})} - {str(CODE_YAML)}
     present = {file: plain_data(Path(file).read_text(encoding="utf-8"), file) for file in files if Path(file).exists()}
     for name, entry in entries.items():
-        for file, sections in entry.get("params", {}).items():
-            for section, locked in sections.items():
+        for file in files & set(entry.get("params", {})):
+            for section, locked in entry["params"][file].items():
                 if _section(present.get(file), section) != locked:
                     yield f"{file}: {section} is not what {name} was run with"
 
@@ -153,7 +156,7 @@ def _stage(path: Path, changed: int, name: str) -> dict[str, Any] | None:
         return None
     try:
         entry = YAML(typ="safe", pure=True).load(block)[name]
-        sources({name: entry})  # every path has its hash
+        outputs({name: entry})  # every path has its hash
         return dict(entry)
     except (YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _damaged(path, (str(error) or type(error).__name__).splitlines()[0]) from None

@@ -7,12 +7,12 @@ from attrs import frozen
 from sfddm.errors import UserError
 from sfddm.files import digest
 from sfddm.paths import Paths
+from sfddm.pipeline.params import require_current
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.methods import Resampled
 from sfddm.spec.read import load_spec, spec_names
 from sfddm.spec.stored import read_mapping
 from sfddm.spec.structure import nearest, unstructure
-from sfddm.spec.sync import require_current
 
 
 @frozen(kw_only=True)

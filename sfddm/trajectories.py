@@ -1,6 +1,5 @@
 """The teacher's own trajectories from noise, computed once and shared by every student that asks for the same ones."""
 
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,24 +8,20 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from sfddm import randomness
-from sfddm.diffusion import alpha_bar, index_set, prediction, sampling, schedule, solvers
 from sfddm.diffusion.index_set import finer
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import trajectory
 from sfddm.errors import UserError
-from sfddm.files import atomic_file, digest, digest_file
+from sfddm.files import atomic_file, digest
 from sfddm.locks import locked
-from sfddm.networks import denoiser
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.weights import Layout, filled_in, read_tensors
 from sfddm.processes import highest, leads, shared_out, wait
 from sfddm.randomness import Purpose, normals
+from sfddm.runtime.fingerprint import fingerprint
 from sfddm.spec.sources import Cache
 from sfddm.training.batches import resident, sent
 
-CODE = (alpha_bar, denoiser, index_set, prediction, randomness, sampling, schedule, solvers, sys.modules[__name__])
-"""The modules that decide what a trajectory is: a change in one of them makes a new one."""
 BATCH = 250
 """Trajectories computed at a time."""
 
@@ -69,7 +64,7 @@ def load_or_compute(
             "device": teacher.device.type,
             "computing": teacher.computing,
             "versions": [torch.__version__, diffusers.__version__],
-            "code": [digest_file(Path(str(module.__file__))) for module in CODE],
+            "code": fingerprint(__name__),
         }
     )[:16]
     path = cache / f"{key}.safetensors"

@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from importlib import import_module
 
 from sfddm.diffusion.index_set import resolve
 from sfddm.environment import device, machine, scratch
@@ -12,9 +11,10 @@ from sfddm.methods.job import Job
 from sfddm.methods.job import distill as make
 from sfddm.networks.layout import COST, write_sampler
 from sfddm.paths import Paths
+from sfddm.pipeline.params import code_of
 from sfddm.processes import leads
+from sfddm.runtime.kinds import import_kind
 from sfddm.spec.experiment import Run, Spec
-from sfddm.spec.modules import module_name
 from sfddm.spec.read import load_spec
 from sfddm.spec.structure import unstructure
 from sfddm.tracking.start import follow_training
@@ -39,7 +39,7 @@ def distill(spec_name: str, student: str, seed: str) -> None:
         checkpoints=_checkpoints(spec, run),
         training_starts=lambda iterations: follow_training(spec, run, curve, iterations, device().type),
     )
-    import_module(f"sfddm.methods.{module_name(job.student.method)}")  # torch takes seconds to import: not counted
+    import_kind("distill", job.student.method.kind)  # torch takes seconds to import: not counted
     started = time.perf_counter()
     made = make(job)
     if not leads():
@@ -64,6 +64,7 @@ def _checkpoints(spec: Spec, run: Run) -> Checkpoints:
         "levels": list(spec.levels(run.student)),
         "parent": digest_folder(paths.parent(spec.parent(run))),
         "data": digest_folder(paths.data),
+        "code": code_of("distill", student.method.kind),
     }
     return Checkpoints(scratch() / "checkpoints" / run.name, inputs)
 

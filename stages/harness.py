@@ -12,6 +12,7 @@ from sfddm.environment import scratch
 from sfddm.errors import USAGE_ERROR, UserError, shown
 from sfddm.interrupts import SIGNALS, Interrupted, interrupt
 from sfddm.locks import locked
+from sfddm.pipeline.params import require_current_code
 from sfddm.processes import count, launched, leads, together, wanted
 from sfddm.shortage import memory_errors
 from sfddm.spec.fields import require_name
@@ -32,6 +33,7 @@ def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> 
             raise UserError(f"usage: python -m {_module(stage)} {' '.join(name.upper() for name in parameters)}")
         for argument in arguments:
             require_name(argument, "an argument")
+        require_current_code(Path(stage.__code__.co_filename).stem)
         if count() > 1 and not shares:
             raise UserError(f"{_module(stage)} can't be shared by {count()} processes: start it without torchrun.")
         if shares and not launched() and wanted() > 1:

@@ -12,6 +12,7 @@ from sfddm.evaluation.real import write_real
 from sfddm.evaluation.scorer import load_extractor
 from sfddm.files import atomic_folder, digest_folder
 from sfddm.paths import Paths
+from sfddm.pipeline.params import code_of
 from sfddm.processes import leads
 from sfddm.spec.evaluation import Classifier, GivenStatistics, Scorer
 from sfddm.spec.read import load_spec
@@ -28,7 +29,7 @@ def scorer(spec_name: str) -> None:
     paths, settings = Paths(spec.name), spec.evaluation.scorer
     images = store.read(paths.data, "train").images
     name = f"{spec.name}-scorer"
-    inputs = {"scorer": unstructure(settings), "data": digest_folder(paths.data)}
+    inputs = {"scorer": unstructure(settings), "data": digest_folder(paths.data), "code": code_of("scorer")}
     checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
     network = _train(settings, paths.data, name, checkpoints) if isinstance(settings, Classifier) else None
     if not leads():

@@ -9,6 +9,7 @@ from sfddm.memory import peak_memory_mb
 from sfddm.networks import storage
 from sfddm.networks.layout import SOURCE
 from sfddm.paths import Paths
+from sfddm.pipeline.params import code_of
 from sfddm.processes import leads
 from sfddm.spec.experiment import Spec
 from sfddm.spec.read import load_spec
@@ -46,7 +47,7 @@ def _train(spec: Spec, source: Trained) -> Checkpoints:
     paths, settings = Paths(spec.name), source.training
     split = store.read(paths.data, "train")
     name = f"{spec.name}-teacher"
-    inputs = {"teacher": unstructure(spec.teacher), "data": digest_folder(paths.data)}
+    inputs = {"teacher": unstructure(spec.teacher), "data": digest_folder(paths.data), "code": code_of("teacher")}
     checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
     path = scratch() / "curves" / f"{name}.jsonl"
     follow_teacher(spec, path, settings.iterations, device().type)

@@ -21,8 +21,9 @@ from sfddm.data.prepare import load, prepare
 from sfddm.data.resize import area_average
 from sfddm.errors import SpecError, UserError
 from sfddm.files import digest_file, read_json
+from sfddm.pipeline.params import expand_code
+from sfddm.runtime.kinds import module_name
 from sfddm.spec.data import CIFAR10, MNIST, Data, FashionMNIST
-from sfddm.spec.modules import module_name
 from sfddm.spec.read import parse_spec
 from tests.parts import TINY, tiny
 
@@ -69,6 +70,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def data_stage(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """The data stage in a project that has nothing but a spec of Fashion-MNIST, out of reach of every network."""
     (folder / "specs").mkdir()
+    (folder / "code.yaml").write_text(expand_code())
     (folder / "specs" / "tiny.yaml").write_text(with_data("{kind: fashion-mnist, size: 14}"))
     unreachable = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     inherited = {name: value for name, value in os.environ.items() if name != "SFDDM_DATA_ROOT"}
@@ -273,7 +275,7 @@ def test_missing_files_are_named_with_the_remedy(tmp_path: Path) -> None:
 
 def test_a_spec_of_fashion_mnist_names_its_module_and_its_shape() -> None:
     data = parse_spec(with_data("{kind: fashion-mnist, size: 14}"), "x").data
-    assert module_name(data) == "fashion_mnist" and data.shape == (1, 14, 14)
+    assert module_name("data", data.kind) == "sfddm.data.fashion_mnist" and data.shape == (1, 14, 14)
 
 
 @pytest.mark.parametrize(

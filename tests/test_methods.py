@@ -9,7 +9,7 @@ import pytest
 import torch
 from attrs import evolve
 
-from sfddm.costs import cost
+from sfddm.costs import cost, split
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.solvers import ddim_step
 from sfddm.diffusion.targets import hidden_target
@@ -37,7 +37,7 @@ from sfddm.spec.methods import (
     Progressive,
     Resampled,
 )  # fmt: skip
-from sfddm.spec.sources import DataSource, RolloutSource, TrajectorySource, split
+from sfddm.spec.sources import DataSource, RolloutSource, TrajectorySource
 from sfddm.spec.start import FromScratch, FromTeacher, TeachersNetwork
 from sfddm.spec.teacher import UNet2D
 from sfddm.spec.terms import FeatureTerm, HiddenTerm, OutputTerm

@@ -7,90 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 import pytest
-from ruamel.yaml import YAML
 
-from sfddm.spec.data import Data
-from sfddm.spec.methods import Method
-from tests.imports import closure
 from tests.processes import iterations_kept, kill_group, wait_for, wait_for_stage, wait_until_gone
-from tests.project import BIN, LEAVES, OURS, ROOT, Project
+from tests.project import BIN, LEAVES, OURS, Project
 
-DECIDES_NO_NUMBER = (
-    "sfddm/spec/",
-    "sfddm/compiling.py",
-    "sfddm/environment.py",
-    "sfddm/errors.py",
-    "sfddm/files.py",
-    "sfddm/interrupts.py",
-    "sfddm/locks.py",
-    "sfddm/paths.py",
-    "sfddm/progress.py",
-    "sfddm/shortage.py",
-    "sfddm/tracking/live.py",
-    "sfddm/tracking/start.py",
-    "sfddm/training/checkpoints.py",
-    "sfddm/training/guard.py",
-    "sfddm/training/state.py",
-    "stages/harness.py",
-    "stages/parent.py",
-)
-"""What stages import that is no dependency of theirs: a change in it changes no output."""
-
-
-def module_names(union: object) -> list[str]:
-    """The modules that the kinds of a union are read or distilled by."""
-    return [get_args(get_type_hints(member)["kind"])[0].replace("-", "_") for member in get_args(union)]
-
-
-DATA_SETS, METHODS = module_names(Data), module_names(Method)
 ELSEWHERE = {"PYTHONHASHSEED": "7", "TZ": "Pacific/Auckland", "LC_ALL": "C", "SHELL": "/bin/sh"}
 """What differs between machines and sessions, and must not reach an output."""
-
-
-def modules(name: str) -> set[str]:
-    return {path for path in closure(name, DECIDES_NO_NUMBER) if not path.endswith("__init__.py")}
-
-
-def chosen(package: str, names: list[str]) -> set[str]:
-    """What the modules that a spec chooses from import, without themselves."""
-    return {
-        path for name in names for path in modules(f"{package}.{name}") - {f"{package.replace('.', '/')}/{name}.py"}
-    }
-
-
-@pytest.mark.parametrize("stage", ["data", "scorer", "teacher", "reference", "distill", "evaluate", "track", "report"])
-def test_a_stage_depends_on_the_modules_that_it_imports(stage: str) -> None:
-    described = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"][stage]["do"]["deps"]
-    listed = {dep for dep in described if dep.startswith(("sfddm/", "stages/"))}
-    imported = modules(f"stages.{stage}")
-    if stage == "data":
-        imported |= chosen("sfddm.data", DATA_SETS) | {"sfddm/data/${item.data}.py"}
-    if stage == "report":
-        imported |= {f"sfddm/report/page.{kind}" for kind in ("css", "html", "js")}
-    if stage == "distill":
-        imported |= chosen("sfddm.methods", METHODS) | {"sfddm/methods/${item.module}.py"}
-    assert listed == imported
-
-
-def test_package_files_hold_no_code_that_a_stage_could_depend_on() -> None:
-    for package in (
-        "data",
-        "diffusion",
-        "evaluation",
-        "figures",
-        "methods",
-        "networks",
-        "report",
-        "spec",
-        "teachers",
-        "tracking",
-        "training",
-    ):
-        lines = (ROOT / "sfddm" / package / "__init__.py").read_text().strip()
-        assert lines.startswith('"""') and lines.endswith('"""') and "import " not in lines
 
 
 @pytest.mark.pipeline

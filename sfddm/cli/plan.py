@@ -22,9 +22,9 @@ def plan(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
 
     from rich.console import Console
 
+    from sfddm.pipeline.params import require_current
     from sfddm.planning.stages import changed_stages, stages, to_run
     from sfddm.spec.read import load_spec
-    from sfddm.spec.sync import require_current
 
     experiment = load_spec(spec)
     require_current()

@@ -51,11 +51,13 @@ def show(name: Annotated[str, typer.Argument(help="Name in specs/, or path.")]) 
 
 @app.command()
 def sync() -> None:
-    """Expand specs into the runs that DVC goes through (params.yaml)."""
-    from sfddm.spec.sync import PARAMS
-    from sfddm.spec.sync import sync as write
+    """Write what DVC goes by: the runs of all specs (params.yaml) and fingerprints of the code (code.yaml)."""
+    from sfddm.pipeline.params import CODE, PARAMS
+    from sfddm.pipeline.params import sync as write
 
-    typer.echo(f"{PARAMS}: {'written anew' if write() else 'already current'}")
+    changed = write()
+    for path in (PARAMS, CODE):
+        typer.echo(f"{path}: {'written anew' if path in changed else 'already current'}")
 
 
 @app.command()

@@ -1,13 +1,12 @@
 """From a data set's source to stored splits."""
 
-from importlib import import_module
 from pathlib import Path
 
 from sfddm.data import store
 from sfddm.data.store import SPLITS, Stream
 from sfddm.files import write_json
+from sfddm.runtime.kinds import import_kind
 from sfddm.spec.data import Data
-from sfddm.spec.modules import module_name
 
 
 def load(data: Data) -> tuple[Stream, ...]:
@@ -19,7 +18,7 @@ def load(data: Data) -> tuple[Stream, ...]:
         UserError: the data set is not there and can't be downloaded, or it is damaged; some sources say so only when
             their blocks are read.
     """
-    streams: tuple[Stream, ...] = import_module(f"sfddm.data.{module_name(data)}").load(data)
+    streams: tuple[Stream, ...] = import_kind("data", data.kind).load(data)
     return streams
 
 
@@ -33,5 +32,6 @@ def prepare(data: Data, folder: Path) -> None:
     content = {split: store.write(folder, split, stream, data.shape) for split, stream in streams.items()}
     labels = [store.read_labels(folder, split) for split in streams]
     classes = max((int(found.max()) + 1 for found in labels if found is not None), default=0)
-    flip = {store.FLIP: True} if data.flip else {}
+    # Sets whose section has no such field are never mirrored.
+    flip = {store.FLIP: True} if getattr(data, "flip", False) else {}
     write_json(folder / store.DESCRIPTION, {"shape": list(data.shape), "classes": classes, **flip, **content})

@@ -1,14 +1,13 @@
 """What every method is given, and what it gives back. Nothing here needs torch: free methods copy files."""
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 from attrs import frozen
 
 from sfddm.diffusion.sampler import Sampler
+from sfddm.runtime.kinds import import_kind
 from sfddm.spec.experiment import Student
-from sfddm.spec.modules import module_name
 from sfddm.training.checkpoints import Checkpoints
 
 
@@ -48,5 +47,5 @@ class Distilled:
 
 def distill(job: Job) -> Distilled:
     """Make the student with the method that its spec names; only that method's file is imported."""
-    made: Distilled = import_module(f"sfddm.methods.{module_name(job.student.method)}").distill(job)
+    made: Distilled = import_kind("distill", job.student.method.kind).distill(job)
     return made

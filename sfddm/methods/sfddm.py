@@ -18,6 +18,7 @@ and 1.54 times the teacher's Frechet distance at T' = 8, 4, 2 and 1, where DDIM 
 import torch
 from torch import Tensor
 
+from sfddm.costs import asks_teacher
 from sfddm.methods.batches import Batch
 from sfddm.methods.job import Distilled, Job
 from sfddm.methods.losses import jump_loss
@@ -53,7 +54,7 @@ def losses(method: SFDDM, student: Denoiser, teacher: Denoiser, batch: Batch) ->
     own: Evaluated = student(x, level)
     terms: dict[str, tuple[float, Tensor]] = {}
     here: Evaluated | None = None
-    if method.asks_teacher:
+    if asks_teacher(method):
         with torch.no_grad():
             here = teacher(x, level)
     if method.output.weight and here is not None:

@@ -9,13 +9,14 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from sfddm.costs import split
 from sfddm.data import store
 from sfddm.methods.batches import Batch, join, jump, noised, paths, walk
 from sfddm.methods.job import Job
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.layout import denoiser_digest
 from sfddm.randomness import Purpose, generator
-from sfddm.spec.sources import Cache, DataSource, RolloutSource, Source, TrajectorySource, split
+from sfddm.spec.sources import Cache, DataSource, RolloutSource, Source, TrajectorySource
 from sfddm.training.batches import Rows, gathered, integers, real_images, rows_of, take
 from sfddm.trajectories import Trajectories, load_or_compute
 

@@ -10,7 +10,7 @@ from typing import Any
 from sfddm.errors import UserError
 from sfddm.files import digest_file
 from sfddm.git import worktree
-from sfddm.lineage import REQUIREMENTS, Lineage, lineage, md5, outputs, sources
+from sfddm.lineage import REQUIREMENTS, Lineage, lineage, other_code, outputs
 from sfddm.networks.layout import WEIGHTS
 from sfddm.paths import Paths
 from sfddm.reproduce.verdict import (
@@ -68,9 +68,8 @@ def _checkout_items(version: Version, spec: Spec, found: Run) -> Iterator[Item]:
     """Whether the commit, which is the working directory, has the spec and the code of the version."""
     same = resolved(spec, found) == version.spec
     yield Item(name="spec", verdict="equal" if same else "the commit has another one", passed=same)
-    code = sources(_entries(version, spec, found))
-    other = sorted(path for path, hash_ in code.items() if md5(Path(path)) != hash_)
-    yield Item(name="code", verdict=f"other files: {', '.join(other)}" if other else "equal", passed=not other)
+    other = other_code(_entries(version, spec, found))
+    yield Item(name="code", verdict=f"another one: {', '.join(other)}" if other else "equal", passed=not other)
     now = digest_file(REQUIREMENTS) if REQUIREMENTS.exists() else ""
     yield lock_file_item(str(version.origin["requirements_lock"]), now)
 

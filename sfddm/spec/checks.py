@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from sfddm.costs import split
 from sfddm.diffusion.index_set import IndexSetError, finer, resolve
 from sfddm.spec.data import Data, Digits, Folder
 from sfddm.spec.evaluation import MOST_CONVOLUTIONS, Classifier, Scorer
@@ -20,7 +21,7 @@ from sfddm.spec.methods import (
     Trained,
     any_steps,
 )
-from sfddm.spec.sources import Cache, DataSource, split
+from sfddm.spec.sources import Cache, DataSource
 from sfddm.spec.start import FromScratch, Start
 from sfddm.spec.structure import Fault, SpecPath, nearest
 from sfddm.spec.teacher import FromDiffusers, UNet2D

@@ -27,7 +27,6 @@ class _Grey(_Square):
 
     images: ClassVar[int] = 70_000
     labelled: ClassVar[bool] = True
-    flip: ClassVar[bool] = False
     channels: ClassVar[int] = 1
 
 
@@ -45,8 +44,6 @@ class Digits:
     """In the whole set."""
     labelled: ClassVar[bool] = True
     """Whether each image has a class, from which a scorer can learn."""
-    flip: ClassVar[bool] = False
-    """No mirrored digit is a digit."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

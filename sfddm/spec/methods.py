@@ -62,11 +62,6 @@ class SFDDM:
     feature: FeatureTerm
     training: Training
 
-    @property
-    def asks_teacher(self) -> bool:
-        """Whether a term compares with the teacher at the student's own state."""
-        return self.output.weight > 0 or (self.feature.weight > 0 and self.feature.state == "same")
-
 
 @frozen(kw_only=True)
 class AnyStep:

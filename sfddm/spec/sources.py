@@ -53,11 +53,3 @@ class DataSource:
 
 
 Source = TrajectorySource | RolloutSource | DataSource
-
-
-def split(sources: tuple[Source, ...], batch_size: int) -> list[int]:
-    """How many images of a batch come from each source; the first one takes what rounding leaves."""
-    total = sum(source.share for source in sources)
-    counts = [round(batch_size * source.share / total) for source in sources]
-    counts[0] += batch_size - sum(counts)
-    return counts

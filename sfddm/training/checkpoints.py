@@ -19,7 +19,7 @@ from attrs import frozen
 
 from sfddm.environment import device
 from sfddm.errors import UserError
-from sfddm.files import atomic_folder, digest, digest_file, read_json, write_json
+from sfddm.files import atomic_folder, digest, read_json, write_json
 from sfddm.processes import count, highest, leads, wait
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Checkpoints:
 
         Args:
             folder: of all checkpoints under this name; whoever uses them holds a lock on the name.
-            inputs: plain data that decides the training: its sections of the spec, digests of what it reads.
+            inputs: plain data that decides the training: its sections of the spec, digests of what it reads, the
+                fingerprint of its code.
 
         Raises:
             UserError: SFDDM_CHECKPOINT_SECONDS is no number of seconds.
@@ -189,7 +190,7 @@ def _interval() -> float:
 
 
 def _key(inputs: Mapping[str, Any]) -> str:
-    """Hash of all that decides a training: its inputs, where it runs, and the code that is loaded.
+    """Hash of all that decides a training: its inputs, code among them, and where it runs.
 
     The number of processes, and on a CPU that of threads, decides the order of sums, and so their last bits.
     """
@@ -203,15 +204,5 @@ def _key(inputs: Mapping[str, Any]) -> str:
             "processes": count(),
             "threads": torch.get_num_threads() if where == "cpu" else 0,
             "versions": [version(name) for name in PACKAGES],
-            "code": _loaded_code(),
         }
     )[:16]
-
-
-def _loaded_code() -> dict[str, str]:
-    """Digests of the modules of this repository that are imported by now."""
-    import sfddm.networks.weights  # noqa: F401  # reading and writing import it: always among them
-
-    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
-    own = {spec.name: spec.origin for spec in specs if spec and spec.name.partition(".")[0] in ("sfddm", "stages")}
-    return {name: digest_file(Path(origin)) for name, origin in own.items() if origin}

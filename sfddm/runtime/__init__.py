@@ -1,0 +1,1 @@
+"""The machine: files, locks, processes, and which code is running. Nothing here decides a number."""

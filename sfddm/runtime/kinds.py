@@ -1,0 +1,20 @@
+"""One module for each kind: a section of a spec that says `kind: any-step` is carried out by `any_step.py`.
+
+Modules that are found by name are imported only when a spec asks for them, and stay out of each other's fingerprints.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+PACKAGES = {"data": "sfddm.data", "distill": "sfddm.methods"}
+"""The stages that carry out one of several kinds, and the package that has a module for each."""
+
+
+def module_name(stage: str, kind: str) -> str:
+    """The dotted name of the module by which a stage carries out a kind."""
+    return f"{PACKAGES[stage]}.{kind.replace('-', '_')}"
+
+
+def import_kind(stage: str, kind: str) -> ModuleType:
+    """The module by which a stage carries out a kind."""
+    return import_module(module_name(stage, kind))
