@@ -11,7 +11,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from sfddm.environment import calm_threads
+from sfddm.runtime.machine import calm_threads
 
 calm_threads()  # before torch is imported
 
@@ -21,9 +21,11 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from bench.speed import Line, Subject, measure, multiplication, sampling, training  # noqa: E402
-from sfddm.environment import device  # noqa: E402
-from sfddm.files import write_json  # noqa: E402
-from sfddm.memory import peak_memory_mb  # noqa: E402
+from sfddm.runtime.files import write_json  # noqa: E402
+from sfddm.runtime.machine import (
+    device,
+    peak_memory_mb,
+)
 from sfddm.spec.read import load_spec  # noqa: E402
 from sfddm.spec.teacher import Trained, UNet2D  # noqa: E402
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sfddm.data import store
 from sfddm.data.prepare import prepare
-from sfddm.environment import device
+from sfddm.runtime.machine import device
 from sfddm.spec.read import load_spec
 from sfddm.spec.teacher import Teacher, Trained
 from sfddm.training.checkpoints import DEFAULT_SECONDS, SECONDS, SHARE, Checkpoints

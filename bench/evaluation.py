@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from sfddm.environment import calm_threads
+from sfddm.runtime.machine import calm_threads
 
 calm_threads()  # before torch is imported
 
@@ -29,12 +29,12 @@ from sfddm.evaluation.extractor import DESCRIPTION, WEIGHTS  # noqa: E402
 from sfddm.evaluation.interpolation import PAIRS, STEPS  # noqa: E402
 from sfddm.evaluation.real import write_real  # noqa: E402
 from sfddm.evaluation.scorer import load_extractor  # noqa: E402
-from sfddm.files import write_json  # noqa: E402
 from sfddm.networks import storage  # noqa: E402
 from sfddm.networks.denoiser import Contract, build, unet_config  # noqa: E402
 from sfddm.networks.layout import COST, COST_PARTS, write_sampler  # noqa: E402
 from sfddm.networks.weights import write_weights  # noqa: E402
-from sfddm.paths import Paths  # noqa: E402
+from sfddm.pipeline.paths import Paths  # noqa: E402
+from sfddm.runtime.files import write_json  # noqa: E402
 from sfddm.spec.evaluation import Classifier  # noqa: E402
 from sfddm.spec.experiment import Spec  # noqa: E402
 from sfddm.spec.read import load_spec  # noqa: E402

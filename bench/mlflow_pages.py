@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from sfddm.results import flatten, resolved
+from sfddm.pipeline.rows import flatten, resolved
 from sfddm.spec.read import load_spec
 from sfddm.tracking.curves import send_points
 from sfddm.tracking.view import KEY, TERMS, axes, write_view

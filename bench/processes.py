@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from sfddm.data.prepare import prepare
-from sfddm.processes import leads, together
+from sfddm.runtime.processes import leads, together
 from sfddm.spec.read import load_spec
 from sfddm.spec.teacher import Trained
 

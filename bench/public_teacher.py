@@ -13,7 +13,7 @@ from diffusers import DDPMPipeline, DDPMScheduler
 
 from sfddm.data import store
 from sfddm.data.prepare import prepare
-from sfddm.environment import device
+from sfddm.runtime.machine import device
 from sfddm.spec.read import load_spec
 from sfddm.spec.teacher import Trained
 from sfddm.training.checkpoints import Checkpoints

@@ -16,9 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sfddm.data.store import Split
 from sfddm.diffusion.sampler import Sampler
-from sfddm.environment import device
 from sfddm.generation import generate
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
+from sfddm.runtime.machine import device
 from sfddm.spec.teacher import UNet2D
 from sfddm.spec.training import Training
 from sfddm.training.loop import begin, iterate

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from sfddm.paths import Paths
+from sfddm.pipeline.paths import Paths
 from sfddm.tracking.live import LiveRun, start_follower
 
 STUDENT = "ours-t4"

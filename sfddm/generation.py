@@ -11,9 +11,9 @@ from sfddm.diffusion.sampling import sample
 from sfddm.errors import UserError
 from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Denoiser
-from sfddm.processes import leads, shared_out
-from sfddm.progress import Status
 from sfddm.randomness import Purpose, generator, normals
+from sfddm.runtime.processes import leads, shared_out
+from sfddm.runtime.progress import Status
 
 
 def generate(denoiser: Denoiser, sampler: Sampler, seed: int, count: int, batch_size: int, label: str) -> np.ndarray:

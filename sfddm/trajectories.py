@@ -12,13 +12,13 @@ from sfddm.diffusion.index_set import finer
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import trajectory
 from sfddm.errors import UserError
-from sfddm.files import atomic_file, digest
-from sfddm.locks import locked
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.weights import Layout, filled_in, read_tensors
-from sfddm.processes import highest, leads, shared_out, wait
 from sfddm.randomness import Purpose, normals
+from sfddm.runtime.files import atomic_file, digest
 from sfddm.runtime.fingerprint import fingerprint
+from sfddm.runtime.locks import locked
+from sfddm.runtime.processes import highest, leads, shared_out, wait
 from sfddm.spec.sources import Cache
 from sfddm.training.batches import resident, sent
 

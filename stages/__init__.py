@@ -1,6 +1,6 @@
 """What DVC runs: one module a stage. A stage reads its sections of the spec, calls the library, writes one folder."""
 
-from sfddm.environment import calm_threads
+from sfddm.runtime.machine import calm_threads
 from stages.parent import die_with_parent
 
 # Both before a stage's imports, which take seconds.

@@ -1,8 +1,8 @@
 """Data: read the set from its source and store its splits."""
 
 from sfddm.data.prepare import prepare
-from sfddm.files import atomic_folder
-from sfddm.paths import Paths
+from sfddm.pipeline.paths import Paths
+from sfddm.runtime.files import atomic_folder
 from sfddm.spec.read import load_spec
 from stages.harness import main
 

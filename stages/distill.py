@@ -4,16 +4,15 @@ import shutil
 import time
 
 from sfddm.diffusion.index_set import resolve
-from sfddm.environment import device, machine, scratch
-from sfddm.files import atomic_folder, digest_folder, write_json
-from sfddm.memory import peak_memory_mb
 from sfddm.methods.job import Job
 from sfddm.methods.job import distill as make
 from sfddm.networks.layout import COST, write_sampler
-from sfddm.paths import Paths
 from sfddm.pipeline.params import code_of
-from sfddm.processes import leads
+from sfddm.pipeline.paths import Paths
+from sfddm.runtime.files import atomic_folder, digest_folder, write_json
 from sfddm.runtime.kinds import import_kind
+from sfddm.runtime.machine import device, machine, peak_memory_mb, scratch
+from sfddm.runtime.processes import leads
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.read import load_spec
 from sfddm.spec.structure import unstructure

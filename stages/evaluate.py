@@ -1,8 +1,8 @@
 """Evaluate: one student's figures, times and pictures."""
 
-from sfddm.environment import device
 from sfddm.evaluation.evaluate import evaluate as judge
-from sfddm.paths import Paths
+from sfddm.pipeline.paths import Paths
+from sfddm.runtime.machine import device
 from sfddm.spec.read import load_spec
 from stages.harness import main
 

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from sfddm.compiling import compile_errors
-from sfddm.environment import scratch
 from sfddm.errors import USAGE_ERROR, UserError, shown
-from sfddm.interrupts import SIGNALS, Interrupted, interrupt
-from sfddm.locks import locked
 from sfddm.pipeline.params import require_current_code
-from sfddm.processes import count, launched, leads, together, wanted
-from sfddm.shortage import memory_errors
+from sfddm.runtime.locks import locked
+from sfddm.runtime.machine import compile_errors, memory_errors, scratch
+from sfddm.runtime.processes import count, launched, leads, together, wanted
+from sfddm.runtime.signals import SIGNALS, Interrupted, interrupt
 from sfddm.spec.fields import require_name
 from stages.torchrun import run_under_torchrun
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from sfddm.processes import LAUNCHED
+from sfddm.runtime.processes import LAUNCHED
 
 SET_PARENT_DEATH_SIGNAL = 1
 """Linux's PR_SET_PDEATHSIG."""

@@ -2,9 +2,9 @@
 
 from sfddm.diffusion.index_set import resolve
 from sfddm.diffusion.sampler import Sampler
-from sfddm.environment import device
 from sfddm.evaluation.reference import write_reference
-from sfddm.paths import Paths
+from sfddm.pipeline.paths import Paths
+from sfddm.runtime.machine import device
 from sfddm.spec.read import load_spec
 from stages.harness import main
 

@@ -4,16 +4,16 @@ from pathlib import Path
 
 from sfddm.data import store
 from sfddm.data.source import root
-from sfddm.environment import device, scratch
 from sfddm.evaluation.classifier import Network
 from sfddm.evaluation.given import Given, read_statistics
 from sfddm.evaluation.install import install
 from sfddm.evaluation.real import write_real
 from sfddm.evaluation.scorer import load_extractor
-from sfddm.files import atomic_folder, digest_folder
-from sfddm.paths import Paths
 from sfddm.pipeline.params import code_of
-from sfddm.processes import leads
+from sfddm.pipeline.paths import Paths
+from sfddm.runtime.files import atomic_folder, digest_folder
+from sfddm.runtime.machine import device, scratch
+from sfddm.runtime.processes import leads
 from sfddm.spec.evaluation import Classifier, GivenStatistics, Scorer
 from sfddm.spec.read import load_spec
 from sfddm.spec.structure import unstructure

@@ -3,14 +3,13 @@
 import time
 
 from sfddm.data import store
-from sfddm.environment import device, machine, scratch
-from sfddm.files import atomic_folder, digest_folder, write_json, write_text
-from sfddm.memory import peak_memory_mb
 from sfddm.networks import storage
 from sfddm.networks.layout import SOURCE
-from sfddm.paths import Paths
 from sfddm.pipeline.params import code_of
-from sfddm.processes import leads
+from sfddm.pipeline.paths import Paths
+from sfddm.runtime.files import atomic_folder, digest_folder, write_json, write_text
+from sfddm.runtime.machine import device, machine, peak_memory_mb, scratch
+from sfddm.runtime.processes import leads
 from sfddm.spec.experiment import Spec
 from sfddm.spec.read import load_spec
 from sfddm.spec.structure import unstructure

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Mapping
 from tempfile import TemporaryDirectory
 
-from sfddm.environment import device
 from sfddm.errors import UserError
-from sfddm.interrupts import Interrupted
+from sfddm.runtime.machine import device
+from sfddm.runtime.signals import Interrupted
 
 
 def run_under_torchrun(module: str, arguments: list[str], number: int) -> None:

@@ -1,8 +1,8 @@
 """Track: bring every run of a spec into MLflow, and register the students that the spec marks."""
 
-from sfddm.files import write_json
-from sfddm.paths import Paths
-from sfddm.results import load_rows
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import load_rows
+from sfddm.runtime.files import write_json
 from sfddm.spec.read import load_spec
 from sfddm.tracking.server import connect
 from sfddm.tracking.sync import sync_spec

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 
-from sfddm.files import write_json
-from sfddm.paths import Paths
-from sfddm.pictures import grid, png
+from sfddm.images import grid, png
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import load_rows
 from sfddm.report.columns import COLUMNS
 from sfddm.report.entries import Entry
 from sfddm.report.table import Table, make_table
-from sfddm.results import load_rows
+from sfddm.runtime.files import write_json
 from sfddm.spec.experiment import Spec, Student
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.methods import DDIM, Method

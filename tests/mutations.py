@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from sfddm.costs import cost
 from sfddm.errors import SpecError, printable
-from sfddm.paths import Paths
-from sfddm.results import resolved
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import resolved
 from sfddm.spec.edit import write_levels
 from sfddm.spec.experiment import Spec
 from sfddm.spec.methods import Resampled

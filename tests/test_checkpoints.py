@@ -12,8 +12,8 @@ from attrs import evolve
 from torch import Tensor, nn
 
 from sfddm.errors import UserError
-from sfddm.interrupts import Interrupted, postponed
 from sfddm.methods.job import Job, distill
+from sfddm.runtime.signals import Interrupted, postponed
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train

@@ -13,7 +13,7 @@ from sfddm.comparison.difference import difference, fields_that_differ, why_not
 from sfddm.comparison.picture import side_by_side
 from sfddm.comparison.subject import Subject
 from sfddm.comparison.terminal import show
-from sfddm.pictures import grid, png
+from sfddm.images import grid, png
 from tests.experiment import FIGURES, NOISE, SHARED
 from tests.project import OURS, Project
 

@@ -10,13 +10,12 @@ import pytest
 import torch
 from attrs import evolve
 
-from sfddm.compiling import compile_errors
 from sfddm.errors import UserError
 from sfddm.methods.job import distill
 from sfddm.methods.sources import Needs
 from sfddm.methods.sources import batches as batches_of
 from sfddm.networks.computing import prepare
-from sfddm.shortage import memory_errors
+from sfddm.runtime.machine import compile_errors, memory_errors
 from sfddm.training import batches
 from sfddm.training.batches import gathered, resident
 from sfddm.training.checkpoints import Checkpoints
@@ -113,7 +112,7 @@ def test_no_compiler_is_a_users_error(tmp_path: Path) -> None:
     """In a process of its own, whose compiler is nowhere."""
     job(tmp_path)
     script = (
-        "from pathlib import Path; from attrs import evolve; from sfddm.compiling import compile_errors\n"
+        "from pathlib import Path; from attrs import evolve; from sfddm.runtime.machine import compile_errors\n"
         "from sfddm.methods.job import distill; from tests.test_methods import METHODS, of\n"
         "method = METHODS['sfddm']\n"
         f"described = of(Path({str(tmp_path)!r}), evolve(method, training=evolve(method.training, compile=True)))\n"

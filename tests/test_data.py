@@ -20,8 +20,8 @@ from sfddm.data import cifar10, store
 from sfddm.data.prepare import load, prepare
 from sfddm.data.resize import area_average
 from sfddm.errors import SpecError, UserError
-from sfddm.files import digest_file, read_json
 from sfddm.pipeline.params import expand_code
+from sfddm.runtime.files import digest_file, read_json
 from sfddm.runtime.kinds import module_name
 from sfddm.spec.data import CIFAR10, MNIST, Data, FashionMNIST
 from sfddm.spec.read import parse_spec

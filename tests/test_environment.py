@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sfddm.environment import device
 from sfddm.errors import UserError
+from sfddm.runtime.machine import device
 
 
 def test_the_device_is_the_named_one(monkeypatch: pytest.MonkeyPatch) -> None:

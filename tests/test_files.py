@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from sfddm.errors import UserError
-from sfddm.files import atomic_file, atomic_folder, digest, digest_folder, read_json, write_json
-from sfddm.locks import locked
 from sfddm.networks.weights import write_tensors
+from sfddm.runtime.files import atomic_file, atomic_folder, digest, digest_folder, read_json, write_json
+from sfddm.runtime.locks import locked
 from sfddm.training.curve import Curve
 from tests.limits import full_disk
 
@@ -109,8 +109,8 @@ def test_a_folders_digest_is_that_of_names_and_bytes(tmp_path: Path) -> None:
 
 def test_a_second_process_waits_and_says_for_whom(tmp_path: Path) -> None:
     script = (
-        "import pathlib, sys, sfddm.locks\n"
-        "with sfddm.locks.locked(pathlib.Path(sys.argv[1])): pathlib.Path(sys.argv[2]).touch()\n"
+        "import pathlib, sys, sfddm.runtime.locks\n"
+        "with sfddm.runtime.locks.locked(pathlib.Path(sys.argv[1])): pathlib.Path(sys.argv[2]).touch()\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "a.lock"), str(tmp_path / "done")]
     with locked(tmp_path / "a.lock"):

@@ -9,7 +9,7 @@ import pytest
 
 from sfddm.cli import main
 from sfddm.errors import SpecError
-from sfddm.paths import Paths
+from sfddm.pipeline.paths import Paths
 from sfddm.spec.fields import NAME, require_name
 from sfddm.spec.limits import DEEPEST, LARGEST, LONGEST, MOST_NODES
 from sfddm.spec.read import MOST_FAULTS, load_spec, parse_spec

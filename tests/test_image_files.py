@@ -20,8 +20,8 @@ from sfddm.data import image_files, store
 from sfddm.data.image_files import Picture, decode
 from sfddm.data.prepare import prepare
 from sfddm.errors import SpecError, UserError
-from sfddm.files import digest_file, read_json
 from sfddm.images import from_bytes
+from sfddm.runtime.files import digest_file, read_json
 from sfddm.spec.data import LSUN, CelebAHQ, Folder, FolderLabels, NoLabels
 from sfddm.spec.read import parse_spec
 from sfddm.training.batches import real_images, rows_of

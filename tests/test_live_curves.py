@@ -10,7 +10,7 @@ import pytest
 from attrs import frozen
 from filelock import FileLock
 
-from sfddm.files import digest_folder
+from sfddm.runtime.files import digest_folder
 from sfddm.tracking.live import CONTENT_KEY, KEY, LiveRun, start_follower
 from sfddm.training.curve import Curve, read_points
 from tests.processes import wait_for

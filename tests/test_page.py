@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
+from sfddm.pipeline.rows import Row, load_rows
 from sfddm.report.contents import contents_of
 from sfddm.report.page import to_html
-from sfddm.results import Row, load_rows
 from sfddm.spec.methods import Resampled
 from tests.browser import Visit
 from tests.experiment import Experiment

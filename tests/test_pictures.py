@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from sfddm.pictures import grid, png, reduced
+from sfddm.images import grid, png, reduced
 
 
 def test_a_grid_shows_every_image_in_its_place_and_the_page_between_them() -> None:

@@ -15,8 +15,8 @@ from attrs import evolve
 
 from sfddm.data import store
 from sfddm.errors import UserError
-from sfddm.processes import own, room, share_of, wanted
 from sfddm.reproduce.workspace import run
+from sfddm.runtime.processes import own, room, share_of, wanted
 from sfddm.training.batches import integers, noise_like, real_images, rows_of
 from stages.torchrun import first_failure
 from tests.parts import job

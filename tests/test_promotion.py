@@ -9,7 +9,8 @@ from attrs import evolve
 
 from sfddm.comparison.difference import SHARED as CONDITIONS
 from sfddm.errors import UserError
-from sfddm.git import head, uncommitted, worktree
+from sfddm.pipeline.git import head, uncommitted, worktree
+from sfddm.pipeline.rows import Row, load_row
 from sfddm.promotion.gates import FIGURES, gates
 from sfddm.promotion.history import (
     PROMOTED,
@@ -21,7 +22,6 @@ from sfddm.promotion.history import (
     read_history,
     write_history,
 )
-from sfddm.results import Row, load_row
 from sfddm.spec.promotion import Gates
 from tests.experiment import NOISE, Experiment
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sfddm.files import digest_file
+from sfddm.runtime.files import digest_file
 from tests.processes import wait_for
 from tests.project import CHAMPION, OURS, Project, commit
 
@@ -260,7 +260,7 @@ def test_a_tampered_version_is_refused_by_the_name_of_the_file(released: Project
 def test_a_version_of_another_schema_or_without_a_commit_is_refused(released: Project) -> None:
     from ruamel.yaml import YAML
 
-    from sfddm.files import digest
+    from sfddm.runtime.files import digest
 
     spec, client = about(released, "spec.yaml"), client_of(released)
     key = champion(released)

@@ -11,14 +11,14 @@ from sfddm.figures.curves import curves_svg
 from sfddm.figures.quality_time import pareto_front
 from sfddm.figures.series import series_of
 from sfddm.figures.style import THEME, inline
-from sfddm.files import read_json, write_json
-from sfddm.paths import Paths
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import load_rows
 from sfddm.report.columns import COLUMNS, TERMINAL
 from sfddm.report.contents import Contents, contents_of
 from sfddm.report.markdown import to_markdown
 from sfddm.report.plots import curve_points, distance_points
 from sfddm.report.terminal import to_terminal
-from sfddm.results import load_rows
+from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.methods import Resampled
 from tests.experiment import NOISE, Experiment
 from tests.project import Project

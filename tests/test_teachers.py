@@ -17,13 +17,13 @@ from sfddm.data.prepare import prepare
 from sfddm.diffusion.alpha_bar import alpha_bar
 from sfddm.diffusion.index_set import resolve
 from sfddm.errors import SpecError, UserError
-from sfddm.files import digest_file
 from sfddm.generation import generate
 from sfddm.methods.job import distill
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, LucidrainsUNet
 from sfddm.networks.layout import WEIGHTS
 from sfddm.networks.student import first_student
+from sfddm.runtime.files import digest_file
 from sfddm.spec.index_set import UniformAngle
 from sfddm.spec.read import parse_spec
 from sfddm.spec.start import FromTeacher

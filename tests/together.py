@@ -15,7 +15,7 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.evaluation.interpolation import strips
 from sfddm.generation import generate
 from sfddm.methods.job import distill
-from sfddm.processes import leads, together
+from sfddm.runtime.processes import leads, together
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.teacher import train_teacher

@@ -10,9 +10,9 @@ from sfddm.cli import index_sets, models, registry, specs, teachers
 from sfddm.cli.compare import compare
 from sfddm.cli.export import export
 from sfddm.cli.plan import plan
-from sfddm.environment import calm_threads
 from sfddm.errors import USAGE_ERROR, UserError, shown
-from sfddm.interrupts import Interrupted
+from sfddm.runtime.machine import calm_threads
+from sfddm.runtime.signals import Interrupted
 
 app = typer.Typer(
     no_args_is_help=True,

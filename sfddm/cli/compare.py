@@ -18,7 +18,7 @@ def compare(
     from sfddm.comparison.find import find
     from sfddm.comparison.terminal import LETTERS, show
     from sfddm.errors import UserError
-    from sfddm.files import atomic_file
+    from sfddm.runtime.files import atomic_file
 
     if not 2 <= len(names) <= len(LETTERS):
         raise UserError(f"compare takes 2 to {len(LETTERS)} students, found {len(names)}: {NAMES}")

@@ -40,7 +40,7 @@ def show(
     from rich.console import Console
 
     from sfddm.errors import UserError
-    from sfddm.files import atomic_file
+    from sfddm.runtime.files import atomic_file
     from sfddm.spec.read import load_spec
 
     if out is not None and out.suffix not in (".png", ".svg"):
@@ -124,10 +124,10 @@ def _grid(spec: "Spec", count: int | None, steps: int) -> tuple[int, ...]:
 
 
 def _teacher(spec: "Spec") -> "Denoiser":
-    from sfddm.environment import device
     from sfddm.errors import UserError
     from sfddm.networks import storage
-    from sfddm.paths import Paths
+    from sfddm.pipeline.paths import Paths
+    from sfddm.runtime.machine import device
 
     folder = Paths(spec.name).teacher
     if not folder.is_dir():

@@ -39,9 +39,9 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
     """Print the comparison of a spec's students, and what to do next."""
     from rich.console import Console
 
+    from sfddm.pipeline.rows import load_rows
     from sfddm.report.table import make_table
     from sfddm.report.terminal import to_terminal
-    from sfddm.results import load_rows
     from sfddm.spec.read import load_spec
 
     experiment = load_spec(spec)
@@ -71,14 +71,14 @@ def sample(
     """Draw images from a student."""
     import numpy as np
 
-    from sfddm.environment import device
     from sfddm.errors import UserError
-    from sfddm.files import atomic_file
     from sfddm.generation import generate
+    from sfddm.images import grid, png
     from sfddm.networks import storage
     from sfddm.networks.layout import read_sampler
-    from sfddm.pictures import grid, png
     from sfddm.resampling import on_index_set
+    from sfddm.runtime.files import atomic_file
+    from sfddm.runtime.machine import device
 
     if out.suffix not in (".png", ".npz"):
         raise UserError(f"--out {out}: expected a name that ends in .png or .npz.")
@@ -113,8 +113,8 @@ def student_folder(source: str) -> Path:
     Raises:
         UserError: there is none, with the nearest name.
     """
-    from sfddm.paths import Paths
-    from sfddm.results import find_run
+    from sfddm.pipeline.paths import Paths
+    from sfddm.pipeline.rows import find_run
 
     if source.startswith("models:/"):
         from sfddm.tracking.registry import download

@@ -36,8 +36,8 @@ def plan(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
     if not wanted:
         typer.echo(f"{experiment.name}: all {len(needs)} stages are done, `dvc repro` would run nothing.")
         return
-    from sfddm.environment import device
     from sfddm.planning.estimate import estimates
+    from sfddm.runtime.machine import device
 
     console = Console()
     found: dict[str, Estimate] = {}
@@ -87,8 +87,7 @@ def _total(found: "dict[str, Estimate]") -> "Estimate":
 
 
 def _free_memory() -> str:
-    from sfddm.environment import device
-    from sfddm.memory import free_memory
+    from sfddm.runtime.machine import device, free_memory
 
     used = device().type
     return size(free_memory(used)) + (" (GPU)" if used == "cuda" else "")

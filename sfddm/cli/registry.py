@@ -28,12 +28,12 @@ def promote(
     from rich.console import Console
 
     from sfddm.errors import UserError
+    from sfddm.pipeline.rows import find_run, load_row
     from sfddm.promotion.gates import gates
     from sfddm.promotion.history import PROMOTIONS, Alias
     from sfddm.promotion.promote import check_artifacts, check_committed, check_marked, deciding
     from sfddm.promotion.promote import promote as give
     from sfddm.promotion.terminal import gates_table
-    from sfddm.results import find_run, load_row
     from sfddm.spec.structure import nearest
 
     alias: Alias | None = next((word for word in get_args(Alias) if word == to), None)

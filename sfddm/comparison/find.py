@@ -6,8 +6,8 @@ from pathlib import Path
 from sfddm.comparison.revision import at_revision
 from sfddm.comparison.subject import Subject, fields_of
 from sfddm.errors import missing
-from sfddm.paths import Paths
-from sfddm.results import find_run, load_row, resolved
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import find_run, load_row, resolved
 from sfddm.spec.read import plain_data
 from sfddm.spec.stored import read_mapping
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from sfddm.comparison.subject import Subject, fields_of
 from sfddm.errors import UserError
-from sfddm.files import parse_json
-from sfddm.paths import Paths
-from sfddm.results import section_of
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import section_of
+from sfddm.runtime.files import parse_json
 from sfddm.spec.read import SPECS, plain_data
 from sfddm.spec.structure import nearest
 

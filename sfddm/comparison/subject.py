@@ -4,7 +4,7 @@ from typing import Any
 
 from attrs import frozen
 
-from sfddm.results import flatten
+from sfddm.pipeline.rows import flatten
 
 
 @frozen(kw_only=True)

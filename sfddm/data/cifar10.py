@@ -17,7 +17,7 @@ from sfddm.data.resize import area_average
 from sfddm.data.source import ROOT, download, root
 from sfddm.data.store import Block, Stream
 from sfddm.errors import UserError
-from sfddm.files import read_bytes
+from sfddm.runtime.files import read_bytes
 from sfddm.spec.data import CIFAR10
 
 FOLDER = "cifar-10-batches-py"

@@ -10,7 +10,7 @@ from sfddm.data.resize import area_average
 from sfddm.data.source import ROOT, download, root
 from sfddm.data.store import Stream, whole
 from sfddm.errors import UserError
-from sfddm.files import check_regular
+from sfddm.runtime.files import check_regular
 
 LARGEST = 64 * 2**20
 """Bytes of a file, unpacked: the training images take 47 million."""

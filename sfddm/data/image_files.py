@@ -23,8 +23,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sfddm.data.store import Block, Stream
 from sfddm.errors import UserError, printable
-from sfddm.files import read_bytes
-from sfddm.progress import Status
+from sfddm.runtime.files import read_bytes
+from sfddm.runtime.progress import Status
 from sfddm.spec.data import Crop
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")

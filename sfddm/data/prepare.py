@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sfddm.data import store
 from sfddm.data.store import SPLITS, Stream
-from sfddm.files import write_json
+from sfddm.runtime.files import write_json
 from sfddm.runtime.kinds import import_kind
 from sfddm.spec.data import Data
 

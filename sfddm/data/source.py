@@ -5,10 +5,10 @@ import sys
 from http.client import HTTPException
 from pathlib import Path
 
-from sfddm.environment import scratch
 from sfddm.errors import UserError
-from sfddm.files import atomic_file
-from sfddm.locks import locked
+from sfddm.runtime.files import atomic_file
+from sfddm.runtime.locks import locked
+from sfddm.runtime.machine import scratch
 
 ROOT = "SFDDM_DATA_ROOT"
 

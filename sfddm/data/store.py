@@ -8,7 +8,7 @@ import numpy as np
 from attrs import frozen
 
 from sfddm.errors import UserError, damaged, missing
-from sfddm.files import check_regular, digest_file
+from sfddm.runtime.files import check_regular, digest_file
 from sfddm.spec.stored import read_mapping
 
 SPLITS = ("train", "test")

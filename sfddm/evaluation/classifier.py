@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from sfddm.errors import damaged
 from sfddm.evaluation.extractor import DESCRIPTION, WEIGHTS, Extractor, image_shape
-from sfddm.files import digest_file
 from sfddm.images import from_bytes
 from sfddm.networks.weights import load_weights
+from sfddm.runtime.files import digest_file
 from sfddm.spec.evaluation import MOST_CONVOLUTIONS
 from sfddm.spec.fields import Pixels, Share, Width
 from sfddm.spec.stored import as_stored

@@ -15,7 +15,7 @@ from sfddm.evaluation.frechet import MomentSums
 from sfddm.evaluation.real import keep
 from sfddm.evaluation.scorer import Scorer
 from sfddm.images import from_bytes
-from sfddm.progress import Status
+from sfddm.runtime.progress import Status
 
 BATCH = 100
 """Images whose pixels are compared at a time: the convolutions of structural similarity take far more than these."""

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sfddm.environment import machine
 from sfddm.evaluation.figures import check_inputs, figures
 from sfddm.evaluation.interpolation import path_length, strips
 from sfddm.evaluation.reference import read_reference
 from sfddm.evaluation.scorer import load_scorer
 from sfddm.evaluation.timing import time_sampling
-from sfddm.files import atomic_folder, write_json
 from sfddm.generation import generate
+from sfddm.images import grid, png
 from sfddm.networks import storage
 from sfddm.networks.layout import read_cost, read_sampler, weights_digest
-from sfddm.pictures import grid, png
-from sfddm.processes import leads
+from sfddm.runtime.files import atomic_folder, write_json
+from sfddm.runtime.machine import machine
+from sfddm.runtime.processes import leads
 
 SHOWN = 64
 """Images in the sample grid."""

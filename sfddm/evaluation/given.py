@@ -11,7 +11,7 @@ from attrs import frozen
 
 from sfddm.errors import UserError
 from sfddm.evaluation.frechet import Moments
-from sfddm.files import check_regular
+from sfddm.runtime.files import check_regular
 
 BROKEN = ValueError, OSError, EOFError, KeyError, TypeError, OverflowError, MemoryError, RecursionError
 """What numpy raises on a damaged file, its header being a Python literal."""

@@ -7,8 +7,8 @@ from torch import nn
 
 from sfddm.evaluation import inception, torchvision_model
 from sfddm.evaluation.extractor import DESCRIPTION, WEIGHTS
-from sfddm.files import write_json
 from sfddm.networks.weights import write_weights
+from sfddm.runtime.files import write_json
 from sfddm.spec.evaluation import Inception, Torchvision
 
 

@@ -10,8 +10,8 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.generation import draw_from
 from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Denoiser
-from sfddm.processes import shared_out
 from sfddm.randomness import Purpose, normals
+from sfddm.runtime.processes import shared_out
 
 PAIRS = 64
 """Pairs of noises: the evaluation noises 0 and 1, 2 and 3, and so on."""

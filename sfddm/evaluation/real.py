@@ -18,9 +18,9 @@ from sfddm.evaluation.frechet import Moments, MomentSums, frechet_distance
 from sfddm.evaluation.given import Given
 from sfddm.evaluation.images import check_images
 from sfddm.evaluation.pixels import flat_pixels, pixel_moments
-from sfddm.files import write_json
 from sfddm.networks.weights import read_tensors, write_tensors
 from sfddm.randomness import Purpose, generator
+from sfddm.runtime.files import write_json
 from sfddm.spec.fields import Samples
 from sfddm.spec.stored import read_stored
 

@@ -10,11 +10,11 @@ from sfddm.data.store import BYTES, read_array
 from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import damaged
 from sfddm.evaluation.interpolation import PAIRS, STEPS, strips
-from sfddm.files import atomic_folder, digest_file, write_json
 from sfddm.generation import generate
 from sfddm.networks import storage
 from sfddm.networks.layout import weights_digest
-from sfddm.processes import leads
+from sfddm.runtime.files import atomic_folder, digest_file, write_json
+from sfddm.runtime.processes import leads
 from sfddm.spec.stored import read_stored
 
 

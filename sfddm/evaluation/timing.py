@@ -9,9 +9,9 @@ from attrs import evolve
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import sample
-from sfddm.memory import peak_memory_mb
 from sfddm.networks.denoiser import Denoiser
 from sfddm.randomness import Purpose, normals
+from sfddm.runtime.machine import peak_memory_mb
 
 BATCH = 250
 """Images that are timed at once."""

@@ -12,10 +12,10 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import STOCHASTIC, sample
 from sfddm.errors import UserError
 from sfddm.export.student import describe
-from sfddm.files import atomic_folder, write_json
 from sfddm.networks import storage
 from sfddm.networks.denoiser import LUCIDRAINS, LucidrainsUNet
 from sfddm.randomness import Purpose, normals
+from sfddm.runtime.files import atomic_folder, write_json
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-4

@@ -15,9 +15,9 @@ import torch
 
 from sfddm.diffusion import prediction, process, sampling, solvers
 from sfddm.export import bare, pipeline
-from sfddm.files import write_json, write_text
 from sfddm.networks.layout import CONFIG, WEIGHTS
 from sfddm.networks.weights import write_weights
+from sfddm.runtime.files import write_json, write_text
 
 MODULES = (prediction, process, solvers, sampling, bare, pipeline)
 """What the pipeline's file is made of, each after what it needs."""

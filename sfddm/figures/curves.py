@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from sfddm.figures.series import series_name
 from sfddm.figures.style import COLOURS, draw, log_scale, rule_lines
-from sfddm.results import Row
+from sfddm.pipeline.rows import Row
 
 Curve = list[dict[str, float]]
 """Points of a training, each with its `step` and `loss`."""

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from sfddm.figures.series import Series, series_of
 from sfddm.figures.style import INK, draw, log_scale, rule_lines
-from sfddm.results import Row
+from sfddm.pipeline.rows import Row
 from sfddm.spec.experiment import Spec
 
 Point = tuple[float, float]

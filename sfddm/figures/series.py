@@ -6,7 +6,7 @@ from itertools import cycle
 from attrs import frozen
 
 from sfddm.figures.style import COLOURS, MARKERS
-from sfddm.results import Row
+from sfddm.pipeline.rows import Row
 from sfddm.spec.experiment import Spec
 from sfddm.spec.methods import FREE
 

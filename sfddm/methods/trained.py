@@ -5,12 +5,12 @@ from functools import partial
 
 from sfddm.costs import cost
 from sfddm.diffusion.sampler import Sampler, Solver
-from sfddm.environment import device
 from sfddm.errors import UserError
 from sfddm.methods.job import Distilled, Job
 from sfddm.networks import storage
 from sfddm.networks.computing import prepare
 from sfddm.networks.denoiser import Denoiser
+from sfddm.runtime.machine import device
 from sfddm.spec.training import Training
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train

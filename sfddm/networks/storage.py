@@ -7,10 +7,10 @@ import torch
 from attrs import fields_dict, frozen
 
 from sfddm.errors import UserError, damaged
-from sfddm.files import write_json
 from sfddm.networks.denoiser import Contract, Denoiser, Network, make_network
 from sfddm.networks.layout import CONFIG, CONTRACT, WEIGHTS, rises_within
 from sfddm.networks.weights import load_weights, write_weights
+from sfddm.runtime.files import write_json
 from sfddm.spec.fields import Depth, Pixels, Width
 from sfddm.spec.stored import as_stored, read_mapping, read_stored
 

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sfddm.errors import UserError, missing
-from sfddm.files import check_regular, parse_json
+from sfddm.runtime.files import check_regular, parse_json
 
 MOST_HEADER = 2**20
 """Bytes of a file's header; an entry takes about a hundred, and the largest networks have a few thousand entries."""

@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from sfddm.errors import SpecError, UserError
-from sfddm.files import write_text
-from sfddm.paths import Paths
+from sfddm.pipeline.paths import Paths
+from sfddm.runtime.files import write_text
 from sfddm.runtime.fingerprint import INSTALLED, fingerprint
 from sfddm.runtime.kinds import module_name
 from sfddm.spec.data import Data

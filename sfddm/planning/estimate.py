@@ -9,17 +9,16 @@ from attrs import frozen
 from sfddm.costs import cost
 from sfddm.data.prepare import load
 from sfddm.diffusion.index_set import finer
-from sfddm.environment import device
 from sfddm.errors import UserError
 from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.evaluation.real import KEPT
 from sfddm.evaluation.timing import BATCH, FEW, REPEATS
 from sfddm.evaluation.timing import STEPS as TIMED_WHOLE
-from sfddm.memory import free_memory, peak_memory_mb
 from sfddm.networks.denoiser import Denoiser
 from sfddm.planning import rates
 from sfddm.planning.rates import TRAINED_BYTES, Speed
 from sfddm.planning.scoring import Scoring, measure
+from sfddm.runtime.machine import device, free_memory, peak_memory_mb
 from sfddm.spec.data import LSUN, CelebAHQ, Folder
 from sfddm.spec.evaluation import Classifier
 from sfddm.spec.experiment import Run, Spec

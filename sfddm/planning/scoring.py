@@ -7,7 +7,6 @@ import torch
 from attrs import evolve, frozen
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.environment import device
 from sfddm.evaluation import classifier, inception, torchvision_model
 from sfddm.evaluation.extractor import WEIGHTS, Extractor
 from sfddm.evaluation.figures import figures
@@ -21,6 +20,7 @@ from sfddm.evaluation.scorer import Scorer as Judge
 from sfddm.evaluation.scorer import load_extractor
 from sfddm.networks.weights import write_weights
 from sfddm.planning.rates import LONG_ENOUGH, now, timed, train_seconds, working_folder
+from sfddm.runtime.machine import device
 from sfddm.spec.evaluation import Classifier, Inception, Scorer
 
 MOST = 500

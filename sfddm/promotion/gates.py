@@ -6,8 +6,8 @@ from typing import Any
 from attrs import evolve
 
 from sfddm.comparison.difference import BLOCKS, SHARED, difference, why_not
+from sfddm.pipeline.rows import Row, load_row
 from sfddm.promotion.history import Gate, Promotion
-from sfddm.results import Row, load_row
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.methods import DDIM
 from sfddm.spec.promotion import Against

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from attrs import evolve, frozen
 
 from sfddm.errors import UserError
-from sfddm.files import LARGEST_JSON, parse_json, read_bytes, write_json
+from sfddm.runtime.files import LARGEST_JSON, parse_json, read_bytes, write_json
 from sfddm.spec.fields import Name
 from sfddm.spec.structure import StructureError, structure, unstructure
 

@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import get_args
 
-from sfddm.environment import scratch
 from sfddm.errors import UserError
-from sfddm.git import head, uncommitted
-from sfddm.lineage import CODE, LOCK, changes, lineage
-from sfddm.locks import locked
+from sfddm.pipeline.git import head, uncommitted
+from sfddm.pipeline.lock import CODE, LOCK, changes, lineage
+from sfddm.pipeline.rows import Row
 from sfddm.promotion.gates import FIGURES
 from sfddm.promotion.history import (
     Alias,
@@ -20,7 +19,8 @@ from sfddm.promotion.history import (
     Promotion,
     read_history,
 )
-from sfddm.results import Row
+from sfddm.runtime.locks import locked
+from sfddm.runtime.machine import scratch
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.structure import nearest
 

@@ -6,8 +6,8 @@ from sfddm.figures.curves import curves_svg
 from sfddm.figures.distance import distance_svg
 from sfddm.figures.index_sets import index_sets_figure
 from sfddm.figures.quality_time import quality_time_svg
-from sfddm.paths import Paths
-from sfddm.results import Row
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import Row
 from sfddm.spec.experiment import Spec
 from sfddm.spec.methods import Trained
 from sfddm.training.curve import read_points

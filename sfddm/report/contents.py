@@ -2,10 +2,10 @@
 
 from attrs import frozen
 
+from sfddm.pipeline.rows import Row, load_rows
 from sfddm.report.charts import Chart, charts_of
 from sfddm.report.gallery import Gallery, galleries_of
 from sfddm.report.table import Table, make_table
-from sfddm.results import Row, load_rows
 from sfddm.spec.experiment import Spec
 
 

@@ -5,7 +5,7 @@ from statistics import fmean
 from attrs import frozen
 
 from sfddm.evaluation.paired import Difference, Distances, paired_difference
-from sfddm.results import Row
+from sfddm.pipeline.rows import Row
 from sfddm.spec.experiment import Spec
 from sfddm.spec.methods import FREE
 

@@ -8,8 +8,8 @@ from attrs import frozen
 from sfddm.data.store import BYTES, read_array
 from sfddm.errors import damaged
 from sfddm.figures.series import series_name
-from sfddm.paths import Paths
-from sfddm.pictures import grid, png, reduced
+from sfddm.images import grid, png, reduced
+from sfddm.pipeline.paths import Paths
 from sfddm.report.entries import Entry, best_trained
 from sfddm.spec.experiment import Spec
 

@@ -4,8 +4,8 @@ from statistics import fmean
 from typing import Any
 
 from sfddm.figures.series import series_name, series_of
+from sfddm.pipeline.rows import Row
 from sfddm.report.charts import trainings
-from sfddm.results import Row
 from sfddm.spec.experiment import Spec
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from attrs import frozen
 
+from sfddm.pipeline.rows import Row
 from sfddm.report.columns import Column
 from sfddm.report.entries import Entry, entries_of
-from sfddm.results import Row
 from sfddm.spec.experiment import Spec
 
 

@@ -8,11 +8,11 @@ from shutil import copytree
 from typing import Any
 
 from sfddm.errors import UserError
-from sfddm.files import digest_file
-from sfddm.git import worktree
-from sfddm.lineage import REQUIREMENTS, Lineage, lineage, other_code, outputs
 from sfddm.networks.layout import WEIGHTS
-from sfddm.paths import Paths
+from sfddm.pipeline.git import worktree
+from sfddm.pipeline.lock import REQUIREMENTS, Lineage, lineage, other_code, outputs
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import resolved
 from sfddm.reproduce.verdict import (
     Item,
     lock_file_item,
@@ -23,7 +23,7 @@ from sfddm.reproduce.verdict import (
 )
 from sfddm.reproduce.version import Version, commit_of, read_version
 from sfddm.reproduce.workspace import data_rebuilt, fetch, run
-from sfddm.results import resolved
+from sfddm.runtime.files import digest_file
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.read import load_spec
 from sfddm.spec.stored import read_mapping

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import frozen
 
 from sfddm.comparison.difference import BLOCKS, difference
-from sfddm.lineage import Lineage, outputs
+from sfddm.pipeline.lock import Lineage, outputs
 
 TOLERANCE = 0.05
 """Between kinds of machines. Of weights: norm of the difference over the norm of the registered ones. Of figures: what

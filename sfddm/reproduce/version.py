@@ -8,10 +8,10 @@ import attrs
 from attrs import frozen
 
 from sfddm.errors import UserError
-from sfddm.files import LARGEST_JSON, digest, parse_json, read_bytes
-from sfddm.lineage import files_of, md5, md5_of_folder, outputs
-from sfddm.paths import Paths
+from sfddm.pipeline.lock import files_of, md5, md5_of_folder, outputs
+from sfddm.pipeline.paths import Paths
 from sfddm.promotion.history import Promotion, read_history
+from sfddm.runtime.files import LARGEST_JSON, digest, parse_json, read_bytes
 from sfddm.spec.experiment import Spec
 from sfddm.spec.read import plain_data
 from sfddm.spec.structure import StructureError, structure

@@ -11,8 +11,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
-from sfddm.lineage import LOCK, Lineage, md5, outputs
-from sfddm.processes import NUMBER, room
+from sfddm.pipeline.lock import LOCK, Lineage, md5, outputs
+from sfddm.runtime.processes import NUMBER, room
 
 OURS = ("MLFLOW_TRACKING_URI", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE")
 """Variables that would lead a stage out of the worktree."""

@@ -16,10 +16,10 @@ from attrs import Factory, frozen
 INSTALLED = Path(__file__).parents[2]
 PACKAGES = ("sfddm", "stages")
 LEFT_OUT = (
+    "sfddm.errors",
     "sfddm.spec",  # its values are params of their own; tests/test_fingerprint.py lists its functions
-    "sfddm.compiling", "sfddm.environment", "sfddm.errors", "sfddm.files", "sfddm.interrupts", "sfddm.locks",
-    "sfddm.memory", "sfddm.processes", "sfddm.progress", "sfddm.shortage",  # the machine
-    "sfddm.runtime", "sfddm.git", "sfddm.lineage", "sfddm.paths", "sfddm.pipeline",  # where things are
+    "sfddm.runtime",
+    "sfddm.pipeline.git", "sfddm.pipeline.lock", "sfddm.pipeline.params", "sfddm.pipeline.paths",
     "sfddm.tracking.live", "sfddm.tracking.start",  # curves of trainings that still run
     "sfddm.training.checkpoints", "sfddm.training.guard",
     "stages.harness", "stages.parent", "stages.torchrun",

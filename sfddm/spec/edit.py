@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.events import AliasEvent, Event, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent
 
 from sfddm.errors import SpecError
-from sfddm.files import write_text
+from sfddm.runtime.files import write_text
 from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Explicit
 from sfddm.spec.read import parse_spec

@@ -9,7 +9,7 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from sfddm.errors import SpecError, printable
-from sfddm.files import read_bytes
+from sfddm.runtime.files import read_bytes
 from sfddm.spec.checks import cross_check
 from sfddm.spec.experiment import Spec
 from sfddm.spec.fields import require_name

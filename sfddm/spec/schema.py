@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import attrs
 
-from sfddm.files import write_text
+from sfddm.runtime.files import write_text
 from sfddm.spec.experiment import Spec
 from sfddm.spec.fields import Bound, Pattern
 from sfddm.spec.read import SPECS

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sfddm.errors import damaged
-from sfddm.files import read_json
+from sfddm.runtime.files import read_json
 from sfddm.spec.structure import StructureError, structure
 
 T = TypeVar("T")

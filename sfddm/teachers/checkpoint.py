@@ -12,10 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from sfddm.errors import UserError
-from sfddm.files import digest_file
 from sfddm.networks.denoiser import LUCIDRAINS
 from sfddm.networks.storage import network_without_memory
 from sfddm.networks.weights import put_weights, read_pickled
+from sfddm.runtime.files import digest_file
 from sfddm.spec.teacher import Prediction
 from sfddm.teachers.found import Found
 from sfddm.teachers.schedule import recognised

@@ -9,11 +9,11 @@ from diffusers import SchedulerMixin
 from torch import Tensor
 
 from sfddm.errors import UserError
-from sfddm.files import digest_file
 from sfddm.networks.denoiser import Network
 from sfddm.networks.layout import CONFIG, WEIGHTS
 from sfddm.networks.storage import network_without_memory
 from sfddm.networks.weights import put_weights, read_pickled, read_tensors
+from sfddm.runtime.files import digest_file
 from sfddm.spec.stored import read_mapping
 from sfddm.spec.teacher import Prediction
 from sfddm.teachers.found import Found

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from sfddm.data.source import ROOT, root
 from sfddm.errors import UserError
-from sfddm.files import digest_file
 from sfddm.networks.denoiser import LUCIDRAINS
+from sfddm.runtime.files import digest_file
 from sfddm.teachers import checkpoint, folder
 from sfddm.teachers.found import Found
 from sfddm.teachers.hub import COMMIT, FOLDER, fetch, given_path

@@ -4,11 +4,11 @@ from functools import cache
 from typing import Any
 
 from sfddm.errors import UserError
-from sfddm.files import digest_file
-from sfddm.git import head, uncommitted
-from sfddm.lineage import CODE, REQUIREMENTS, files_of, lineage
-from sfddm.paths import Paths
-from sfddm.results import Row, resolved
+from sfddm.pipeline.git import head, uncommitted
+from sfddm.pipeline.lock import CODE, REQUIREMENTS, files_of, lineage
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import Row, resolved
+from sfddm.runtime.files import digest_file
 from sfddm.spec.experiment import Spec
 from sfddm.spec.stored import read_mapping
 
@@ -34,7 +34,7 @@ def about(spec: Spec, row: Row) -> dict[str, Any]:
 
 
 def machines(spec: Spec, row: Row) -> dict[str, Any]:
-    """Where teacher, student and figures were made, as `sfddm.environment.machine` has it; without what is unknown."""
+    """Where teacher, student and figures were made (`sfddm.runtime.machine.machine`); without what is unknown."""
     teacher = Paths(spec.name).teacher_timing
     noted = {
         "teacher": read_mapping(teacher) if teacher.exists() else {},

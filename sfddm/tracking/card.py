@@ -3,8 +3,8 @@
 from statistics import fmean
 from typing import Any
 
+from sfddm.pipeline.rows import Row, flatten
 from sfddm.report.cells import markdown_table
-from sfddm.results import Row, flatten
 from sfddm.spec.experiment import Spec
 from sfddm.spec.structure import unstructure
 

@@ -16,10 +16,10 @@ from uuid import uuid4
 from attrs import asdict, frozen
 from filelock import FileLock
 
-from sfddm.environment import scratch
 from sfddm.errors import UserError
-from sfddm.files import write_json, write_text
-from sfddm.processes import leads
+from sfddm.runtime.files import write_json, write_text
+from sfddm.runtime.machine import scratch
+from sfddm.runtime.processes import leads
 from sfddm.spec.stored import read_stored
 
 if TYPE_CHECKING:

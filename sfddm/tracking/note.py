@@ -1,11 +1,11 @@
 """What people read beside a run, an experiment and a version: tables and the commands that make them again."""
 
+from sfddm.pipeline.rows import Row
 from sfddm.report.cells import markdown_table
 from sfddm.report.columns import COLUMNS, TERMINAL
 from sfddm.report.entries import Entry
 from sfddm.report.summary import headline
 from sfddm.report.table import Table, make_table
-from sfddm.results import Row
 from sfddm.spec.experiment import Spec
 from sfddm.spec.methods import FREE
 

@@ -7,9 +7,9 @@ from PIL import Image
 
 from sfddm.data.store import BYTES, read_array
 from sfddm.errors import damaged
-from sfddm.paths import Paths
-from sfddm.pictures import grid, reduced
-from sfddm.results import Row
+from sfddm.images import grid, reduced
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import Row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfddm.errors import UserError
-from sfddm.lineage import changes, lineage, remembering
+from sfddm.pipeline.lock import changes, lineage, remembering
+from sfddm.pipeline.rows import Row, has_results, load_row
 from sfddm.promotion.history import History, Promotion, read_history
-from sfddm.results import Row, has_results, load_row
 from sfddm.spec.experiment import Spec
 from sfddm.spec.read import load_spec, spec_names
 from sfddm.tracking.aliases import check_newest, set_aliases
@@ -67,7 +67,7 @@ def _sync_aliases(client: "MlflowClient", history: History) -> Iterator[str]:
 
 def _restore(client: "MlflowClient", promotion: Promotion) -> str:
     """Register a student that is not what its spec makes today, from the commit that it was promoted at."""
-    from sfddm.git import worktree
+    from sfddm.pipeline.git import worktree
     from sfddm.reproduce.workspace import fetch
 
     try:

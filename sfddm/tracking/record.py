@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from sfddm.files import digest
-from sfddm.lineage import lineage
 from sfddm.networks.layout import weights_digest
-from sfddm.paths import Paths
-from sfddm.results import Row, flatten, resolved
+from sfddm.pipeline.lock import lineage
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import Row, flatten, resolved
+from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.stored import read_mapping
 from sfddm.spec.structure import unstructure

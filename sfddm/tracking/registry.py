@@ -12,11 +12,11 @@ from attrs import frozen
 from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
-from sfddm.files import read_json, write_json
-from sfddm.lineage import lineage
 from sfddm.networks.layout import CONFIG
-from sfddm.paths import Paths
-from sfddm.results import Row, has_results, load_row
+from sfddm.pipeline.lock import lineage
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import Row, has_results, load_row
+from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.experiment import Spec
 from sfddm.spec.structure import nearest
 from sfddm.tracking.about import about as describe

@@ -16,9 +16,9 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
 
     def load_context(self, context: Any) -> None:
         """Read the student that lies beside the model."""
-        from sfddm.environment import device
         from sfddm.networks import storage
         from sfddm.networks.layout import read_sampler
+        from sfddm.runtime.machine import device
 
         folder = Path(context.artifacts["student"])
         self.denoiser = storage.load(folder, device())

@@ -11,9 +11,9 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from filelock import FileLock
 
-from sfddm.environment import scratch
 from sfddm.errors import UserError
-from sfddm.files import atomic_file
+from sfddm.runtime.files import atomic_file
+from sfddm.runtime.machine import scratch
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from sfddm.files import digest
 from sfddm.networks.layout import weights_digest
-from sfddm.paths import Paths
+from sfddm.pipeline.paths import Paths
+from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.structure import unstructure
 from sfddm.tracking.live import KEY, LiveRun, start_follower

@@ -9,8 +9,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from sfddm.figures.series import Series, series_of
-from sfddm.files import digest
-from sfddm.results import Row
+from sfddm.pipeline.rows import Row
+from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Spec
 from sfddm.tracking.note import NOTE, comparison_note
 from sfddm.tracking.server import experiment_id

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sfddm.results import Row
+from sfddm.pipeline.rows import Row
 from sfddm.spec.experiment import Spec
 from sfddm.tracking.live import CONTENT_KEY
 from sfddm.tracking.record import delete_unfinished, find_runs, teacher_content_key, track_run, track_teacher

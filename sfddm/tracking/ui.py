@@ -12,7 +12,7 @@ from urllib.parse import quote
 import typer
 
 from sfddm.errors import UserError
-from sfddm.results import load_rows
+from sfddm.pipeline.rows import load_rows
 from sfddm.spec.experiment import Spec
 from sfddm.tracking.server import connect, server_name, tracking_uri
 from sfddm.tracking.start import SWEEP

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sfddm.data.store import Split
 from sfddm.images import from_bytes
-from sfddm.memory import free_memory
-from sfddm.processes import count, own
 from sfddm.randomness import Purpose, epoch_indices, generator
+from sfddm.runtime.machine import free_memory
+from sfddm.runtime.processes import count, own
 
 Draw = Callable[[int, int], Tensor]
 """How batches of images are drawn, from seed and step."""

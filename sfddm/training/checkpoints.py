@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from sfddm.environment import device
 from sfddm.errors import UserError
-from sfddm.files import atomic_folder, digest, read_json, write_json
-from sfddm.processes import count, highest, leads, wait
+from sfddm.runtime.files import atomic_folder, digest, read_json, write_json
+from sfddm.runtime.machine import device
+from sfddm.runtime.processes import count, highest, leads, wait
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from sfddm.errors import damaged
-from sfddm.files import could_not_write, parse_json
-from sfddm.processes import leads
-from sfddm.progress import Status
+from sfddm.runtime.files import could_not_write, parse_json
+from sfddm.runtime.processes import leads
+from sfddm.runtime.progress import Status
 
 POINTS = 100
 """Points that a training writes at most, evenly spaced."""

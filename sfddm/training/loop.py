@@ -12,10 +12,10 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sfddm.interrupts import Interrupted, postponed
 from sfddm.networks.computing import prepare
-from sfddm.processes import add_up, highest, share_of
-from sfddm.shortage import memory_errors
+from sfddm.runtime.machine import memory_errors
+from sfddm.runtime.processes import add_up, highest, share_of
+from sfddm.runtime.signals import Interrupted, postponed
 from sfddm.spec.training import Training
 from sfddm.training.checkpoints import Checkpoint, Checkpoints
 from sfddm.training.curve import Curve

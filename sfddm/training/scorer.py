@@ -9,8 +9,8 @@ from torch import nn
 from sfddm.data.store import Split
 from sfddm.evaluation.classifier import VERSION, Network, extractor_of
 from sfddm.evaluation.extractor import DESCRIPTION, WEIGHTS
-from sfddm.files import write_json
 from sfddm.networks.weights import write_weights
+from sfddm.runtime.files import write_json
 from sfddm.spec.evaluation import Classifier
 from sfddm.training.batches import rows_of, stored_images, take, take_images
 from sfddm.training.checkpoints import Checkpoints

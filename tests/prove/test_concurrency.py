@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sfddm.files import digest_folder
+from sfddm.runtime.files import digest_folder
 from tests.project import LEAVES, Project
 
 pytestmark = pytest.mark.prove

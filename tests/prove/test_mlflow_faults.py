@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sfddm.files import digest_folder
+from sfddm.runtime.files import digest_folder
 from tests.processes import iterations_kept, wait_for
 from tests.project import OURS, Project
 

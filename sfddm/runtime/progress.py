@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sfddm.processes import leads
+from sfddm.runtime.processes import leads
 
 SECONDS = 10
 """Between lines where there is no terminal."""

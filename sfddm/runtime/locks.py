@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sfddm.errors import UserError
-from sfddm.files import write_text
+from sfddm.runtime.files import write_text
 
 
 @contextmanager

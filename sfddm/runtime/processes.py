@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sfddm.environment import device
 from sfddm.errors import UserError
+from sfddm.runtime.machine import device
 
 if TYPE_CHECKING:
     from torch import Tensor
+
 
 NUMBER = "SFDDM_NPROC"
 """The variable that says how many processes of this machine a stage uses."""

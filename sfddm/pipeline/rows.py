@@ -5,9 +5,9 @@ from typing import Any
 from attrs import frozen
 
 from sfddm.errors import UserError
-from sfddm.files import digest
-from sfddm.paths import Paths
 from sfddm.pipeline.params import require_current
+from sfddm.pipeline.paths import Paths
+from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.methods import Resampled
 from sfddm.spec.read import load_spec, spec_names

@@ -16,9 +16,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from sfddm.errors import UserError
-from sfddm.files import digest_file
 from sfddm.pipeline.params import CODE as CODE_YAML
 from sfddm.pipeline.params import STAGES, fingerprints
+from sfddm.runtime.files import digest_file
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.read import plain_data
 

@@ -1,0 +1,149 @@
+"""The machine: device, threads, memory, compiler, and where scratch files are."""
+
+import os
+import platform
+import re
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfddm.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def calm_threads() -> None:
+    """Let OpenMP threads spin for microseconds before they sleep; has to run before torch is imported.
+
+    Threads that spin for long make every step many times slower as soon as another process runs; threads that never
+    spin lose almost half of the second core to waking up.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
+def device() -> "torch.device":
+    """The device that `SFDDM_DEVICE` (auto, cpu or cuda; auto by default) names.
+
+    Raises:
+        UserError: another word, or cuda where there is none.
+    """
+    import torch
+
+    choice = os.environ.get("SFDDM_DEVICE", "auto")
+    if choice not in ("auto", "cpu", "cuda"):
+        raise UserError(f"SFDDM_DEVICE is {choice!r}: expected auto, cpu or cuda.")
+    if choice == "cuda" and not torch.cuda.is_available():
+        raise UserError("SFDDM_DEVICE is cuda, but torch finds no CUDA device: set it to auto or cpu.")
+    return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def machine() -> dict[str, Any]:
+    """What decides the last bits of what is computed here; equal on machines of one kind."""
+    import torch
+
+    from sfddm.runtime.processes import count
+
+    where = device()
+    cuda = where.type == "cuda"
+    return {
+        "device": where.type,
+        "processor": torch.cuda.get_device_name(where) if cuda else torch.backends.cpu.get_cpu_capability(),
+        "architecture": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "processes": count(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def scratch() -> Path:
+    """Where caches, locks and the curves of running trainings lie; git ignores it and DVC knows nothing of it.
+
+    In the real repository also where DVC runs a stage in a temporary copy of it.
+    """
+    return Path(os.environ.get("SFDDM_SCRATCH") or Path(os.environ.get("DVC_ROOT", "")) / "scratch")
+
+
+MEMINFO = Path("/proc/meminfo")
+"""Linux's own figures."""
+
+
+def peak_memory_mb(device: str) -> float:
+    """MiB of tensors on a `cuda` device; on any other the process's largest resident size, its libraries included."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def free_memory(device: str) -> int:
+    """Bytes that are free on the current `cuda` device, or on this machine; all of them where it doesn't say."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    found = re.search(r"MemAvailable: +(\d+) kB", MEMINFO.read_text()) if MEMINFO.exists() else None
+    return int(found[1]) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
+"""How torch words it, on a GPU and on a CPU."""
+ASKED = re.compile(r"allocate ([\d.]+ ?\w+)")
+
+
+@contextmanager
+def memory_errors(remedy: Callable[[], str]) -> Iterator[None]:
+    """Turn running out of memory within the block into an error that a user can act on; `remedy` says what to do.
+
+    Raises:
+        UserError: torch or numpy could not get the memory that they asked for.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        if not isinstance(error, MemoryError) and not any(sign in text.lower() for sign in SIGNS):
+            raise
+        asked = ASKED.search(text)
+        needed = f"{asked[1]} were needed" if asked else "more was needed"
+        there = text.partition(". ")[2].partition(" Process")[0] if "CUDA" in text else _on_this_machine()
+        raise UserError(f"out of memory: {needed} at once; {there}\n{remedy()}") from error
+
+
+def _on_this_machine() -> str:
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    free = f"{free_memory('cpu') / 2**20:.0f} MiB are free on this machine"
+    limited = "" if limit == resource.RLIM_INFINITY else f", its limit is {limit / 2**20:.0f} MiB"
+    return f"this process held {held:.0f} MiB at most{limited}; {free}."
+
+
+RAISED_BY = ("torch._dynamo.", "torch._inductor.")
+
+
+@contextmanager
+def compile_errors() -> Iterator[None]:
+    """Turn what torch.compile raises within the block into an error that a user can act on.
+
+    Raises:
+        UserError: a network could not be compiled.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(RAISED_BY):
+            raise
+        raise UserError(
+            f"torch.compile failed: {_reason(error)}\nIt needs a C++ compiler (g++, or what CXX names), on a "
+            "GPU also triton, and Python's headers. Install them, or set compile: false in the spec's training section."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
