@@ -31,10 +31,7 @@ from sfddm.evaluation.reference import Reference  # noqa: E402
 from sfddm.evaluation.scorer import load_extractor, load_scorer  # noqa: E402
 from sfddm.evaluation.torchvision_model import VARIABLE, architecture  # noqa: E402
 from sfddm.runtime.files import digest_file  # noqa: E402
-from sfddm.runtime.machine import (
-    device,
-    peak_memory_mb,
-)
+from sfddm.runtime.machine import device, peak_memory_mb  # noqa: E402
 from sfddm.spec.data import CIFAR10  # noqa: E402
 from sfddm.spec.evaluation import OwnStatistics, Torchvision  # noqa: E402
 

@@ -16,8 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sfddm.data.store import Split
 from sfddm.diffusion.sampler import Sampler
-from sfddm.generation import generate
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
+from sfddm.networks.generation import generate
 from sfddm.runtime.machine import device
 from sfddm.spec.teacher import UNet2D
 from sfddm.spec.training import Training

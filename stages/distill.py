@@ -3,7 +3,7 @@
 import shutil
 import time
 
-from sfddm.diffusion.index_set import resolve
+from sfddm.diffusion.spacing import resolve
 from sfddm.methods.job import Job
 from sfddm.methods.job import distill as make
 from sfddm.networks.layout import COST, write_sampler
@@ -14,8 +14,8 @@ from sfddm.runtime.kinds import import_kind
 from sfddm.runtime.machine import device, machine, peak_memory_mb, scratch
 from sfddm.runtime.processes import leads
 from sfddm.spec.experiment import Run, Spec
+from sfddm.spec.parse import unstructure
 from sfddm.spec.read import load_spec
-from sfddm.spec.structure import unstructure
 from sfddm.tracking.start import follow_training
 from sfddm.training.checkpoints import Checkpoints
 from stages.harness import main

@@ -1,7 +1,7 @@
 """Reference: the teacher's own images from the evaluation noises, which students should reproduce."""
 
-from sfddm.diffusion.index_set import resolve
 from sfddm.diffusion.sampler import Sampler
+from sfddm.diffusion.spacing import resolve
 from sfddm.evaluation.reference import write_reference
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.machine import device

@@ -15,8 +15,8 @@ from sfddm.runtime.files import atomic_folder, digest_folder
 from sfddm.runtime.machine import device, scratch
 from sfddm.runtime.processes import leads
 from sfddm.spec.evaluation import Classifier, GivenStatistics, Scorer
+from sfddm.spec.parse import unstructure
 from sfddm.spec.read import load_spec
-from sfddm.spec.structure import unstructure
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.scorer import train_scorer, write_scorer

@@ -11,8 +11,8 @@ from sfddm.runtime.files import atomic_folder, digest_folder, write_json, write_
 from sfddm.runtime.machine import device, machine, peak_memory_mb, scratch
 from sfddm.runtime.processes import leads
 from sfddm.spec.experiment import Spec
+from sfddm.spec.parse import unstructure
 from sfddm.spec.read import load_spec
-from sfddm.spec.structure import unstructure
 from sfddm.spec.teacher import Trained
 from sfddm.teachers.imported import import_teacher
 from sfddm.tracking.start import follow_teacher

@@ -15,8 +15,8 @@ from sfddm.report.table import Table, make_table
 from sfddm.runtime.files import write_json
 from sfddm.spec.experiment import Spec, Student
 from sfddm.spec.index_set import Uniform
-from sfddm.spec.methods import DDIM, Method
 from sfddm.spec.read import parse_spec
+from sfddm.spec.students import DDIM, Method
 from tests.project import ROOT
 
 NOISE = (-0.02, -0.01, 0.0, 0.01, 0.02)

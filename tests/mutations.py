@@ -14,15 +14,15 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sfddm.costs import cost
 from sfddm.errors import SpecError, printable
+from sfddm.methods.costs import cost
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import resolved
 from sfddm.spec.edit import write_levels
 from sfddm.spec.experiment import Spec
-from sfddm.spec.methods import Resampled
+from sfddm.spec.parse import structure, unstructure
 from sfddm.spec.read import MOST_FAULTS, load_spec
-from sfddm.spec.structure import structure, unstructure
+from sfddm.spec.students import Resampled
 
 ROOT = Path(__file__).parents[1]
 TEXTS = {path.stem: path.read_text() for path in sorted((ROOT / "specs").glob("*.yaml"))}

@@ -10,10 +10,8 @@ from sfddm.methods.job import Job
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.spec.experiment import Spec, Student
-from sfddm.spec.methods import SFDDM
 from sfddm.spec.read import parse_spec
-from sfddm.spec.sources import DataSource
-from sfddm.spec.terms import FeatureTerm, HiddenTerm, OutputTerm
+from sfddm.spec.students import SFDDM, DataSource, FeatureTerm, HiddenTerm, OutputTerm
 from sfddm.training.checkpoints import Checkpoints
 
 TINY = (Path(__file__).parents[1] / "specs" / "tiny.yaml").read_text()

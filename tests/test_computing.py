@@ -14,12 +14,12 @@ from sfddm.errors import UserError
 from sfddm.methods.job import distill
 from sfddm.methods.sources import Needs
 from sfddm.methods.sources import batches as batches_of
-from sfddm.networks.computing import prepare
+from sfddm.methods.trajectories import load_or_compute
 from sfddm.runtime.machine import compile_errors, memory_errors
 from sfddm.training import batches
 from sfddm.training.batches import gathered, resident
 from sfddm.training.checkpoints import Checkpoints
-from sfddm.trajectories import load_or_compute
+from sfddm.training.loop import prepare
 from tests.parts import job, untrained_teacher
 from tests.project import ROOT
 from tests.test_checkpoints import Killed, Mortal

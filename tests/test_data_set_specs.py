@@ -8,16 +8,15 @@ import pytest
 import torch
 from attrs import evolve
 
-from sfddm.costs import cost
 from sfddm.data import store
+from sfddm.methods.costs import cost
 from sfddm.methods.job import Job, distill
 from sfddm.networks import storage
 from sfddm.planning.estimate import estimates
 from sfddm.planning.stages import stages
 from sfddm.spec.experiment import Spec
-from sfddm.spec.methods import SFDDM, Trained
 from sfddm.spec.read import load_spec
-from sfddm.spec.sources import DataSource
+from sfddm.spec.students import SFDDM, DataSource, Trained
 from sfddm.spec.teacher import FromDiffusers
 from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training

@@ -8,15 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfddm.diffusion.alpha_bar import alpha_bar
-from sfddm.diffusion.index_set import resolve
+from sfddm.diffusion.levels import alpha_bar
 from sfddm.diffusion.prediction import to_sample, to_v, training_target
-from sfddm.diffusion.process import diffuse, posterior, transition
+from sfddm.diffusion.process import diffuse, hidden_target, posterior, transition
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import sample, trajectory
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.solvers import ddim_step
-from sfddm.diffusion.targets import hidden_target
+from sfddm.diffusion.spacing import resolve
 from sfddm.spec.index_set import Uniform
 
 S = 0.5

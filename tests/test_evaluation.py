@@ -19,9 +19,9 @@ from sfddm.evaluation.pixels import flat_pixels, pixel_moments
 from sfddm.evaluation.real import read_real, write_real
 from sfddm.evaluation.reference import Reference
 from sfddm.evaluation.scorer import Scorer, load_extractor, load_scorer
-from sfddm.generation import draw, generate
 from sfddm.images import from_bytes, to_bytes
 from sfddm.networks import storage
+from sfddm.networks.generation import draw, generate
 from sfddm.networks.weights import write_tensors
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.evaluation import Classifier

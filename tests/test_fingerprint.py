@@ -65,7 +65,7 @@ def test_what_decides_no_number_changes_no_fingerprint(copy: Path, path: str, ol
 
 
 def test_a_changed_rounding_of_shares_changes_what_mixes_sources_and_nothing_else(copy: Path) -> None:
-    found = changed(copy, "sfddm/costs.py", "round(batch_size * source.share", "int(batch_size * source.share")
+    found = changed(copy, "sfddm/methods/costs.py", "round(batch_size * source.share", "int(batch_size * source.share")
     trained = {"sfddm", "any-step", "progressive", "consistency", "tract"}
     assert found == {f"distill.{kind}" for kind in trained}
 
@@ -76,11 +76,11 @@ def test_a_kind_depends_on_its_own_module_alone(copy: Path) -> None:
 
 def test_a_definition_counts_wherever_it_is_written(copy: Path) -> None:
     """A function that moves to another module, under the same name, decides the same."""
-    path = copy / "sfddm/methods/losses.py"
+    path = copy / "sfddm/methods/terms.py"
     text = path.read_text()
     start = text.index("def v_weight(")
     end = text.index("def _per_image(")
-    head = "import torch\nfrom torch import Tensor\nfrom sfddm.spec.terms import Weighting\nMIN_SNR = 5.0\n"
+    head = "import torch\nfrom torch import Tensor\nfrom sfddm.spec.students import Weighting\nMIN_SNR = 5.0\n"
     (copy / "sfddm/methods/weights.py").write_text(head + text[start:end])
     moved = (text[:start] + text[end:]).replace("MIN_SNR = 5.0\n", "")
     path.write_text(moved.replace("import torch\n", "import torch\nfrom sfddm.methods.weights import v_weight\n", 1))

@@ -24,15 +24,15 @@ from sfddm.evaluation.real import DESCRIPTION as REAL
 from sfddm.evaluation.real import FEATURES, STATISTICS
 from sfddm.evaluation.reference import read_reference
 from sfddm.evaluation.scorer import load_scorer
+from sfddm.methods.trajectories import load_or_compute
 from sfddm.networks import storage
 from sfddm.networks.layout import CONFIG, CONTRACT, COST, SAMPLER, read_cost, read_sampler
 from sfddm.networks.layout import WEIGHTS as DENOISER
 from sfddm.networks.weights import MOST_HEADER, read_tensors, write_tensors, write_weights
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import LARGEST_JSON, atomic_file, atomic_folder, read_json
-from sfddm.spec.sources import Cache
+from sfddm.spec.students import Cache
 from sfddm.training.curve import read_points
-from sfddm.trajectories import load_or_compute
 from tests.mutations import limited
 from tests.parts import untrained_teacher
 

@@ -11,8 +11,8 @@ from sfddm.cli import main
 from sfddm.errors import SpecError
 from sfddm.pipeline.paths import Paths
 from sfddm.spec.fields import NAME, require_name
-from sfddm.spec.limits import DEEPEST, LARGEST, LONGEST, MOST_NODES
 from sfddm.spec.read import MOST_FAULTS, load_spec, parse_spec
+from sfddm.spec.safe_yaml import DEEPEST, LARGEST, LONGEST, MOST_NODES
 from stages import harness
 from tests.mutations import LAUGHS, TEXTS, limited, try_mutations
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from sfddm.cli import main
-from sfddm.diffusion.alpha_bar import alpha_bar
-from sfddm.diffusion.index_set import IndexSetError, resolve
-from sfddm.index_search import Walk, cheapest, jump_costs, make_grid, mean_squared_error, search, take_walk
+from sfddm.diffusion.levels import alpha_bar
+from sfddm.diffusion.search import Walk, cheapest, jump_costs, make_grid, mean_squared_error, search, take_walk
+from sfddm.diffusion.spacing import IndexSetError, resolve
 from sfddm.networks import storage
 from sfddm.spec.edit import write_levels
 from sfddm.spec.index_set import Explicit, IndexSet, Leading, Quadratic, Uniform, UniformAngle, UniformLogSNR
@@ -156,7 +156,7 @@ def test_the_set_found_is_nearer_to_the_teacher_than_every_fixed_spacing(schedul
 def test_a_walk_is_the_same_in_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     teacher, noise = untrained_teacher(), torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     whole = take_walk(teacher, noise, (16, 32, 64), "dpm-solver", True)
-    monkeypatch.setattr("sfddm.index_search.BATCH", 2)
+    monkeypatch.setattr("sfddm.diffusion.search.BATCH", 2)
     parts = take_walk(teacher, noise, (16, 32, 64), "dpm-solver", True)
     assert torch.allclose(whole.states, parts.states, atol=1e-5)
     assert torch.allclose(whole.samples, parts.samples, atol=1e-5)

@@ -9,23 +9,23 @@ import pytest
 import torch
 from attrs import evolve
 
-from sfddm.costs import cost, split
+from sfddm.diffusion.process import hidden_target
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.solvers import ddim_step
-from sfddm.diffusion.targets import hidden_target
-from sfddm.generation import draw
 from sfddm.methods import any_step, closure, progressive
-from sfddm.methods.batches import jump, paths
+from sfddm.methods.costs import cost, split
 from sfddm.methods.job import Job, distill
-from sfddm.methods.losses import jump_loss
-from sfddm.methods.sources import Needs, batches
+from sfddm.methods.sources import Needs, batches, jump, paths
+from sfddm.methods.terms import jump_loss
+from sfddm.methods.trajectories import load_or_compute
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Denoiser, Evaluated
+from sfddm.networks.generation import draw
 from sfddm.networks.layout import weights_digest, write_sampler
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.index_set import Uniform
-from sfddm.spec.methods import (
+from sfddm.spec.students import (
     DDIM,
     SFDDM,
     TRACT,
@@ -33,15 +33,20 @@ from sfddm.spec.methods import (
     AngleMultistep,
     AnyStep,
     Consistency,
+    DataSource,
     DPMSolver,
+    FeatureTerm,
+    FromScratch,
+    FromTeacher,
+    HiddenTerm,
+    OutputTerm,
     Progressive,
     Resampled,
+    RolloutSource,
+    TeachersNetwork,
+    TrajectorySource,
 )  # fmt: skip
-from sfddm.spec.sources import DataSource, RolloutSource, TrajectorySource
-from sfddm.spec.start import FromScratch, FromTeacher, TeachersNetwork
 from sfddm.spec.teacher import UNet2D
-from sfddm.spec.terms import FeatureTerm, HiddenTerm, OutputTerm
-from sfddm.trajectories import load_or_compute
 from tests.parts import PUBLISHED, job, tiny, untrained_teacher
 
 CPU = torch.device("cpu")

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfddm.diffusion.index_set import resolve
 from sfddm.diffusion.prediction import to_sample
+from sfddm.diffusion.process import hidden_target
 from sfddm.diffusion.sampler import Sampler, Solver
 from sfddm.diffusion.sampling import sample
 from sfddm.diffusion.schedule import NoiseSchedule
-from sfddm.diffusion.targets import hidden_target
-from sfddm.methods.batches import jump, walk
+from sfddm.diffusion.spacing import resolve
 from sfddm.methods.closure import target
+from sfddm.methods.sources import jump, walk
 from sfddm.spec.index_set import Uniform
 from tests.test_diffusion import NO_NOISE, GaussianTeacher, S, T
 

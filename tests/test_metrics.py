@@ -11,8 +11,8 @@ from sfddm.evaluation.frechet import MomentSums, frechet_distance
 from sfddm.evaluation.interpolation import PAIRS, STEPS, path_length, paths, strips
 from sfddm.evaluation.kernel import kernel_distance, kernel_distances
 from sfddm.evaluation.neighbours import precision_recall
-from sfddm.generation import draw_from, generate
 from sfddm.images import to_bytes
+from sfddm.networks.generation import draw_from, generate
 from sfddm.randomness import Purpose, normals
 from tests.parts import untrained_teacher
 

@@ -1,7 +1,7 @@
 """Notes and model cards: whole where there is room, cut where MLflow has none, spreads of what there are several of."""
 
 from sfddm.pipeline.rows import load_rows
-from sfddm.spec.methods import DDIM
+from sfddm.spec.students import DDIM
 from sfddm.tracking import card, note
 from sfddm.tracking.card import model_card
 from sfddm.tracking.note import comparison_note, run_note

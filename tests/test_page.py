@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 from sfddm.pipeline.rows import Row, load_rows
 from sfddm.report.contents import contents_of
 from sfddm.report.page import to_html
-from sfddm.spec.methods import Resampled
+from sfddm.spec.students import Resampled
 from tests.browser import Visit
 from tests.experiment import Experiment
 from tests.project import Project

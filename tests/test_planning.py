@@ -6,14 +6,13 @@ import pytest
 from attrs import evolve
 
 from sfddm.cli.plan import duration, size
+from sfddm.methods.trajectories import load_or_compute
 from sfddm.planning import estimate
 from sfddm.planning.scoring import measure
 from sfddm.planning.stages import stages, to_run
 from sfddm.spec.evaluation import OwnStatistics, Torchvision
 from sfddm.spec.experiment import Spec
-from sfddm.spec.methods import Resampled
-from sfddm.spec.sources import Cache
-from sfddm.trajectories import load_or_compute
+from sfddm.spec.students import Cache, Resampled
 from tests.parts import tiny, untrained_teacher
 from tests.project import Project
 

@@ -22,7 +22,7 @@ from sfddm.promotion.history import (
     read_history,
     write_history,
 )
-from sfddm.spec.promotion import Gates
+from sfddm.spec.evaluation import Gates
 from tests.experiment import NOISE, Experiment
 
 OPEN = Gates(

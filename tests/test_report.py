@@ -19,7 +19,7 @@ from sfddm.report.markdown import to_markdown
 from sfddm.report.plots import curve_points, distance_points
 from sfddm.report.terminal import to_terminal
 from sfddm.runtime.files import read_json, write_json
-from sfddm.spec.methods import Resampled
+from sfddm.spec.students import Resampled
 from tests.experiment import NOISE, Experiment
 from tests.project import Project
 

@@ -8,8 +8,8 @@ import pytest
 from sfddm.errors import SpecError
 from sfddm.pipeline.params import expand
 from sfddm.spec.experiment import Spec
+from sfddm.spec.parse import structure, unstructure
 from sfddm.spec.read import load_spec, parse_spec
-from sfddm.spec.structure import structure, unstructure
 
 ROOT = Path(__file__).parents[1]
 TINY = (ROOT / "specs" / "tiny.yaml").read_text()

@@ -14,20 +14,20 @@ from diffusers import DDPMPipeline, DDPMScheduler, EulerDiscreteScheduler, UNet2
 from sfddm.cli import main
 from sfddm.data import store
 from sfddm.data.prepare import prepare
-from sfddm.diffusion.alpha_bar import alpha_bar
-from sfddm.diffusion.index_set import resolve
+from sfddm.diffusion.levels import alpha_bar
+from sfddm.diffusion.spacing import resolve
 from sfddm.errors import SpecError, UserError
-from sfddm.generation import generate
 from sfddm.methods.job import distill
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, LucidrainsUNet
+from sfddm.networks.generation import generate
 from sfddm.networks.layout import WEIGHTS
 from sfddm.networks.student import first_student
 from sfddm.runtime.files import digest_file
 from sfddm.spec.index_set import UniformAngle
+from sfddm.spec.parse import structure, unstructure
 from sfddm.spec.read import parse_spec
-from sfddm.spec.start import FromTeacher
-from sfddm.spec.structure import structure, unstructure
+from sfddm.spec.students import FromTeacher
 from sfddm.spec.teacher import FromCheckpoint, FromDiffusers, Teacher
 from sfddm.teachers.denoising import require_denoising
 from sfddm.teachers.imported import import_teacher

@@ -13,8 +13,8 @@ from attrs import evolve
 from sfddm.data import store
 from sfddm.diffusion.sampler import Sampler
 from sfddm.evaluation.interpolation import strips
-from sfddm.generation import generate
 from sfddm.methods.job import distill
+from sfddm.networks.generation import generate
 from sfddm.runtime.processes import leads, together
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve

@@ -28,9 +28,9 @@ def export(
     """Write a student for diffusers, torch.export or ONNX, and compare what was written with the student."""
     from sfddm.export.export import IMAGES
     from sfddm.export.export import export as write
+    from sfddm.networks.generation import on_index_set
     from sfddm.networks.layout import read_sampler
     from sfddm.networks.storage import read_contract
-    from sfddm.resampling import on_index_set
 
     folder = student_folder(source)
     sampler = read_sampler(folder)

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sfddm.index_search import Walk
+    from sfddm.diffusion.search import Walk
     from sfddm.networks.denoiser import Denoiser
     from sfddm.spec.experiment import Spec
 
@@ -77,7 +77,7 @@ def search(
     """Find the levels on which DDIM comes nearest to the teacher's own images."""
     from rich.console import Console
 
-    from sfddm.index_search import search as find
+    from sfddm.diffusion.search import search as find
     from sfddm.spec.edit import write_levels
     from sfddm.spec.read import load_spec, spec_path
 
@@ -101,7 +101,7 @@ def search(
 
 def _check_students(spec: "Spec", names: Iterable[str]) -> None:
     from sfddm.errors import SpecError
-    from sfddm.spec.structure import nearest
+    from sfddm.spec.parse import nearest
 
     for name in names:
         if name not in spec.students:
@@ -109,8 +109,8 @@ def _check_students(spec: "Spec", names: Iterable[str]) -> None:
 
 
 def _grid(spec: "Spec", count: int | None, steps: int) -> tuple[int, ...]:
+    from sfddm.diffusion.search import make_grid
     from sfddm.errors import UserError
-    from sfddm.index_search import make_grid
 
     timesteps = spec.teacher.timesteps
     if count is not None and count > timesteps:
@@ -144,7 +144,7 @@ def _walk(
 ) -> "Walk":
     import torch
 
-    from sfddm.index_search import take_walk
+    from sfddm.diffusion.search import take_walk
     from sfddm.randomness import Purpose, normals
 
     noise = torch.from_numpy(normals(seed, Purpose.SEARCH_NOISE, indices, teacher.image_shape)).to(teacher.device)
@@ -155,8 +155,8 @@ def _errors_table(spec: "Spec", teacher: "Denoiser", fresh: "Walk", found: tuple
     """The set found beside the fixed spacings, on noises that the search has not seen."""
     from rich.table import Table
 
-    from sfddm.diffusion.index_set import IndexSetError
-    from sfddm.index_search import mean_squared_error
+    from sfddm.diffusion.search import mean_squared_error
+    from sfddm.diffusion.spacing import IndexSetError
     from sfddm.spec.index_set import Quadratic, Uniform, UniformAngle, UniformLogSNR
 
     steps = len(found)
@@ -190,7 +190,7 @@ def _levels_table(spec: "Spec", sets: dict[str, tuple[int, ...]]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    from sfddm.diffusion.alpha_bar import angles, log_snr
+    from sfddm.diffusion.levels import angles, log_snr
 
     teacher = spec.teacher
     degrees = angles(teacher.noise_schedule, teacher.timesteps) * 180 / math.pi

@@ -72,11 +72,10 @@ def sample(
     import numpy as np
 
     from sfddm.errors import UserError
-    from sfddm.generation import generate
     from sfddm.images import grid, png
     from sfddm.networks import storage
+    from sfddm.networks.generation import generate, on_index_set
     from sfddm.networks.layout import read_sampler
-    from sfddm.resampling import on_index_set
     from sfddm.runtime.files import atomic_file
     from sfddm.runtime.machine import device
 

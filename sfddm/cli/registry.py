@@ -34,7 +34,7 @@ def promote(
     from sfddm.promotion.promote import check_artifacts, check_committed, check_marked, deciding
     from sfddm.promotion.promote import promote as give
     from sfddm.promotion.terminal import gates_table
-    from sfddm.spec.structure import nearest
+    from sfddm.spec.parse import nearest
 
     alias: Alias | None = next((word for word in get_args(Alias) if word == to), None)
     if alias is None:
@@ -88,7 +88,7 @@ def history(
     from sfddm.errors import UserError
     from sfddm.promotion.history import PROMOTIONS, read_history
     from sfddm.promotion.terminal import history_table
-    from sfddm.spec.structure import nearest
+    from sfddm.spec.parse import nearest
 
     events = read_history()
     if model is not None and model not in events.models():

@@ -33,9 +33,9 @@ def show(name: Annotated[str, typer.Argument(help="Name in specs/, or path.")]) 
 
     from ruamel.yaml import YAML
 
-    from sfddm.costs import cost
+    from sfddm.methods.costs import cost
+    from sfddm.spec.parse import unstructure
     from sfddm.spec.read import load_spec
-    from sfddm.spec.structure import unstructure
 
     spec = load_spec(name)
     yaml = YAML()

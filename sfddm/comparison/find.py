@@ -8,8 +8,8 @@ from sfddm.comparison.subject import Subject, fields_of
 from sfddm.errors import missing
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import find_run, load_row, resolved
+from sfddm.spec.parse import read_mapping
 from sfddm.spec.read import plain_data
-from sfddm.spec.stored import read_mapping
 
 
 def find(name: str) -> Subject:

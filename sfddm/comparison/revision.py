@@ -9,8 +9,8 @@ from sfddm.errors import UserError
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import section_of
 from sfddm.runtime.files import parse_json
+from sfddm.spec.parse import nearest
 from sfddm.spec.read import SPECS, plain_data
-from sfddm.spec.structure import nearest
 
 
 def at_revision(name: str) -> Subject:

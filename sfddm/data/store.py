@@ -9,7 +9,7 @@ from attrs import frozen
 
 from sfddm.errors import UserError, damaged, missing
 from sfddm.runtime.files import check_regular, digest_file
-from sfddm.spec.stored import read_mapping
+from sfddm.spec.parse import read_mapping
 
 SPLITS = ("train", "test")
 DESCRIPTION, FLIP = "data.json", "flip"

@@ -1,5 +1,6 @@
-"""Forward processes: the teacher's, and the student's that shares its hidden variables."""
+"""Forward processes (the teacher's, and the student's on the same hidden variables), and the jump between two levels."""
 
+import torch
 from torch import Tensor
 
 
@@ -35,3 +36,17 @@ def posterior(
     factor, variance = transition(alpha_r, alpha_s)
     mean = (alpha_r * variance * x0 + factor * sigma_r**2 * x_s) / sigma_s**2
     return mean, variance * sigma_r**2 / sigma_s**2
+
+
+def hidden_target(x_s: Tensor, x_r: Tensor, delta: Tensor) -> Tensor:
+    """v* with which one deterministic jump from x_s at level s lands on x_r at level r < s.
+
+    v* = (cos(delta) x_s - x_r) / sin(delta), delta = theta_s - theta_r, theta = atan2(sigma, alpha); it is the v of
+    x0* = (x_r - (sigma_r / sigma_s) x_s) / (alpha_r - (sigma_r / sigma_s) alpha_s), without its cancellation.
+
+    Args:
+        x_s: the student's state, [B, ...].
+        x_r: where the teacher's sub-steps arrive from there, [B, ...].
+        delta: the angle between the two levels, broadcastable to x_s.
+    """
+    return (torch.cos(delta) * x_s - x_r) / torch.sin(delta)

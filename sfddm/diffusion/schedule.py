@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sfddm.diffusion.alpha_bar import alpha_bar
+from sfddm.diffusion.levels import alpha_bar
 from sfddm.spec.teacher import Schedule
 
 

@@ -17,7 +17,7 @@ from sfddm.networks.weights import load_weights
 from sfddm.runtime.files import digest_file
 from sfddm.spec.evaluation import MOST_CONVOLUTIONS
 from sfddm.spec.fields import Pixels, Share, Width
-from sfddm.spec.stored import as_stored
+from sfddm.spec.parse import as_stored
 
 VERSION = "2"
 """Of the network and of how its features are normalised."""

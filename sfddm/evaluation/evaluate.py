@@ -12,9 +12,9 @@ from sfddm.evaluation.interpolation import path_length, strips
 from sfddm.evaluation.reference import read_reference
 from sfddm.evaluation.scorer import load_scorer
 from sfddm.evaluation.timing import time_sampling
-from sfddm.generation import generate
 from sfddm.images import grid, png
 from sfddm.networks import storage
+from sfddm.networks.generation import generate
 from sfddm.networks.layout import read_cost, read_sampler, weights_digest
 from sfddm.runtime.files import atomic_folder, write_json
 from sfddm.runtime.machine import machine

@@ -20,7 +20,7 @@ from sfddm.evaluation.pretrained import load_published, read_published
 from sfddm.networks.weights import load_weights
 from sfddm.spec.evaluation import Inception
 from sfddm.spec.fields import SHA256, Pixels
-from sfddm.spec.stored import as_stored
+from sfddm.spec.parse import as_stored
 
 VARIABLE = "SFDDM_INCEPTION_WEIGHTS"
 FILE = "weights-inception-2015-12-05-6726825d.pth"

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.generation import draw_from
 from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Denoiser
+from sfddm.networks.generation import draw_from
 from sfddm.randomness import Purpose, normals
 from sfddm.runtime.processes import shared_out
 

@@ -22,7 +22,7 @@ from sfddm.networks.weights import read_tensors, write_tensors
 from sfddm.randomness import Purpose, generator
 from sfddm.runtime.files import write_json
 from sfddm.spec.fields import Samples
-from sfddm.spec.stored import read_stored
+from sfddm.spec.parse import read_stored
 
 KEPT = 10_000
 """Features that are held at once, of real images and of each student's: for kernel distance, precision and recall."""

@@ -10,12 +10,12 @@ from sfddm.data.store import BYTES, read_array
 from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import damaged
 from sfddm.evaluation.interpolation import PAIRS, STEPS, strips
-from sfddm.generation import generate
 from sfddm.networks import storage
+from sfddm.networks.generation import generate
 from sfddm.networks.layout import weights_digest
 from sfddm.runtime.files import atomic_folder, digest_file, write_json
 from sfddm.runtime.processes import leads
-from sfddm.spec.stored import read_stored
+from sfddm.spec.parse import read_stored
 
 
 @frozen(kw_only=True)

@@ -13,7 +13,7 @@ from sfddm.errors import UserError
 from sfddm.evaluation import classifier, inception, torchvision_model
 from sfddm.evaluation.extractor import DESCRIPTION, Extractor
 from sfddm.evaluation.real import Real, read_real
-from sfddm.spec.stored import read_mapping
+from sfddm.spec.parse import read_mapping
 
 MODULES: dict[str, Any] = {"classifier": classifier, "inception": inception, "torchvision": torchvision_model}
 """Of each kind."""

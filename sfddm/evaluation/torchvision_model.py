@@ -17,8 +17,7 @@ from sfddm.evaluation.pretrained import load_published, read_published
 from sfddm.networks.weights import load_weights
 from sfddm.spec.evaluation import Torchvision
 from sfddm.spec.fields import SHA256, ModelName, Pixels
-from sfddm.spec.stored import as_stored
-from sfddm.spec.structure import nearest
+from sfddm.spec.parse import as_stored, nearest
 
 VARIABLE = "SFDDM_TORCHVISION_WEIGHTS"
 VERSION = "1"

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sfddm.diffusion.alpha_bar import log_snr
+from sfddm.diffusion.levels import log_snr
 from sfddm.figures.style import COLOURS, INK, Format, draw
 from sfddm.spec.teacher import Schedule
 

@@ -8,7 +8,7 @@ from attrs import frozen
 from sfddm.figures.style import COLOURS, MARKERS
 from sfddm.pipeline.rows import Row
 from sfddm.spec.experiment import Spec
-from sfddm.spec.methods import FREE
+from sfddm.spec.students import FREE
 
 
 @frozen(kw_only=True)

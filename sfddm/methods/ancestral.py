@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from sfddm.costs import NO_COST
 from sfddm.diffusion.sampler import Sampler
+from sfddm.methods.costs import NO_COST
 from sfddm.methods.job import Distilled, Job
 from sfddm.networks.layout import copy_denoiser
 

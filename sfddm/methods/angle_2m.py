@@ -6,8 +6,8 @@ images than DDIM and DPM-Solver++(2M): docs/study.md.
 
 from functools import partial
 
-from sfddm.costs import NO_COST
 from sfddm.diffusion.sampler import Sampler
+from sfddm.methods.costs import NO_COST
 from sfddm.methods.job import Distilled, Job
 from sfddm.networks.layout import copy_denoiser
 

@@ -16,18 +16,18 @@ import torch
 from torch import Tensor
 
 from sfddm.diffusion.schedule import NoiseSchedule
-from sfddm.methods.batches import Batch
 from sfddm.methods.job import Distilled, Job
-from sfddm.methods.losses import jump_loss
-from sfddm.methods.trained import distilled, load_teacher, require_same_features, train_student
+from sfddm.methods.sources import Batch
+from sfddm.methods.terms import jump_loss
+from sfddm.methods.train import distilled, load_teacher, require_same_features, train_student
+from sfddm.methods.trajectories import Trajectories, load_or_compute
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.layout import denoiser_digest
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
-from sfddm.spec.methods import AnyStep
+from sfddm.spec.students import AnyStep
 from sfddm.training.batches import gathered, rows_of, sent, take
 from sfddm.training.loop import Losses
-from sfddm.trajectories import Trajectories, load_or_compute
 
 FROM_THE_TOP = 0.25
 """Share of the free jumps that start at the noisiest level, as every sampler does."""

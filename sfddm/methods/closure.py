@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from sfddm.data import store
-from sfddm.methods.batches import jump, noised
 from sfddm.methods.job import Job
-from sfddm.methods.losses import jump_loss
-from sfddm.methods.trained import train_student
+from sfddm.methods.sources import jump, noised
+from sfddm.methods.terms import jump_loss
+from sfddm.methods.train import train_student
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
-from sfddm.spec.methods import TRACT, Consistency
+from sfddm.spec.students import TRACT, Consistency
 from sfddm.training.batches import real_images, rows_of
 from sfddm.training.loop import Losses
 

@@ -11,11 +11,11 @@ and 2.7 times the teacher's Frechet distance at T' = 8, 4, 2 and 1.
 
 import torch
 
-from sfddm.diffusion.index_set import resolve
+from sfddm.diffusion.spacing import resolve
 from sfddm.methods.closure import train_to_the_ends
 from sfddm.methods.job import Distilled, Job
-from sfddm.methods.trained import distilled, load_teacher
-from sfddm.spec.methods import Consistency
+from sfddm.methods.train import distilled, load_teacher
+from sfddm.spec.students import Consistency
 
 
 def distill(job: Job) -> Distilled:

@@ -5,8 +5,8 @@ Also the only optimum of the published SFDDM loss, and so the row that a student
 
 from functools import partial
 
-from sfddm.costs import NO_COST
 from sfddm.diffusion.sampler import Sampler
+from sfddm.methods.costs import NO_COST
 from sfddm.methods.job import Distilled, Job
 from sfddm.networks.layout import copy_denoiser
 

@@ -16,15 +16,15 @@ import torch
 from attrs import evolve
 
 from sfddm.data import store
-from sfddm.diffusion.index_set import finer
-from sfddm.methods.batches import noised, paths, walk
+from sfddm.diffusion.spacing import finer
 from sfddm.methods.job import Distilled, Job
-from sfddm.methods.losses import jump_loss
-from sfddm.methods.trained import Loss, distilled, load_teacher
+from sfddm.methods.sources import noised, paths, walk
+from sfddm.methods.terms import jump_loss
+from sfddm.methods.train import Loss, distilled, load_teacher
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
-from sfddm.spec.methods import Progressive
+from sfddm.spec.students import Progressive
 from sfddm.training.batches import Draw, real_images, rows_of
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train

@@ -4,7 +4,7 @@
 
 The student stands at x_s, s = phi_k, and jumps to r = phi_(k-1). The output term compares its output with the teacher's
 there. The hidden term wants the jump to land on the hidden variable x_r that the teacher's own sub-steps reach; with
-the weighting SNR + 1 and squared errors it is the squared error of v, with v* from `sfddm.diffusion.targets`. The
+the weighting SNR + 1 and squared errors it is the squared error of v, with v* from `sfddm.diffusion.process`. The
 feature term compares activations, with the teacher's at the same state (as the authors' published code does) or where
 the jump lands (look-ahead). x_s comes from noised images, from the teacher's trajectories, or from the student's own.
 
@@ -18,15 +18,14 @@ and 1.54 times the teacher's Frechet distance at T' = 8, 4, 2 and 1, where DDIM 
 import torch
 from torch import Tensor
 
-from sfddm.costs import asks_teacher
-from sfddm.methods.batches import Batch
+from sfddm.methods.costs import asks_teacher
 from sfddm.methods.job import Distilled, Job
-from sfddm.methods.losses import jump_loss
-from sfddm.methods.sources import Needs, batches
-from sfddm.methods.trained import distilled, load_teacher, require_same_features, train_student
+from sfddm.methods.sources import Batch, Needs, batches
+from sfddm.methods.terms import jump_loss
+from sfddm.methods.train import distilled, load_teacher, require_same_features, train_student
 from sfddm.networks.denoiser import Denoiser, Evaluated
 from sfddm.networks.student import first_student
-from sfddm.spec.methods import SFDDM
+from sfddm.spec.students import SFDDM
 from sfddm.training.loop import Losses
 
 

@@ -9,11 +9,11 @@ Expected results (8x8 digits, cosine teacher of v, 300 k forward-equivalents, on
 and 2.6 times the teacher's Frechet distance at T' = 4 and 1.
 """
 
-from sfddm.methods.batches import paths
 from sfddm.methods.closure import train_to_the_ends
 from sfddm.methods.job import Distilled, Job
-from sfddm.methods.trained import distilled, load_teacher
-from sfddm.spec.methods import TRACT
+from sfddm.methods.sources import paths
+from sfddm.methods.train import distilled, load_teacher
+from sfddm.spec.students import TRACT
 
 
 def distill(job: Job) -> Distilled:

@@ -14,7 +14,7 @@ from pathlib import Path
 from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import damaged, missing
 from sfddm.runtime.files import digest, digest_file, write_json
-from sfddm.spec.stored import read_mapping, read_stored
+from sfddm.spec.parse import read_mapping, read_stored
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONFIG = "config.json"

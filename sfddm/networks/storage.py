@@ -12,7 +12,7 @@ from sfddm.networks.layout import CONFIG, CONTRACT, WEIGHTS, rises_within
 from sfddm.networks.weights import load_weights, write_weights
 from sfddm.runtime.files import write_json
 from sfddm.spec.fields import Depth, Pixels, Width
-from sfddm.spec.stored import as_stored, read_mapping, read_stored
+from sfddm.spec.parse import as_stored, read_mapping, read_stored
 
 MOST_BLOCKS = 16
 """Resolution levels of a network."""

@@ -17,8 +17,8 @@ from sfddm.runtime.files import write_text
 from sfddm.runtime.fingerprint import INSTALLED, fingerprint
 from sfddm.runtime.kinds import module_name
 from sfddm.spec.data import Data
-from sfddm.spec.methods import Method
 from sfddm.spec.read import load_spec, plain_data, spec_names
+from sfddm.spec.students import Method
 
 PARAMS, CODE = Path("params.yaml"), Path("code.yaml")
 SYNC = "`sfddm spec sync`"

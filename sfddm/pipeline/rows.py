@@ -9,10 +9,9 @@ from sfddm.pipeline.params import require_current
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Run, Spec
-from sfddm.spec.methods import Resampled
+from sfddm.spec.parse import nearest, read_mapping, unstructure
 from sfddm.spec.read import load_spec, spec_names
-from sfddm.spec.stored import read_mapping
-from sfddm.spec.structure import nearest, unstructure
+from sfddm.spec.students import Resampled
 
 
 @frozen(kw_only=True)

@@ -6,14 +6,14 @@ from math import prod
 
 from attrs import frozen
 
-from sfddm.costs import cost
 from sfddm.data.prepare import load
-from sfddm.diffusion.index_set import finer
+from sfddm.diffusion.spacing import finer
 from sfddm.errors import UserError
 from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.evaluation.real import KEPT
 from sfddm.evaluation.timing import BATCH, FEW, REPEATS
 from sfddm.evaluation.timing import STEPS as TIMED_WHOLE
+from sfddm.methods.costs import cost
 from sfddm.networks.denoiser import Denoiser
 from sfddm.planning import rates
 from sfddm.planning.rates import TRAINED_BYTES, Speed
@@ -22,8 +22,7 @@ from sfddm.runtime.machine import device, free_memory, peak_memory_mb
 from sfddm.spec.data import LSUN, CelebAHQ, Folder
 from sfddm.spec.evaluation import Classifier
 from sfddm.spec.experiment import Run, Spec
-from sfddm.spec.methods import SFDDM, AnyStep, Method, Resampled, Trained
-from sfddm.spec.sources import Cache, DataSource
+from sfddm.spec.students import SFDDM, AnyStep, Cache, DataSource, Method, Resampled, Trained
 from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
 from sfddm.training.batches import RESIDENT

@@ -20,16 +20,16 @@ from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.generation import draw
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, Evaluated, build, unet_config
+from sfddm.networks.generation import draw
 from sfddm.networks.student import first_student
 from sfddm.pipeline.paths import Paths
 from sfddm.randomness import Purpose, generator
 from sfddm.runtime.machine import device
 from sfddm.spec.experiment import Spec
-from sfddm.spec.methods import AnyStep
-from sfddm.spec.methods import Trained as TrainedMethod
+from sfddm.spec.students import AnyStep
+from sfddm.spec.students import Trained as TrainedMethod
 from sfddm.spec.teacher import Trained
 from sfddm.spec.training import Training
 from sfddm.teachers.imported import find_teacher

@@ -8,9 +8,9 @@ from attrs import evolve
 from sfddm.comparison.difference import BLOCKS, SHARED, difference, why_not
 from sfddm.pipeline.rows import Row, load_row
 from sfddm.promotion.history import Gate, Promotion
+from sfddm.spec.evaluation import Against
 from sfddm.spec.experiment import Run, Spec
-from sfddm.spec.methods import DDIM
-from sfddm.spec.promotion import Against
+from sfddm.spec.students import DDIM
 
 COMPARED = "frechet_distance"
 INCOMPARABLE = "does not compare"

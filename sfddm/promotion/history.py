@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 from sfddm.errors import UserError
 from sfddm.runtime.files import LARGEST_JSON, parse_json, read_bytes, write_json
 from sfddm.spec.fields import Name
-from sfddm.spec.structure import StructureError, structure, unstructure
+from sfddm.spec.parse import StructureError, structure, unstructure
 
 PROMOTIONS = Path("promotions.json")
 """Beside params.yaml and dvc.lock, which it belongs to: specs/ holds nothing but specs."""

@@ -11,18 +11,11 @@ from sfddm.pipeline.git import head, uncommitted
 from sfddm.pipeline.lock import CODE, LOCK, changes, lineage
 from sfddm.pipeline.rows import Row
 from sfddm.promotion.gates import FIGURES
-from sfddm.promotion.history import (
-    Alias,
-    Demotion,
-    Gate,
-    History,
-    Promotion,
-    read_history,
-)
+from sfddm.promotion.history import Alias, Demotion, Gate, History, Promotion, read_history
 from sfddm.runtime.locks import locked
 from sfddm.runtime.machine import scratch
 from sfddm.spec.experiment import Run, Spec
-from sfddm.spec.structure import nearest
+from sfddm.spec.parse import nearest
 
 DEPENDS_ON = (*CODE, str(LOCK))
 """What a version rests on beside its spec; the whole package travels with it."""

@@ -9,7 +9,7 @@ from sfddm.figures.quality_time import quality_time_svg
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import Row
 from sfddm.spec.experiment import Spec
-from sfddm.spec.methods import Trained
+from sfddm.spec.students import Trained
 from sfddm.training.curve import read_points
 
 

@@ -2,7 +2,7 @@
 
 from sfddm.report.entries import Entry
 from sfddm.spec.experiment import Spec
-from sfddm.spec.methods import Resampled, Trained
+from sfddm.spec.students import Resampled, Trained
 
 COLUMNS = ("student", "cache", "training", "total", "folds", "seconds", "peak MB", "device")
 NOTE = (

@@ -17,7 +17,7 @@ from sfddm.report.contents import Contents
 from sfddm.report.entries import Entry, best_trained
 from sfddm.report.gallery import Strip, strip
 from sfddm.report.summary import headline
-from sfddm.spec.structure import unstructure
+from sfddm.spec.parse import unstructure
 
 HERE = Path(__file__).parent
 SHOWN = 5

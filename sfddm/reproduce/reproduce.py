@@ -13,20 +13,13 @@ from sfddm.pipeline.git import worktree
 from sfddm.pipeline.lock import REQUIREMENTS, Lineage, lineage, other_code, outputs
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import resolved
-from sfddm.reproduce.verdict import (
-    Item,
-    lock_file_item,
-    machine_item,
-    metrics_item,
-    output_items,
-    weights_item,
-)
+from sfddm.reproduce.verdict import Item, lock_file_item, machine_item, metrics_item, output_items, weights_item
 from sfddm.reproduce.version import Version, commit_of, read_version
 from sfddm.reproduce.workspace import data_rebuilt, fetch, run
 from sfddm.runtime.files import digest_file
 from sfddm.spec.experiment import Run, Spec
+from sfddm.spec.parse import read_mapping
 from sfddm.spec.read import load_spec
-from sfddm.spec.stored import read_mapping
 
 
 def reproduce(uri: str, quick: bool) -> Iterator[Item]:

@@ -13,8 +13,8 @@ from sfddm.pipeline.paths import Paths
 from sfddm.promotion.history import Promotion, read_history
 from sfddm.runtime.files import LARGEST_JSON, digest, parse_json, read_bytes
 from sfddm.spec.experiment import Spec
+from sfddm.spec.parse import StructureError, structure
 from sfddm.spec.read import plain_data
-from sfddm.spec.structure import StructureError, structure
 from sfddm.tracking.registry import Downloaded
 
 
@@ -148,6 +148,6 @@ def _check_schema(version: Version) -> None:
 
 
 def _described(error: StructureError) -> list[str]:
-    from sfddm.spec.structure import dotted
+    from sfddm.spec.parse import dotted
 
     return [f"{fault.message} @ {dotted(fault.path)}" for fault in error.faults]

@@ -2,28 +2,30 @@
 
 from collections.abc import Iterator
 
-from sfddm.costs import split
-from sfddm.diffusion.index_set import IndexSetError, finer, resolve
+from sfddm.diffusion.spacing import IndexSetError, finer, resolve
+from sfddm.methods.costs import split
 from sfddm.spec.data import Data, Digits, Folder
 from sfddm.spec.evaluation import MOST_CONVOLUTIONS, Classifier, Scorer
 from sfddm.spec.experiment import Spec, Student
 from sfddm.spec.fields import SHA256_PATTERN
 from sfddm.spec.index_set import IndexSet
-from sfddm.spec.methods import (
+from sfddm.spec.parse import Fault, SpecPath, nearest
+from sfddm.spec.students import (
     FREE,
     SFDDM,
     TRACT,
     AnyStep,
+    Cache,
     Consistency,
+    DataSource,
+    FromScratch,
     Method,
     Progressive,
     Resampled,
+    Start,
     Trained,
     any_steps,
 )
-from sfddm.spec.sources import Cache, DataSource
-from sfddm.spec.start import FromScratch, Start
-from sfddm.spec.structure import Fault, SpecPath, nearest
 from sfddm.spec.teacher import FromDiffusers, UNet2D
 from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
@@ -177,7 +179,7 @@ def _check_features(method: SFDDM | AnyStep, spec: Spec, path: SpecPath) -> Iter
     own = method.start.network if isinstance(method.start, FromScratch) else None
     source = spec.teacher.source
     if not isinstance(source, TrainedTeacher):
-        return  # known once the teacher is there: `sfddm.methods.trained` looks again
+        return  # known once the teacher is there: `sfddm.methods.train` looks again
     teachers = source.network.channels
     if method.feature.weight and isinstance(own, UNet2D) and own.channels[:1] != teachers[:1]:
         yield Fault(

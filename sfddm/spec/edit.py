@@ -15,8 +15,8 @@ from sfddm.errors import SpecError
 from sfddm.runtime.files import write_text
 from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Explicit
+from sfddm.spec.parse import nearest
 from sfddm.spec.read import parse_spec
-from sfddm.spec.structure import nearest
 
 FOUND_BY = "# Found by: "
 """How the comment above a found index set begins; the next search replaces it."""

@@ -4,14 +4,13 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.diffusion.index_set import resolve
+from sfddm.diffusion.spacing import resolve
 from sfddm.errors import SpecError
 from sfddm.spec.data import Data
-from sfddm.spec.evaluation import Evaluation, Registry
+from sfddm.spec.evaluation import Evaluation, Gates, Registry
 from sfddm.spec.fields import Name, Seed
 from sfddm.spec.index_set import IndexSet
-from sfddm.spec.methods import Method, Resampled
-from sfddm.spec.promotion import Gates
+from sfddm.spec.students import Method, Resampled
 from sfddm.spec.teacher import Teacher
 
 

@@ -13,8 +13,8 @@ from sfddm.runtime.files import read_bytes
 from sfddm.spec.checks import cross_check
 from sfddm.spec.experiment import Spec
 from sfddm.spec.fields import require_name
-from sfddm.spec.limits import LARGEST, build
-from sfddm.spec.structure import Fault, StructureError, dotted, structure
+from sfddm.spec.parse import Fault, StructureError, dotted, structure
+from sfddm.spec.safe_yaml import LARGEST, build
 
 SPECS = Path("specs")
 MOST_FAULTS = 50

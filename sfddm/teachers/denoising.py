@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfddm.diffusion.alpha_bar import angles
+from sfddm.diffusion.levels import angles
 from sfddm.diffusion.process import diffuse
 from sfddm.errors import UserError
 from sfddm.images import from_bytes

@@ -14,7 +14,7 @@ from sfddm.networks.layout import CONFIG, WEIGHTS
 from sfddm.networks.storage import network_without_memory
 from sfddm.networks.weights import put_weights, read_pickled, read_tensors
 from sfddm.runtime.files import digest_file
-from sfddm.spec.stored import read_mapping
+from sfddm.spec.parse import read_mapping
 from sfddm.spec.teacher import Prediction
 from sfddm.teachers.found import Found
 from sfddm.teachers.hub import COMMIT, PICKLE, SCHEDULER, fetch, given_path, weights_of

@@ -4,7 +4,7 @@ from typing import get_args
 
 import numpy as np
 
-from sfddm.diffusion.alpha_bar import log_snr
+from sfddm.diffusion.levels import log_snr
 from sfddm.spec.teacher import Schedule
 
 TOLERANCE = 0.05

@@ -10,7 +10,7 @@ from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import Row, resolved
 from sfddm.runtime.files import digest_file
 from sfddm.spec.experiment import Spec
-from sfddm.spec.stored import read_mapping
+from sfddm.spec.parse import read_mapping
 
 
 def about(spec: Spec, row: Row) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from sfddm.pipeline.rows import Row, flatten
 from sfddm.report.cells import markdown_table
 from sfddm.spec.experiment import Spec
-from sfddm.spec.structure import unstructure
+from sfddm.spec.parse import unstructure
 
 LICENCES = {"digits": "CC BY 4.0 (UCI, Optical Recognition of Handwritten Digits)", "fashion-mnist": "MIT"}
 """Of the data sets that are known here."""

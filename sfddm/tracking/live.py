@@ -20,7 +20,7 @@ from sfddm.errors import UserError
 from sfddm.runtime.files import write_json, write_text
 from sfddm.runtime.machine import scratch
 from sfddm.runtime.processes import leads
-from sfddm.spec.stored import read_stored
+from sfddm.spec.parse import read_stored
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

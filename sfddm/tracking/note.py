@@ -7,7 +7,7 @@ from sfddm.report.entries import Entry
 from sfddm.report.summary import headline
 from sfddm.report.table import Table, make_table
 from sfddm.spec.experiment import Spec
-from sfddm.spec.methods import FREE
+from sfddm.spec.students import FREE
 
 NOTE = "mlflow.note.content"
 """The tag that MLflow shows as a run's or an experiment's description."""

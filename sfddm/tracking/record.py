@@ -12,8 +12,7 @@ from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import Row, flatten, resolved
 from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Run, Spec
-from sfddm.spec.stored import read_mapping
-from sfddm.spec.structure import unstructure
+from sfddm.spec.parse import read_mapping, unstructure
 from sfddm.tracking.curves import send_metrics, send_points, steps_sent
 from sfddm.tracking.datasets import log_datasets
 from sfddm.tracking.live import CONTENT_KEY, FOLLOWED_BY, follower_lock, follower_name, live_run

@@ -18,7 +18,7 @@ from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import Row, has_results, load_row
 from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.experiment import Spec
-from sfddm.spec.structure import nearest
+from sfddm.spec.parse import nearest
 from sfddm.tracking.about import about as describe
 from sfddm.tracking.card import model_card
 from sfddm.tracking.server import connect, users_errors, without_secrets

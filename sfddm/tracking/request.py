@@ -9,10 +9,10 @@ from attrs import frozen
 from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import UserError
 from sfddm.networks.denoiser import Contract
-from sfddm.resampling import on_index_set
+from sfddm.networks.generation import on_index_set
 from sfddm.spec.fields import Bound, Level, Natural, Seed
 from sfddm.spec.index_set import Explicit, UniformAngle
-from sfddm.spec.structure import StructureError, nearest, structure
+from sfddm.spec.parse import StructureError, nearest, structure
 
 MOST_IMAGES = 10_000
 """Of one request; it is answered at once, from memory."""

@@ -30,7 +30,7 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
         Raises:
             MlflowException: the request asks for what can't be; a server answers with 400 and the sentence.
         """
-        from sfddm.generation import from_noise, generate
+        from sfddm.networks.generation import from_noise, generate
         from sfddm.tracking.request import asked_sampler, read_request
 
         with _refusals():

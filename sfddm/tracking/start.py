@@ -7,7 +7,7 @@ from sfddm.networks.layout import weights_digest
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Run, Spec
-from sfddm.spec.structure import unstructure
+from sfddm.spec.parse import unstructure
 from sfddm.tracking.live import KEY, LiveRun, start_follower
 
 SWEEP = "sfddm.experiment"

@@ -4,15 +4,15 @@ Whatever ends it, a kill included, the next process goes on from the last checkp
 the same bytes: an iteration depends on the state that is kept there and on its own number, and on nothing else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 import torch
 from attrs import frozen
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sfddm.networks.computing import prepare
 from sfddm.runtime.machine import memory_errors
 from sfddm.runtime.processes import add_up, highest, share_of
 from sfddm.runtime.signals import Interrupted, postponed
@@ -20,7 +20,6 @@ from sfddm.spec.training import Training
 from sfddm.training.checkpoints import Checkpoint, Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.guard import Guard
-from sfddm.training.state import pack, unpack
 
 Losses = dict[str, Tensor]
 """Terms of the loss by name, each a scalar; `loss` is the one that is minimised."""
@@ -165,3 +164,46 @@ def _lower_the_batch(settings: Training, checkpoints: Checkpoints) -> str:
     if kept is None:
         return remedy
     return f"{remedy}\nThe checkpoint {kept} is kept: with more memory and the same spec, `dvc repro` goes on from it."
+
+
+OPTIMIZER = "optimizer"
+
+
+def pack(modules: Mapping[str, nn.Module], optimizer: Optimizer | None = None) -> dict[str, Tensor]:
+    """Weights and buffers as MODULE.NAME, and the optimizer's moments and counts as optimizer.PARAMETER.NAME."""
+    tensors = {f"{part}.{name}": tensor for part, of in modules.items() for name, tensor in of.state_dict().items()}
+    moments = optimizer.state_dict()["state"] if optimizer else {}
+    return tensors | {f"{OPTIMIZER}.{at}.{name}": tensor for at, of in moments.items() for name, tensor in of.items()}
+
+
+def unpack(tensors: Mapping[str, Tensor], modules: Mapping[str, nn.Module], optimizer: Optimizer | None = None) -> None:
+    """The inverse of `pack`, into the same modules and an optimizer of the same parameters."""
+    for part, module in modules.items():
+        module.load_state_dict(_of(part, tensors))
+    if optimizer:
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in _of(OPTIMIZER, tensors).items():
+            at, _, name = key.partition(".")
+            state.setdefault(int(at), {})[name] = tensor
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        for parameter, moments in optimizer.state.items():
+            for name, moment in moments.items():
+                if moment.shape == parameter.shape:  # fused updates go through both as they lie in memory
+                    moments[name] = torch.empty_like(parameter).copy_(moment)
+
+
+def _of(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    prefix = f"{part}."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def prepare(network: nn.Module, training: Training) -> None:
+    """Lay out a network's weights, and have it compiled at its first call, as a training's section of the spec says.
+
+    In place; names and shapes of the weights stay. Every shape of a batch is compiled for itself: there are few,
+    but for rollouts, which run eagerly (`sfddm.methods.sources`).
+    """
+    if training.memory_format == "channels_last":
+        network.to(memory_format=torch.channels_last)
+    if training.compile:
+        network.compile(dynamic=False)

@@ -5,9 +5,21 @@ A forward pass of one image is 1, a forward and backward pass 3; caches, folds a
 
 from attrs import asdict, frozen
 
-from sfddm.diffusion.index_set import finer
-from sfddm.spec.methods import FREE, SFDDM, TRACT, AnyStep, Consistency, Method, Progressive, Resampled
-from sfddm.spec.sources import Cache, DataSource, RolloutSource, Source
+from sfddm.diffusion.spacing import finer
+from sfddm.spec.students import (
+    FREE,
+    SFDDM,
+    TRACT,
+    AnyStep,
+    Cache,
+    Consistency,
+    DataSource,
+    Method,
+    Progressive,
+    Resampled,
+    RolloutSource,
+    Source,
+)
 from sfddm.spec.teacher import Schedule
 
 TRAINED = 3

@@ -17,10 +17,10 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from sfddm.diffusion.index_set import evenly_in_angle
 from sfddm.diffusion.sampler import Sampler, Solver
 from sfddm.diffusion.sampling import Denoises, Levels, sample, trajectory
 from sfddm.diffusion.solvers import ddim_step
+from sfddm.diffusion.spacing import evenly_in_angle
 from sfddm.spec.teacher import Schedule
 
 BATCH = 250

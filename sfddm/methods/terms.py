@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from sfddm.diffusion.targets import hidden_target
+from sfddm.diffusion.process import hidden_target
 from sfddm.networks.denoiser import Denoiser, Evaluated
-from sfddm.spec.terms import Distance, Weighting
+from sfddm.spec.students import Distance, Weighting
 
 HUBER = 0.03
 """c of the pseudo-Huber distance, in units of a pixel's v."""

@@ -3,17 +3,16 @@
 from collections.abc import Callable
 from functools import partial
 
-from sfddm.costs import cost
 from sfddm.diffusion.sampler import Sampler, Solver
 from sfddm.errors import UserError
+from sfddm.methods.costs import cost
 from sfddm.methods.job import Distilled, Job
 from sfddm.networks import storage
-from sfddm.networks.computing import prepare
 from sfddm.networks.denoiser import Denoiser
 from sfddm.runtime.machine import device
 from sfddm.spec.training import Training
 from sfddm.training.curve import Curve
-from sfddm.training.loop import Losses, train
+from sfddm.training.loop import Losses, prepare, train
 
 Loss = Callable[[int, Denoiser], Losses]
 """The loss of an iteration, given the average so far."""

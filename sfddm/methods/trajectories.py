@@ -8,9 +8,9 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from sfddm.diffusion.index_set import finer
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import trajectory
+from sfddm.diffusion.spacing import finer
 from sfddm.errors import UserError
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.weights import Layout, filled_in, read_tensors
@@ -19,7 +19,7 @@ from sfddm.runtime.files import atomic_file, digest
 from sfddm.runtime.fingerprint import fingerprint
 from sfddm.runtime.locks import locked
 from sfddm.runtime.processes import highest, leads, shared_out, wait
-from sfddm.spec.sources import Cache
+from sfddm.spec.students import Cache
 from sfddm.training.batches import resident, sent
 
 BATCH = 250

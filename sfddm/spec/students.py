@@ -1,15 +1,129 @@
-"""How a student is made from its teacher, one class a method."""
+"""How a student is made from its teacher: one class per method, with the parts that methods share."""
 
 from typing import Literal
 
 from attrs import frozen
 
-from sfddm.spec.fields import Count, Levels, Name, Share
+from sfddm.diffusion.sampler import Deterministic
+from sfddm.spec.fields import Count, Levels, Name, Noises, Positive, Seed, Share, Weight
 from sfddm.spec.index_set import IndexSet
-from sfddm.spec.sources import Cache, Source
-from sfddm.spec.start import Start
-from sfddm.spec.terms import Distance, FeatureTerm, HiddenTerm, OutputTerm, Weighting
+from sfddm.spec.teacher import UNet2D
 from sfddm.spec.training import Training
+
+StudentPrediction = Literal["same", "v", "epsilon-sample"]
+"""same: as the teacher. v: well conditioned at every level. epsilon-sample: both noise and image, each in channels of
+its own, merged as v = alpha * noise - sigma * image (after Salimans and Ho 2022, section 4): what to give the student
+of a teacher that predicts noise."""
+
+
+@frozen(kw_only=True)
+class FromTeacher:
+    """A copy of the teacher.
+
+    Under another prediction than the teacher's, its output is read as v, or as the noise with an image of zeros beside.
+    """
+
+    kind: Literal["teacher"]
+    prediction: StudentPrediction
+
+
+@frozen(kw_only=True)
+class TeachersNetwork:
+    """The teacher's own architecture."""
+
+    kind: Literal["teacher"]
+
+
+@frozen(kw_only=True)
+class FromScratch:
+    """Weights drawn from the run's seed, in the teacher's architecture or a smaller one."""
+
+    kind: Literal["scratch"]
+    prediction: StudentPrediction
+    network: TeachersNetwork | UNet2D
+
+
+Start = FromTeacher | FromScratch
+
+
+Distance = Literal["mse", "l1", "pseudo-huber"]
+"""pseudo-huber: sqrt(mean e^2 + c^2) - c an image, c = 0.03 (after Song and Dhariwal 2023, section 3.3)."""
+Weighting = Literal["snr+1", "truncated-snr", "min-snr"]
+"""Of the squared error of the image: SNR + 1, which is the plain squared error of v; max(SNR, 1) (both Salimans and Ho
+2022); min(SNR, 5) (Hang et al. 2023)."""
+
+
+@frozen(kw_only=True)
+class OutputTerm:
+    """The student's output against the teacher's at the same state."""
+
+    weight: Weight
+    distance: Literal["l1", "mse"]
+
+
+@frozen(kw_only=True)
+class HiddenTerm:
+    """The student's one jump against the hidden variable that the teacher reaches: a distance in v."""
+
+    weight: Weight
+    distance: Distance
+    weighting: Weighting
+
+
+@frozen(kw_only=True)
+class FeatureTerm:
+    """Mean absolute difference of the activations before the last normalisation."""
+
+    weight: Weight
+    state: Literal["same", "landing"]
+    """The teacher's features where the student stands (the published code), or where its jump lands (look-ahead)."""
+
+
+@frozen(kw_only=True)
+class Cache:
+    """The teacher's own trajectories from noise, computed once before training; they need no images."""
+
+    noises: Noises
+    """How many trajectories."""
+    seed: Seed
+    solver: Deterministic
+    substeps: Levels
+    """Solver steps inside each segment of the index set, evenly in angle."""
+    clip_sample: bool
+    """Clip the solver's predicted images to [-1, 1]."""
+
+
+@frozen(kw_only=True)
+class TrajectorySource:
+    """States of the teacher's trajectories: the jump from one should land on the next."""
+
+    kind: Literal["trajectory"]
+    share: Positive
+    """Of each batch, relative to the other sources'."""
+    cache: Cache
+
+
+@frozen(kw_only=True)
+class RolloutSource:
+    """The student's own states on the way from the same noises: its jump should come back to the trajectory."""
+
+    kind: Literal["rollout"]
+    share: Positive
+    """Of each batch, relative to the other sources'."""
+    cache: Cache
+
+
+@frozen(kw_only=True)
+class DataSource:
+    """Real images, noised; the teacher's DDIM sub-steps then give the state where the jump should land."""
+
+    kind: Literal["data"]
+    share: Positive
+    """Of each batch, relative to the other sources'."""
+    substeps: Levels
+
+
+Source = TrajectorySource | RolloutSource | DataSource
 
 
 @frozen(kw_only=True)

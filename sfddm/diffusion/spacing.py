@@ -5,7 +5,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from sfddm.diffusion.alpha_bar import angles, log_snr
+from sfddm.diffusion.levels import angles, log_snr
 from sfddm.spec.index_set import Explicit, IndexSet, Leading, Quadratic, Uniform, UniformAngle, UniformLogSNR
 from sfddm.spec.teacher import Schedule
 

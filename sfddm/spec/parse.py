@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -10,7 +11,8 @@ from cattrs import ClassValidationError, Converter, IterableValidationError
 from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
-from sfddm.errors import printable
+from sfddm.errors import damaged, printable
+from sfddm.runtime.files import read_json
 from sfddm.spec.fields import Bound, Pattern, shortened
 
 SpecPath = tuple[str | int, ...]
@@ -197,3 +199,36 @@ _converter.register_structure_hook_func(_is(tuple), _structure_tuple)
 _converter.register_structure_hook_factory(_is(dict), _make_dict_hook)
 _converter.register_structure_hook_factory(attrs.has, _make_class_hook)
 _converter.register_unstructure_hook_func(_is(tuple), lambda value: [_converter.unstructure(item) for item in value])
+
+
+def read_stored(path: Path, cls: type[T]) -> T:
+    """The instance of an attrs class that a JSON file describes: every field of its type and within its bounds.
+
+    Raises:
+        UserError: the file is missing or damaged, or describes something else.
+    """
+    return as_stored(path, read_json(path), cls)
+
+
+def as_stored(path: Path, content: Any, cls: type[T]) -> T:
+    """The same of what was read from `path` already.
+
+    Raises:
+        UserError: it describes something else.
+    """
+    try:
+        return structure(content, cls)
+    except StructureError as error:
+        raise damaged(path, error) from None
+
+
+def read_mapping(path: Path) -> Mapping[str, Any]:
+    """A JSON file that holds a mapping.
+
+    Raises:
+        UserError: the file is missing or damaged, or holds something else.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise damaged(path, "expected a mapping")
+    return content
