@@ -24,11 +24,11 @@ import torch  # noqa: E402
 from sfddm.data.prepare import prepare  # noqa: E402
 from sfddm.data.store import read  # noqa: E402
 from sfddm.diffusion.sampler import Sampler  # noqa: E402
-from sfddm.evaluation.classifier import VERSION, Network  # noqa: E402
-from sfddm.evaluation.extractor import DESCRIPTION, WEIGHTS  # noqa: E402
 from sfddm.evaluation.interpolation import PAIRS, STEPS  # noqa: E402
 from sfddm.evaluation.real import write_real  # noqa: E402
-from sfddm.evaluation.scorer import load_extractor  # noqa: E402
+from sfddm.evaluation.scorers.classifier import VERSION, Network  # noqa: E402
+from sfddm.evaluation.scorers.extractor import DESCRIPTION, WEIGHTS  # noqa: E402
+from sfddm.evaluation.scorers.scorer import load_extractor  # noqa: E402
 from sfddm.networks import storage  # noqa: E402
 from sfddm.networks.denoiser import Contract, build, unet_config  # noqa: E402
 from sfddm.networks.layout import COST, COST_PARTS, write_sampler  # noqa: E402

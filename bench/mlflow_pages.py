@@ -19,8 +19,8 @@ import numpy as np
 
 from sfddm.pipeline.rows import flatten, resolved
 from sfddm.spec.read import load_spec
-from sfddm.tracking.curves import send_points
-from sfddm.tracking.view import KEY, TERMS, axes, write_view
+from sfddm.tracking.charts import KEY, TERMS, axes, write_view
+from sfddm.tracking.logging import send_points
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -25,11 +25,11 @@ from sfddm.data import store  # noqa: E402
 from sfddm.data.prepare import prepare  # noqa: E402
 from sfddm.diffusion.sampler import Sampler  # noqa: E402
 from sfddm.evaluation.figures import figures  # noqa: E402
-from sfddm.evaluation.install import install  # noqa: E402
 from sfddm.evaluation.real import write_real  # noqa: E402
 from sfddm.evaluation.reference import Reference  # noqa: E402
-from sfddm.evaluation.scorer import load_extractor, load_scorer  # noqa: E402
-from sfddm.evaluation.torchvision_model import VARIABLE, architecture  # noqa: E402
+from sfddm.evaluation.scorers.install import install  # noqa: E402
+from sfddm.evaluation.scorers.scorer import load_extractor, load_scorer  # noqa: E402
+from sfddm.evaluation.scorers.torchvision import VARIABLE, architecture  # noqa: E402
 from sfddm.runtime.files import digest_file  # noqa: E402
 from sfddm.runtime.machine import device, peak_memory_mb  # noqa: E402
 from sfddm.spec.data import CIFAR10  # noqa: E402

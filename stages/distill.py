@@ -16,7 +16,7 @@ from sfddm.runtime.processes import leads
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import unstructure
 from sfddm.spec.read import load_spec
-from sfddm.tracking.start import follow_training
+from sfddm.tracking.live import follow_training
 from sfddm.training.checkpoints import Checkpoints
 from stages.harness import main
 

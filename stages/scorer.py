@@ -4,11 +4,10 @@ from pathlib import Path
 
 from sfddm.data import store
 from sfddm.data.source import root
-from sfddm.evaluation.classifier import Network
-from sfddm.evaluation.given import Given, read_statistics
-from sfddm.evaluation.install import install
-from sfddm.evaluation.real import write_real
-from sfddm.evaluation.scorer import load_extractor
+from sfddm.evaluation.real import Given, read_statistics, write_real
+from sfddm.evaluation.scorers.classifier import Network, train_scorer, write_scorer
+from sfddm.evaluation.scorers.install import install
+from sfddm.evaluation.scorers.scorer import load_extractor
 from sfddm.pipeline.params import code_of
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import atomic_folder, digest_folder
@@ -19,7 +18,6 @@ from sfddm.spec.parse import unstructure
 from sfddm.spec.read import load_spec
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
-from sfddm.training.scorer import train_scorer, write_scorer
 from stages.harness import main
 
 

@@ -14,8 +14,8 @@ from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import unstructure
 from sfddm.spec.read import load_spec
 from sfddm.spec.teacher import Trained
-from sfddm.teachers.imported import import_teacher
-from sfddm.tracking.start import follow_teacher
+from sfddm.teachers.importing import import_teacher
+from sfddm.tracking.live import follow_teacher
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.teacher import train_teacher

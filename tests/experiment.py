@@ -10,8 +10,7 @@ from sfddm.images import grid, png
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import load_rows
 from sfddm.report.columns import COLUMNS
-from sfddm.report.entries import Entry
-from sfddm.report.table import Table, make_table
+from sfddm.report.table import Entry, Table, make_table
 from sfddm.runtime.files import write_json
 from sfddm.spec.experiment import Spec, Student
 from sfddm.spec.index_set import Uniform

@@ -9,11 +9,10 @@ from attrs import evolve
 from PIL import Image
 from rich.console import Console
 
-from sfddm.comparison.difference import difference, fields_that_differ, why_not
-from sfddm.comparison.picture import side_by_side
-from sfddm.comparison.subject import Subject
-from sfddm.comparison.terminal import show
+from sfddm.evaluation.statistics import difference, fields_that_differ, why_not
 from sfddm.images import grid, png
+from sfddm.report.compare import Subject, side_by_side
+from sfddm.report.terminal import show
 from tests.experiment import FIGURES, NOISE, SHARED
 from tests.project import OURS, Project
 

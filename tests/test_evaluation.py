@@ -12,13 +12,13 @@ from sfddm.data import store
 from sfddm.data.prepare import prepare
 from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import UserError
+from sfddm.evaluation.distances import Moments, MomentSums, flat_pixels, frechet_distance, pixel_moments
 from sfddm.evaluation.figures import check_inputs, figures
-from sfddm.evaluation.frechet import Moments, MomentSums, frechet_distance
-from sfddm.evaluation.paired import Distances, paired_difference
-from sfddm.evaluation.pixels import flat_pixels, pixel_moments
 from sfddm.evaluation.real import read_real, write_real
 from sfddm.evaluation.reference import Reference
-from sfddm.evaluation.scorer import Scorer, load_extractor, load_scorer
+from sfddm.evaluation.scorers.classifier import train_scorer, write_scorer
+from sfddm.evaluation.scorers.scorer import Scorer, load_extractor, load_scorer
+from sfddm.evaluation.statistics import Distances, paired_difference
 from sfddm.images import from_bytes, to_bytes
 from sfddm.networks import storage
 from sfddm.networks.generation import draw, generate
@@ -27,7 +27,6 @@ from sfddm.randomness import Purpose, generator
 from sfddm.spec.evaluation import Classifier
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
-from sfddm.training.scorer import train_scorer, write_scorer
 from tests.parts import tiny, untrained_teacher
 
 CPU = torch.device("cpu")

@@ -88,7 +88,7 @@ def test_a_definition_counts_wherever_it_is_written(copy: Path) -> None:
 
 
 def test_a_constant_inside_a_function_counts_for_the_stages_that_call_it(copy: Path) -> None:
-    assert changed(copy, "sfddm/evaluation/comparison.py", "/ 3.5", "/ 3.6") == {"evaluate"}
+    assert changed(copy, "sfddm/evaluation/similarity.py", "/ 3.5", "/ 3.6") == {"evaluate"}
 
 
 def test_a_stale_file_stops_a_stage_before_it_works(copy: Path) -> None:

@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.evaluation.comparison import structural_similarity
-from sfddm.evaluation.frechet import MomentSums, frechet_distance
+from sfddm.evaluation.distances import MomentSums, frechet_distance, kernel_distance, kernel_distances, precision_recall
 from sfddm.evaluation.interpolation import PAIRS, STEPS, path_length, paths, strips
-from sfddm.evaluation.kernel import kernel_distance, kernel_distances
-from sfddm.evaluation.neighbours import precision_recall
+from sfddm.evaluation.similarity import structural_similarity
 from sfddm.images import to_bytes
 from sfddm.networks.generation import draw_from, generate
 from sfddm.randomness import Purpose, normals

@@ -2,9 +2,8 @@
 
 from sfddm.pipeline.rows import load_rows
 from sfddm.spec.students import DDIM
-from sfddm.tracking import card, note
-from sfddm.tracking.card import model_card
-from sfddm.tracking.note import comparison_note, run_note
+from sfddm.tracking import cards
+from sfddm.tracking.cards import comparison_note, model_card, run_note
 from tests.experiment import Experiment
 
 
@@ -12,7 +11,7 @@ def test_a_long_comparison_loses_rows_and_keeps_how_it_is_made_again(experiment:
     for number in range(200):
         experiment.add(f"ddim-number-{number}", 1 + number % 60, DDIM(kind="ddim"), [1.0 + number])
     text = comparison_note(experiment.spec, load_rows(experiment.spec))
-    assert note.LONGEST - 200 < len(text) <= note.LONGEST
+    assert cards.LONGEST_NOTE - 200 < len(text) <= cards.LONGEST_NOTE
     assert "| ... |\n" in text and "dvc repro track@tiny report@tiny" in text
 
 
@@ -32,6 +31,6 @@ def test_a_card_says_how_far_training_seeds_are_apart(experiment: Experiment) ->
     outs = {"outs": [{"md5": "0123abcd.dir"}]}
     lock = dict.fromkeys(("data@tiny", "teacher@tiny", "distill@tiny-ours-t4-s0"), outs)
     text = model_card(experiment.spec, rows[0], rows, lock, "run")
-    assert "| 0.25 | 2 training seeds: mean 0.5, 0.25 to 0.75 |" in text and len(text) < card.LONGEST
+    assert "| 0.25 | 2 training seeds: mean 0.5, 0.25 to 0.75 |" in text and len(text) < cards.LONGEST
     alone = model_card(experiment.spec, rows[0], rows[:1], lock, "run")
     assert "5 parts of the noises: 0.33 to 0.37 (of fewer images, so larger)" in alone

@@ -15,7 +15,7 @@ from attrs import evolve
 
 from sfddm.data import store
 from sfddm.errors import UserError
-from sfddm.reproduce.workspace import run
+from sfddm.registry.workspace import run
 from sfddm.runtime.processes import own, room, share_of, wanted
 from sfddm.training.batches import integers, noise_like, real_images, rows_of
 from stages.torchrun import first_failure

@@ -7,12 +7,10 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from sfddm.comparison.difference import SHARED as CONDITIONS
 from sfddm.errors import UserError
+from sfddm.evaluation.statistics import SHARED as CONDITIONS
 from sfddm.pipeline.git import head, uncommitted, worktree
-from sfddm.pipeline.rows import Row, load_row
-from sfddm.promotion.gates import FIGURES, gates
-from sfddm.promotion.history import (
+from sfddm.pipeline.promotions import (
     PROMOTED,
     PROMOTIONS,
     Demotion,
@@ -22,6 +20,8 @@ from sfddm.promotion.history import (
     read_history,
     write_history,
 )
+from sfddm.pipeline.rows import Row, load_row
+from sfddm.registry.gates import FIGURES, gates
 from sfddm.spec.evaluation import Gates
 from tests.experiment import NOISE, Experiment
 

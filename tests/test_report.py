@@ -7,16 +7,14 @@ import pytest
 from rich.console import Console
 
 from sfddm.errors import UserError
-from sfddm.figures.curves import curves_svg
-from sfddm.figures.quality_time import pareto_front
-from sfddm.figures.series import series_of
-from sfddm.figures.style import THEME, inline
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import load_rows
+from sfddm.report.charts import curves_svg, pareto_front
 from sfddm.report.columns import COLUMNS, TERMINAL
 from sfddm.report.contents import Contents, contents_of
 from sfddm.report.markdown import to_markdown
 from sfddm.report.plots import curve_points, distance_points
+from sfddm.report.style import THEME, inline, series_of
 from sfddm.report.terminal import to_terminal
 from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.students import Resampled

@@ -10,14 +10,13 @@ import pytest
 import torch
 
 from sfddm.errors import SpecError, UserError
+from sfddm.evaluation.distances import frechet_distance
 from sfddm.evaluation.figures import figures
-from sfddm.evaluation.frechet import frechet_distance
-from sfddm.evaluation.given import read_statistics
-from sfddm.evaluation.inception import architecture
-from sfddm.evaluation.install import install
-from sfddm.evaluation.pretrained import read_published
-from sfddm.evaluation.real import read_real, write_real
-from sfddm.evaluation.scorer import Scorer, load_extractor, load_scorer
+from sfddm.evaluation.real import read_real, read_statistics, write_real
+from sfddm.evaluation.scorers.inception import architecture
+from sfddm.evaluation.scorers.install import install
+from sfddm.evaluation.scorers.pretrained import read_published
+from sfddm.evaluation.scorers.scorer import Scorer, load_extractor, load_scorer
 from sfddm.spec.evaluation import Inception, OwnStatistics, Torchvision
 from sfddm.spec.read import parse_spec
 from tests.parts import TINY

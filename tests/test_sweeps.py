@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from sfddm.tracking.start import SWEEP
+from sfddm.tracking.live import SWEEP
 from tests.processes import wait_for
 from tests.project import Project, commit
 from tests.test_security import free_port, stop, wait_until_it_answers

@@ -29,9 +29,9 @@ from sfddm.spec.parse import structure, unstructure
 from sfddm.spec.read import parse_spec
 from sfddm.spec.students import FromTeacher
 from sfddm.spec.teacher import FromCheckpoint, FromDiffusers, Teacher
+from sfddm.teachers.candidate import recognised
 from sfddm.teachers.denoising import require_denoising
-from sfddm.teachers.imported import import_teacher
-from sfddm.teachers.schedule import recognised
+from sfddm.teachers.importing import import_teacher
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.teacher import train_teacher
@@ -422,7 +422,7 @@ def test_a_checkpoint_of_the_authors_library_is_taken_over(theirs: Any, images: 
 def test_a_checkpoint_tells_what_it_predicts(objective: str, clipped: bool, root: Path) -> None:
     from denoising_diffusion_pytorch import GaussianDiffusion, Unet
 
-    from sfddm.teachers.checkpoint import read
+    from sfddm.teachers.lucidrains import read
 
     unet = Unet(dim=8, init_dim=12, dim_mults=(1, 2, 4), channels=3, attn_heads=(1, 2, 3), attn_dim_head=(2, 3, 4))
     diffusion = GaussianDiffusion(

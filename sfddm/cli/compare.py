@@ -15,9 +15,9 @@ def compare(
     """Say which fields of their specs and which figures differ between students, beyond their spread."""
     from rich.console import Console
 
-    from sfddm.comparison.find import find
-    from sfddm.comparison.terminal import LETTERS, show
     from sfddm.errors import UserError
+    from sfddm.report.compare import find
+    from sfddm.report.terminal import LETTERS, show
     from sfddm.runtime.files import atomic_file
 
     if not 2 <= len(names) <= len(LETTERS):
@@ -29,7 +29,7 @@ def compare(
     if out is None:
         typer.echo("`--out FILE.png` writes their images side by side.")
         return
-    from sfddm.comparison.picture import side_by_side
+    from sfddm.report.compare import side_by_side
 
     with atomic_file(out) as partial:
         partial.write_bytes(side_by_side(subjects))

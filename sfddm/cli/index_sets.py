@@ -50,7 +50,7 @@ def show(
     sets = {name: experiment.levels(name) for name in ([student] if student else experiment.students)}
     Console().print(_levels_table(experiment, sets))
     if out is not None:
-        from sfddm.figures.index_sets import index_sets_figure
+        from sfddm.report.charts import index_sets_figure
 
         teacher = experiment.teacher
         file_format: Literal["svg", "png"] = "svg" if out.suffix == ".svg" else "png"

@@ -28,12 +28,12 @@ def promote(
     from rich.console import Console
 
     from sfddm.errors import UserError
+    from sfddm.pipeline.promotions import PROMOTIONS, Alias
     from sfddm.pipeline.rows import find_run, load_row
-    from sfddm.promotion.gates import gates
-    from sfddm.promotion.history import PROMOTIONS, Alias
-    from sfddm.promotion.promote import check_artifacts, check_committed, check_marked, deciding
-    from sfddm.promotion.promote import promote as give
-    from sfddm.promotion.terminal import gates_table
+    from sfddm.registry.gates import gates
+    from sfddm.registry.promote import check_artifacts, check_committed, check_marked, deciding
+    from sfddm.registry.promote import promote as give
+    from sfddm.registry.terminal import gates_table
     from sfddm.spec.parse import nearest
 
     alias: Alias | None = next((word for word in get_args(Alias) if word == to), None)
@@ -69,9 +69,9 @@ def demote(
     name: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, or models:/NAME/VERSION for all aliases of it.")],
 ) -> None:
     """Take an alias from a student; it names nothing until the next promotion."""
-    from sfddm.promotion.history import PROMOTIONS
-    from sfddm.promotion.promote import deciding
-    from sfddm.promotion.promote import demote as take
+    from sfddm.pipeline.promotions import PROMOTIONS
+    from sfddm.registry.promote import deciding
+    from sfddm.registry.promote import demote as take
 
     with deciding() as events:
         for event in take(events, name):
@@ -86,8 +86,8 @@ def history(
     from rich.console import Console
 
     from sfddm.errors import UserError
-    from sfddm.promotion.history import PROMOTIONS, read_history
-    from sfddm.promotion.terminal import history_table
+    from sfddm.pipeline.promotions import PROMOTIONS, read_history
+    from sfddm.registry.terminal import history_table
     from sfddm.spec.parse import nearest
 
     events = read_history()
@@ -101,7 +101,7 @@ def sync(
     specs: Annotated[list[str] | None, typer.Argument(help="Names in specs/; all of them when left out.")] = None,
 ) -> None:
     """Fill MLflow with what it lacks: runs, versions and aliases, from DVC's outputs and promotions.json."""
-    from sfddm.tracking.rebuild import sync as fill
+    from sfddm.tracking.sync import sync as fill
 
     for line in fill(specs or []):
         typer.echo(line)
@@ -115,9 +115,9 @@ def reproduce(
     from rich.console import Console
 
     from sfddm.errors import UserError
-    from sfddm.promotion.terminal import marked_table
-    from sfddm.reproduce.reproduce import reproduce as rebuild
-    from sfddm.reproduce.reproduce import write_verdict
+    from sfddm.registry.reproduce import reproduce as rebuild
+    from sfddm.registry.reproduce import write_verdict
+    from sfddm.registry.terminal import marked_table
 
     if not name.startswith("models:/"):
         raise UserError(f"{name}: expected models:/NAME@ALIAS or models:/NAME/VERSION.")

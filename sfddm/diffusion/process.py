@@ -1,4 +1,4 @@
-"""Forward processes (the teacher's, and the student's on the same hidden variables), and the jump between two levels."""
+"""Forward processes (the teacher's, and the student's on the same levels), and the jump between two levels."""
 
 import torch
 from torch import Tensor

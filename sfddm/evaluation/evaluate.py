@@ -10,7 +10,7 @@ import torch
 from sfddm.evaluation.figures import check_inputs, figures
 from sfddm.evaluation.interpolation import path_length, strips
 from sfddm.evaluation.reference import read_reference
-from sfddm.evaluation.scorer import load_scorer
+from sfddm.evaluation.scorers.scorer import load_scorer
 from sfddm.evaluation.timing import time_sampling
 from sfddm.images import grid, png
 from sfddm.networks import storage

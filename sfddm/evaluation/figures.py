@@ -7,14 +7,10 @@ from typing import Any
 import numpy as np
 
 from sfddm.errors import UserError
-from sfddm.evaluation.comparison import Comparison, compare
-from sfddm.evaluation.frechet import frechet_distance
-from sfddm.evaluation.images import check_images
-from sfddm.evaluation.kernel import kernel_distances
-from sfddm.evaluation.neighbours import precision_recall
-from sfddm.evaluation.pixels import pixel_moments
+from sfddm.evaluation.distances import frechet_distance, kernel_distances, pixel_moments, precision_recall
 from sfddm.evaluation.reference import Reference
-from sfddm.evaluation.scorer import Scorer
+from sfddm.evaluation.scorers.scorer import Scorer
+from sfddm.evaluation.similarity import Comparison, check_images, compare
 
 BLOCKS = 5
 """Of consecutive noises, for the differences between rows."""

@@ -1,9 +1,10 @@
 """What figures need of the real images: moments, some of the features, and how far apart two halves are.
 
-Made once, with the scorer, in one pass that holds one batch at a time.
-"""
+Made once, with the scorer, in one pass that holds one batch at a time, or read from a file that others computed."""
 
 import hashlib
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,54 @@ from torch import Tensor
 
 from sfddm.data.store import read_array
 from sfddm.errors import UserError, damaged
-from sfddm.evaluation.extractor import Extractor
-from sfddm.evaluation.frechet import Moments, MomentSums, frechet_distance
-from sfddm.evaluation.given import Given
-from sfddm.evaluation.images import check_images
-from sfddm.evaluation.pixels import flat_pixels, pixel_moments
+from sfddm.evaluation.distances import Moments, MomentSums, flat_pixels, frechet_distance, pixel_moments
+from sfddm.evaluation.scorers.extractor import Extractor
+from sfddm.evaluation.similarity import check_images
 from sfddm.networks.weights import read_tensors, write_tensors
 from sfddm.randomness import Purpose, generator
-from sfddm.runtime.files import write_json
+from sfddm.runtime.files import check_regular, write_json
 from sfddm.spec.fields import Samples
 from sfddm.spec.parse import read_stored
+
+BROKEN = ValueError, OSError, EOFError, KeyError, TypeError, OverflowError, MemoryError, RecursionError
+"""What numpy raises on a damaged file, its header being a Python literal."""
+
+
+@frozen
+class Given:
+    """Moments from a file."""
+
+    moments: Moments
+    digest: str
+
+
+def read_statistics(path: Path, sha256: str, images: int, features: int) -> Given:
+    """The moments in an `.npz` file with `mu` [D] and `sigma` [D, D], of so many images.
+
+    Raises:
+        UserError: the file is missing, its content has another SHA-256, or it holds no moments of D features.
+    """
+    try:
+        check_regular(path)
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror or error}): put the statistics there, or set "
+                        "SFDDM_DATA_ROOT to the folder that has them.") from None  # fmt: skip
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise UserError(f"{path} has the SHA-256 {found}, and the spec expects {sha256}. Nothing of it was read.")
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            mean, covariance = (torch.from_numpy(arrays[name].astype(np.float64)) for name in ("mu", "sigma"))
+    except (*BROKEN, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is no file of statistics ({error}): expected an .npz with mu and sigma.") from None
+    if mean.shape != (features,) or covariance.shape != (features, features):
+        raise UserError(f"{path}: mu {list(mean.shape)} and sigma {list(covariance.shape)} are not of the scorer's "
+                        f"{features} features.")  # fmt: skip
+    if not bool(mean.isfinite().all() and covariance.isfinite().all()) or not torch.allclose(covariance, covariance.T):
+        raise UserError(f"{path}: mu and sigma are no mean and covariance: not finite, or sigma is not symmetric.")
+    return Given(Moments(images, mean, covariance), sha256[:16])
+
 
 KEPT = 10_000
 """Features that are held at once, of real images and of each student's: for kernel distance, precision and recall."""

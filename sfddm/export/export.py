@@ -10,10 +10,10 @@ from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import STOCHASTIC, sample
+from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.errors import UserError
-from sfddm.export.student import describe
 from sfddm.networks import storage
-from sfddm.networks.denoiser import LUCIDRAINS, LucidrainsUNet
+from sfddm.networks.denoiser import LUCIDRAINS, Contract, LucidrainsUNet, time_input
 from sfddm.randomness import Purpose, normals
 from sfddm.runtime.files import atomic_folder, write_json
 
@@ -106,3 +106,22 @@ def _writer(form: Format) -> tuple[Write, Draw]:
     except ImportError as error:
         raise UserError(f"ONNX needs more libraries ({error}): pip install 'sfddm[export]'.") from None
     return lambda folder, *of: program.write_onnx(folder, program.export_program(*of)), program.draw_from_onnx
+
+
+def describe(contract: Contract, sampler: Sampler) -> dict[str, Any]:
+    """What `sfddm.export.bare` reads: the sampler and, for its levels alone, the schedule and the times.
+
+    A network that is told its own index keeps being told it.
+    """
+    levels = [0, *sampler.levels]
+    schedule = NoiseSchedule(contract.noise_schedule, contract.timesteps)
+    return {
+        "solver": sampler.solver,
+        "clip_sample": sampler.clip_sample,
+        "prediction": contract.prediction,
+        "two_times": contract.two_times,
+        "levels": levels,
+        "alpha": schedule.alpha[levels].tolist(),
+        "sigma": schedule.sigma[levels].tolist(),
+        "told": time_input(contract)[levels].tolist(),
+    }

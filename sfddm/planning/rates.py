@@ -32,7 +32,7 @@ from sfddm.spec.students import AnyStep
 from sfddm.spec.students import Trained as TrainedMethod
 from sfddm.spec.teacher import Trained
 from sfddm.spec.training import Training
-from sfddm.teachers.imported import find_teacher
+from sfddm.teachers.importing import find_teacher
 from sfddm.training.batches import integers, noise_like, rows_of
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve

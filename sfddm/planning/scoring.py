@@ -7,17 +7,16 @@ import torch
 from attrs import evolve, frozen
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.evaluation import classifier, inception, torchvision_model
-from sfddm.evaluation.extractor import WEIGHTS, Extractor
+from sfddm.evaluation.distances import Moments, frechet_distance, kernel_distances, precision_recall
 from sfddm.evaluation.figures import figures
-from sfddm.evaluation.frechet import Moments, frechet_distance
-from sfddm.evaluation.install import write
-from sfddm.evaluation.kernel import kernel_distances
-from sfddm.evaluation.neighbours import precision_recall
 from sfddm.evaluation.real import KEPT, read_real, write_real
 from sfddm.evaluation.reference import Reference
-from sfddm.evaluation.scorer import Scorer as Judge
-from sfddm.evaluation.scorer import load_extractor
+from sfddm.evaluation.scorers import classifier, inception
+from sfddm.evaluation.scorers import torchvision as torchvision_model
+from sfddm.evaluation.scorers.extractor import WEIGHTS, Extractor
+from sfddm.evaluation.scorers.install import write
+from sfddm.evaluation.scorers.scorer import Scorer as Judge
+from sfddm.evaluation.scorers.scorer import load_extractor
 from sfddm.networks.weights import write_weights
 from sfddm.planning.rates import LONG_ENOUGH, now, timed, train_seconds, working_folder
 from sfddm.runtime.machine import device

@@ -1,78 +1,212 @@
-"""The charts of a comparison, each with a caption that says what to see."""
+"""The charts: distance against steps, quality against time, courses of trainings, index sets."""
 
-from attrs import frozen
+from statistics import fmean
 
-from sfddm.figures.curves import curves_svg
-from sfddm.figures.distance import distance_svg
-from sfddm.figures.index_sets import index_sets_figure
-from sfddm.figures.quality_time import quality_time_svg
-from sfddm.pipeline.paths import Paths
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sfddm.diffusion.levels import log_snr
 from sfddm.pipeline.rows import Row
+from sfddm.report.style import COLOURS, INK, Format, Series, draw, log_scale, rule_lines, series_name, series_of
 from sfddm.spec.experiment import Spec
-from sfddm.spec.students import Trained
-from sfddm.training.curve import read_points
+from sfddm.spec.teacher import Schedule
 
 
-@frozen(kw_only=True)
-class Chart:
-    """A chart as SVG."""
+def distance_svg(spec: Spec, rows: list[Row]) -> bytes:
+    """The figure as SVG, the same bytes for the same rows: means, bands over training seeds, teacher and floor."""
+    shown, metrics = series_of(spec, rows), rows[0].metrics
 
-    name: str
-    title: str
-    caption: str
-    """What to see."""
-    svg: bytes
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.set_xlabel("T', network evaluations an image")
+        axes.set_ylabel("Frechet distance")
+        for series in shown:
+            _draw(axes, series)
+        lines = {"teacher": ("teacher_frechet_distance", "--"), "real images": ("real_distance", "-.")}
+        for label, (key, dashes) in lines.items():
+            axes.axhline(metrics[key], color=INK, alpha=0.6, linestyle=dashes, linewidth=1.1, label=label)
+        log_scale(axes.xaxis, sorted({seeds[0].metrics["nfe"] for series in shown for seeds in series.students}))
+        log_scale(axes.yaxis)
+        rule_lines(axes)
+        figure.legend(loc="outside lower center", ncols=3)
 
-
-def charts_of(spec: Spec, rows: list[Row]) -> list[Chart]:
-    """The charts of a comparison, those that have nothing to show left out; `rows` are in the spec's order."""
-    charts = [
-        Chart(
-            name="distance",
-            title="Distance against number of steps",
-            caption="Lower is better. A band spans the training seeds. Dotted lines are free samplers of the teacher: "
-            "training pays where a line is below them, and the teacher is reached at the dashed line. Both axes are "
-            "logarithmic.",
-            svg=distance_svg(spec, rows),
-        ),
-        Chart(
-            name="quality-time",
-            title="Quality against time",
-            caption="Down and to the left is better. Open marks are free. No student beats those on the stepped line "
-            "in both, and the numbers are their steps. Times are of the machine that evaluated them.",
-            svg=quality_time_svg(spec, rows),
-        ),
-        Chart(
-            name="index-sets",
-            title="Where each student stops",
-            caption="A dot is a level that the sampler visits, on the axis of log-SNR; it starts on the left.",
-            svg=index_sets_figure(_index_sets(spec), spec.teacher.noise_schedule, spec.teacher.timesteps, "svg"),
-        ),
-    ]
-    curves = trainings(spec, rows)
-    if curves:
-        trained = Chart(
-            name="curves",
-            title="Training",
-            caption="Loss of every training: medians of nine points, and faintly the points. Losses of different "
-            "methods measure different things: compare within a panel, and look for lines that still fall at the end.",
-            svg=curves_svg(curves),
-        )
-        charts.insert(2, trained)
-    return charts
+    return draw(paint, (7.2, 5.4), "distance")
 
 
-def trainings(spec: Spec, rows: list[Row]) -> list[tuple[Row, list[dict[str, float]]]]:
-    """Every run that trained weights of its own, with the points of its curve."""
-    trained = [row for row in rows if isinstance(spec.students[row.run.student].method, Trained)]
-    paths = Paths(spec.name)
-    return [(row, read_points(paths.student(row.run.student, row.run.seed) / "curve.jsonl")) for row in trained]
+def _draw(axes: Axes, series: Series) -> None:
+    """Means, and the band from the lowest to the highest seed."""
+    steps = [seeds[0].metrics["nfe"] for seeds in series.students]
+    distances = [[seed.metrics["frechet_distance"] for seed in seeds] for seeds in series.students]
+    low, high = ([pick(seeds) for seeds in distances] for pick in (min, max))
+    if len(steps) == 1:
+        axes.vlines(steps, low, high, color=series.colour, alpha=0.5, linewidth=4)
+    else:
+        axes.fill_between(steps, low, high, color=series.colour, alpha=0.25, linewidth=0)
+    axes.plot(
+        steps,
+        [fmean(seeds) for seeds in distances],
+        color=series.colour,
+        marker=series.marker,
+        markersize=5.5,
+        linewidth=1.7,
+        linestyle="none" if len(steps) == 1 else ":" if series.free else "-",
+        label=series.label,
+    )
 
 
-def _index_sets(spec: Spec) -> dict[str, tuple[int, ...]]:
-    """Each different set once, under the names of the students that have it."""
-    names: dict[tuple[int, ...], list[str]] = {}
-    for student in spec.students:
-        names.setdefault(spec.levels(student), []).append(student)
-    ordered = sorted(names.items(), key=lambda item: -len(item[0]))
-    return {f"{', '.join(found[:2])}{' …' if len(found) > 2 else ''}": levels for levels, found in ordered}
+Point = tuple[float, float]
+"""Seconds a thousand images, Frechet distance."""
+
+
+def quality_time_svg(spec: Spec, rows: list[Row]) -> bytes:
+    """The figure as SVG: a mark a student with its number of steps, a line through those that none beats in both."""
+    shown = series_of(spec, rows)
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.set_xlabel("seconds a thousand images")
+        axes.set_ylabel("Frechet distance")
+        front = pareto_front([_point(seeds) for series in shown for seeds in series.students])
+        seconds, distances = zip(*front, strict=True)
+        axes.step(seconds, distances, where="post", color=INK, alpha=0.5, linewidth=1.1, label="none better in both")
+        for series in shown:
+            _draw_quality(axes, series, front)
+        log_scale(axes.xaxis)
+        log_scale(axes.yaxis)
+        axes.margins(y=0.1)
+        rule_lines(axes)
+        figure.legend(loc="outside lower center", ncols=3)
+
+    return draw(paint, (7.2, 5.4), "quality-time")
+
+
+def pareto_front(points: list[Point]) -> list[Point]:
+    """The points that no other is at most as large as in both coordinates, by the first, rising."""
+    front: list[Point] = []
+    for point in sorted(points):
+        if not front or point[1] < front[-1][1]:
+            front.append(point)
+    return front
+
+
+def _point(seeds: list[Row]) -> Point:
+    return (
+        fmean(seed.timing["seconds_per_1000_images"] for seed in seeds),
+        fmean(seed.metrics["frechet_distance"] for seed in seeds),
+    )
+
+
+def _draw_quality(axes: Axes, series: Series, front: list[Point]) -> None:
+    points = [_point(seeds) for seeds in series.students]
+    seconds, distances = zip(*points, strict=True)
+    axes.plot(seconds, distances, color=series.colour, alpha=0.3, linewidth=1.0)
+    axes.plot(
+        seconds,
+        distances,
+        color=series.colour,
+        marker=series.marker,
+        markersize=6,
+        markerfacecolor="none" if series.free else series.colour,
+        linestyle="none",
+        label=series.label,
+    )
+    for seeds, point in zip(series.students, points, strict=True):
+        if point in front:
+            steps = f"{seeds[0].metrics['nfe']}"
+            axes.annotate(steps, point, (0, -13), textcoords="offset points", ha="center", fontsize=9, color=INK)
+
+
+Curve = list[dict[str, float]]
+"""Points of a training, each with its `step` and `loss`."""
+WINDOW = 9
+"""Points that a line is the median of; the points themselves lie faintly behind it."""
+COLUMNS = 3
+
+
+def curves_svg(curves: list[tuple[Row, Curve]]) -> bytes:
+    """The figure as SVG; `curves` has every trained run with its points, at least one."""
+    panels: dict[str, list[tuple[Row, Curve]]] = {}
+    for row, curve in curves:
+        panels.setdefault(series_name(row.run.student), []).append((row, curve))
+    lines = -(-len(panels) // COLUMNS)
+
+    def paint(figure: Figure) -> None:
+        grid = figure.subplots(lines, COLUMNS, squeeze=False)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_axis_off()
+        for axes, (name, members) in zip(grid.flat, panels.items(), strict=False):
+            axes.set_title(name, loc="left")
+            _panel(axes, members)
+        figure.supxlabel("iteration", fontsize=10)
+        figure.supylabel("loss", fontsize=10)
+
+    return draw(paint, (7.2, 2.3 * lines + 0.3), "curves")
+
+
+def _panel(axes: Axes, members: list[tuple[Row, Curve]]) -> None:
+    """A colour for each number of steps, many first; seeds share it."""
+    steps = sorted({row.metrics["nfe"] for row, _ in members}, reverse=True)
+    labelled = set()
+    for row, curve in sorted(members, key=lambda member: -int(member[0].metrics["nfe"])):
+        nfe = row.metrics["nfe"]
+        colour = COLOURS[steps.index(nfe) % len(COLOURS)]
+        at, loss = [point["step"] for point in curve], [point["loss"] for point in curve]
+        axes.plot(at, loss, color=colour, alpha=0.25, linewidth=0.6)
+        axes.plot(at, _smooth(loss), color=colour, linewidth=1.3, label=None if nfe in labelled else f"T' = {nfe}")
+        labelled.add(nfe)
+    # A student that starts at its optimum, as the published loss on the teacher's weights, has losses of 0 alone.
+    if any(point["loss"] > 0 for _, curve in members for point in curve):
+        log_scale(axes.yaxis)
+    rule_lines(axes)
+    axes.tick_params(labelsize=8)
+    axes.legend(fontsize=8, handlelength=1.2)
+
+
+def _smooth(values: list[float]) -> np.ndarray:
+    """Medians of `WINDOW` neighbours; the ends repeat."""
+    padded = np.pad(np.array(values), WINDOW // 2, mode="edge")
+    smoothed: np.ndarray = np.median(np.lib.stride_tricks.sliding_window_view(padded, WINDOW), axis=1)
+    return smoothed
+
+
+MOST_NAMED = 6
+"""Levels of a set that still have room for their numbers."""
+INCHES = 0.42
+"""Height of one set's line."""
+
+
+def index_sets_figure(
+    sets: dict[str, tuple[int, ...]], schedule: Schedule, timesteps: int, file_format: Format
+) -> bytes:
+    """The figure as a file's bytes, the same for the same arguments.
+
+    Args:
+        sets: the levels phi_1 < ... < phi_T' under each name, drawn from top to bottom.
+        schedule: the teacher's noise schedule.
+        timesteps: T.
+        file_format: png or svg.
+    """
+    ratios = log_snr(schedule, timesteps)
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.set_title(f"{schedule} schedule, T = {timesteps}")
+        axes.set_xlabel("log-SNR: noise on the left, image on the right")
+        for row, levels in enumerate(sets.values()):
+            _draw_index_sets(axes, row, levels, ratios)
+        axes.set_yticks(range(len(sets)), [f"{name}, T' = {len(levels)}" for name, levels in sets.items()])
+        axes.set_ylim(len(sets) - 0.5, -0.6)
+        axes.set_xlim(ratios[-1] - 2, ratios[0] + 1)
+
+    return draw(paint, (7.2, 1.2 + INCHES * len(sets)), "index-sets", file_format)
+
+
+def _draw_index_sets(axes: Axes, row: int, levels: tuple[int, ...], ratios: np.ndarray) -> None:
+    """One set: a line from the noisiest level of the schedule to level 1, a dot a level."""
+    axes.plot([ratios[-1], ratios[0]], [row, row], color=INK, alpha=0.15, linewidth=1.2, zorder=1)
+    at = ratios[np.array(levels) - 1]
+    axes.plot(at, [row] * len(at), color=COLOURS[0], marker="o", markersize=4.5, linestyle="none", zorder=2)
+    if len(levels) <= MOST_NAMED:
+        for level, ratio in zip(levels, at, strict=True):
+            axes.annotate(f"{level}", (ratio, row), (0, 5), textcoords="offset points", ha="center", fontsize=7)

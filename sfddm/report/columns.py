@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.report.entries import Entry
+from sfddm.report.table import Entry
 
 BEST, NO_DIFFERENCE = "best", "≈"
 QUALITY, TEACHER, COST = "Quality", "Against the teacher", "Time and cost"

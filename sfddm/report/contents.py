@@ -2,11 +2,79 @@
 
 from attrs import frozen
 
+from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import Row, load_rows
-from sfddm.report.charts import Chart, charts_of
+from sfddm.report.charts import curves_svg, distance_svg, index_sets_figure, quality_time_svg
 from sfddm.report.gallery import Gallery, galleries_of
 from sfddm.report.table import Table, make_table
 from sfddm.spec.experiment import Spec
+from sfddm.spec.students import Trained
+from sfddm.training.curve import read_points
+
+
+@frozen(kw_only=True)
+class Chart:
+    """A chart as SVG."""
+
+    name: str
+    title: str
+    caption: str
+    """What to see."""
+    svg: bytes
+
+
+def charts_of(spec: Spec, rows: list[Row]) -> list[Chart]:
+    """The charts of a comparison, those that have nothing to show left out; `rows` are in the spec's order."""
+    charts = [
+        Chart(
+            name="distance",
+            title="Distance against number of steps",
+            caption="Lower is better. A band spans the training seeds. Dotted lines are free samplers of the teacher: "
+            "training pays where a line is below them, and the teacher is reached at the dashed line. Both axes are "
+            "logarithmic.",
+            svg=distance_svg(spec, rows),
+        ),
+        Chart(
+            name="quality-time",
+            title="Quality against time",
+            caption="Down and to the left is better. Open marks are free. No student beats those on the stepped line "
+            "in both, and the numbers are their steps. Times are of the machine that evaluated them.",
+            svg=quality_time_svg(spec, rows),
+        ),
+        Chart(
+            name="index-sets",
+            title="Where each student stops",
+            caption="A dot is a level that the sampler visits, on the axis of log-SNR; it starts on the left.",
+            svg=index_sets_figure(_index_sets(spec), spec.teacher.noise_schedule, spec.teacher.timesteps, "svg"),
+        ),
+    ]
+    curves = trainings(spec, rows)
+    if curves:
+        trained = Chart(
+            name="curves",
+            title="Training",
+            caption="Loss of every training: medians of nine points, and faintly the points. Losses of different "
+            "methods measure different things: compare within a panel, and look for lines that still fall at the end.",
+            svg=curves_svg(curves),
+        )
+        charts.insert(2, trained)
+    return charts
+
+
+def trainings(spec: Spec, rows: list[Row]) -> list[tuple[Row, list[dict[str, float]]]]:
+    """Every run that trained weights of its own, with the points of its curve."""
+    trained = [row for row in rows if isinstance(spec.students[row.run.student].method, Trained)]
+    paths = Paths(spec.name)
+    return [(row, read_points(paths.student(row.run.student, row.run.seed) / "curve.jsonl")) for row in trained]
+
+
+def _index_sets(spec: Spec) -> dict[str, tuple[int, ...]]:
+    """Each different set once, under the names of the students that have it."""
+    names: dict[tuple[int, ...], list[str]] = {}
+    for student in spec.students:
+        names.setdefault(spec.levels(student), []).append(student)
+    ordered = sorted(names.items(), key=lambda item: -len(item[0]))
+    return {f"{', '.join(found[:2])}{' …' if len(found) > 2 else ''}": levels for levels, found in ordered}
 
 
 @frozen(kw_only=True)

@@ -7,10 +7,10 @@ from attrs import frozen
 
 from sfddm.data.store import BYTES, read_array
 from sfddm.errors import damaged
-from sfddm.figures.series import series_name
 from sfddm.images import grid, png, reduced
 from sfddm.pipeline.paths import Paths
-from sfddm.report.entries import Entry, best_trained
+from sfddm.report.style import series_name
+from sfddm.report.table import Entry, best_trained
 from sfddm.spec.experiment import Spec
 
 MOST_PIXELS = 32

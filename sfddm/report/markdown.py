@@ -1,13 +1,17 @@
-"""The report as Markdown, for a pull request: `reports/SPEC.md`, its figures in `reports/SPEC/figures`."""
+"""The comparison as Markdown."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from sfddm.report import cost
-from sfddm.report.cells import markdown_table
+from sfddm.report import summary as cost
 from sfddm.report.columns import COLUMNS
 from sfddm.report.contents import Contents
 from sfddm.report.gallery import Gallery
 from sfddm.report.summary import headline
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
 def to_markdown(contents: Contents) -> str:

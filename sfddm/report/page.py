@@ -10,13 +10,13 @@ from attrs import frozen
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
-from sfddm.figures.style import inline
-from sfddm.report import cost
+from sfddm.report import summary as cost
 from sfddm.report.columns import COLUMNS
 from sfddm.report.contents import Contents
-from sfddm.report.entries import Entry, best_trained
 from sfddm.report.gallery import Strip, strip
+from sfddm.report.style import inline
 from sfddm.report.summary import headline
+from sfddm.report.table import Entry, best_trained
 from sfddm.spec.parse import unstructure
 
 HERE = Path(__file__).parent

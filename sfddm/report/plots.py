@@ -3,9 +3,9 @@
 from statistics import fmean
 from typing import Any
 
-from sfddm.figures.series import series_name, series_of
 from sfddm.pipeline.rows import Row
-from sfddm.report.charts import trainings
+from sfddm.report.contents import trainings
+from sfddm.report.style import series_name, series_of
 from sfddm.spec.experiment import Spec
 
 

@@ -20,7 +20,7 @@ LEFT_OUT = (
     "sfddm.spec",  # its values are params of their own; tests/test_fingerprint.py lists its functions
     "sfddm.runtime",
     "sfddm.pipeline.git", "sfddm.pipeline.lock", "sfddm.pipeline.params", "sfddm.pipeline.paths",
-    "sfddm.tracking.live", "sfddm.tracking.start",  # curves of trainings that still run
+    "sfddm.tracking.live", "sfddm.tracking.live",  # curves of trainings that still run
     "sfddm.training.checkpoints", "sfddm.training.guard",
     "stages.harness", "stages.parent", "stages.torchrun",
 )  # fmt: skip

@@ -50,7 +50,7 @@ Statistics = OwnStatistics | GivenStatistics
 
 @frozen(kw_only=True)
 class Inception:
-    """The network of the usual FID; see `sfddm.evaluation.inception` for where its weights have to lie."""
+    """The network of the usual FID; see `sfddm.evaluation.scorers.inception` for where its weights have to lie."""
 
     kind: Literal["inception"]
     sha256: SHA256

@@ -16,9 +16,8 @@ from sfddm.networks.weights import put_weights, read_pickled, read_tensors
 from sfddm.runtime.files import digest_file
 from sfddm.spec.parse import read_mapping
 from sfddm.spec.teacher import Prediction
-from sfddm.teachers.found import Found
+from sfddm.teachers.candidate import Found, recognised
 from sfddm.teachers.hub import COMMIT, PICKLE, SCHEDULER, fetch, given_path, weights_of
-from sfddm.teachers.schedule import recognised
 
 REPLACE = "Replace it by a whole one"
 PREDICTIONS: dict[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "v", "sample": "sample"}

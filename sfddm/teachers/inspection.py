@@ -6,8 +6,9 @@ from sfddm.data.source import ROOT, root
 from sfddm.errors import UserError
 from sfddm.networks.denoiser import LUCIDRAINS
 from sfddm.runtime.files import digest_file
-from sfddm.teachers import checkpoint, folder
-from sfddm.teachers.found import Found
+from sfddm.teachers import folder
+from sfddm.teachers import lucidrains as checkpoint
+from sfddm.teachers.candidate import Found
 from sfddm.teachers.hub import COMMIT, FOLDER, fetch, given_path
 
 ENDINGS = (".pt", ".pth")

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, get_args
 
 from sfddm.errors import UserError
-from sfddm.promotion.history import PROMOTED, PROMOTIONS, Alias, Event, History, Promotion, write_history
+from sfddm.pipeline.promotions import PROMOTED, PROMOTIONS, Alias, Event, History, Promotion, write_history
 from sfddm.tracking.registry import versions_by_key
 from sfddm.tracking.server import connect, users_errors
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from sfddm.errors import UserError
-from sfddm.tracking.curves import send_points, steps_sent
 from sfddm.tracking.live import FOLLOWED_BY, LiveRun, follower_lock, follower_name, live_run, read_live_run
+from sfddm.tracking.logging import send_points, steps_sent
 from sfddm.tracking.server import connect, experiment_id, users_errors
 from sfddm.training.curve import read_points
 

@@ -13,13 +13,21 @@ from sfddm.pipeline.rows import Row, flatten, resolved
 from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import read_mapping, unstructure
-from sfddm.tracking.curves import send_metrics, send_points, steps_sent
-from sfddm.tracking.datasets import log_datasets
-from sfddm.tracking.live import CONTENT_KEY, FOLLOWED_BY, follower_lock, follower_name, live_run
-from sfddm.tracking.note import NOTE, run_note
-from sfddm.tracking.pictures import log_pictures
-from sfddm.tracking.start import tags, teacher_key, teacher_name, teacher_tags, training_key
-from sfddm.tracking.view import axes
+from sfddm.tracking.cards import NOTE, run_note
+from sfddm.tracking.charts import axes
+from sfddm.tracking.live import (
+    CONTENT_KEY,
+    FOLLOWED_BY,
+    follower_lock,
+    follower_name,
+    live_run,
+    tags,
+    teacher_key,
+    teacher_name,
+    teacher_tags,
+    training_key,
+)
+from sfddm.tracking.logging import log_datasets, log_pictures, send_metrics, send_points, steps_sent
 from sfddm.training.curve import read_points
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from sfddm.pipeline.rows import Row, has_results, load_row
 from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import nearest
-from sfddm.tracking.about import about as describe
-from sfddm.tracking.card import model_card
+from sfddm.tracking.cards import model_card
+from sfddm.tracking.provenance import about as describe
 from sfddm.tracking.server import connect, users_errors, without_secrets
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Downloaded:
     student: Path
     """The folder with its network and sampler."""
     about: Path
-    """The folder with what `sfddm.tracking.about` says of it."""
+    """The folder with what `sfddm.tracking.provenance` says of it."""
 
 
 def download(uri: str) -> Downloaded:

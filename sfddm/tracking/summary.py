@@ -8,14 +8,14 @@ import time
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from sfddm.figures.series import Series, series_of
 from sfddm.pipeline.rows import Row
+from sfddm.report.style import Series, series_of
 from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Spec
-from sfddm.tracking.note import NOTE, comparison_note
+from sfddm.tracking.cards import NOTE, comparison_note
+from sfddm.tracking.charts import AGREEMENT, DISTANCE, write_view
+from sfddm.tracking.live import SWEEP, sweep_tags
 from sfddm.tracking.server import experiment_id
-from sfddm.tracking.start import SWEEP, sweep_tags
-from sfddm.tracking.view import AGREEMENT, DISTANCE, write_view
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -14,9 +14,9 @@ import typer
 from sfddm.errors import UserError
 from sfddm.pipeline.rows import load_rows
 from sfddm.spec.experiment import Spec
+from sfddm.tracking.charts import KEY
+from sfddm.tracking.live import SWEEP
 from sfddm.tracking.server import connect, server_name, tracking_uri
-from sfddm.tracking.start import SWEEP
-from sfddm.tracking.view import KEY
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,1 +1,0 @@
-"""Two or more finished students beside each other, wherever their results lie."""

@@ -1,0 +1,1 @@
+"""Scorers: networks in whose features images are judged, a module per kind."""

@@ -1,0 +1,108 @@
+"""The `torchvision` scorer: any of torchvision's classification networks with published weights."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from sfddm.errors import UserError
+from sfddm.evaluation.scorers.extractor import DESCRIPTION, WEIGHTS, Extractor, image_shape, rgb
+from sfddm.evaluation.scorers.pretrained import load_published, read_published
+from sfddm.networks.weights import load_weights
+from sfddm.spec.evaluation import Torchvision
+from sfddm.spec.fields import SHA256, ModelName, Pixels
+from sfddm.spec.parse import as_stored, nearest
+
+VARIABLE = "SFDDM_TORCHVISION_WEIGHTS"
+VERSION = "1"
+"""Of what stands between images and torchvision's network."""
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's channels, in [0, 1]: what torchvision's published weights were trained with."""
+PIXELS = 32 * 224 * 224
+"""At a time."""
+
+
+def published(settings: Torchvision) -> nn.Module:
+    """The network with the published weights.
+
+    Raises:
+        UserError: torchvision has no such network, the weights are missing, or the file is not what the spec means.
+    """
+    from torchvision.models import get_model_weights  # type: ignore[import-untyped]
+
+    network = architecture(settings.model)
+    names = [weights.url.rsplit("/", 1)[-1] for weights in get_model_weights(settings.model)]
+    load_published(network, read_published(VARIABLE, names, settings.sha256))
+    return network
+
+
+@frozen(kw_only=True)
+class _Described:
+    """What stands beside the weights."""
+
+    kind: Literal["torchvision"]
+    version: str
+    shape: tuple[Pixels, ...]
+    sha256: SHA256
+    model: ModelName
+    size: Pixels
+
+
+def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extractor:
+    """The extractor that is stored in a folder, of which `content` is the description.
+
+    Raises:
+        UserError: the weights are missing or damaged, or the description is.
+    """
+    described = as_stored(folder / DESCRIPTION, content, _Described)
+    model, size, shape = described.model, described.size, image_shape(folder, described.shape)
+    # Not on the meta device: RegNets compute their widths as tensors. Names of the list bound how large it can get.
+    network = architecture(model)
+    load_weights(network, folder / WEIGHTS)
+    network = network.to(device).eval()
+    head = _head(network, model)
+    seen: list[Tensor] = []
+    head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    mean, deviation = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+
+    def extract(images: np.ndarray) -> tuple[Tensor, Tensor]:
+        pixels = rgb(images).to(device).float() / 255
+        resized = interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
+        scores = network((resized - mean) / deviation)
+        return seen.pop(), scores
+
+    return Extractor(
+        kind=f"torchvision:{model}", version=f"{VERSION} torchvision {version('torchvision')}",
+        digest=described.sha256, shape=shape, features=head.in_features,
+        batch=max(min(PIXELS // size**2, 1000), 1), extract=extract,
+    )  # fmt: skip
+
+
+def architecture(model: str) -> nn.Module:
+    """torchvision's network of that name, with fresh weights.
+
+    Raises:
+        UserError: there is none, or it has no linear layer whose input could be the features.
+    """
+    from torchvision import models  # type: ignore[import-untyped]
+
+    known = models.list_models(module=models)
+    if model not in known:
+        raise UserError(f"evaluation.scorer.model: torchvision has no classification network {model!r}"
+                        f"{nearest(model, known)[:300]}")  # fmt: skip
+    network: nn.Module = models.get_model(model, weights=None)
+    _head(network, model)
+    return network
+
+
+def _head(network: nn.Module, model: str) -> nn.Linear:
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise UserError(f"evaluation.scorer.model: {model} has no linear layer to take features before: use another.")
+    return linear[-1]

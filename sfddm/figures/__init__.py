@@ -1,1 +1,0 @@
-"""Pictures for people: what a comparison says, drawn by matplotlib without a display."""

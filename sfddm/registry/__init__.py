@@ -1,0 +1,1 @@
+"""Students that are promoted: gates, aliases, and versions rebuilt from their commits."""

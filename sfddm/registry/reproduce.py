@@ -1,0 +1,142 @@
+"""Rebuilding a version in a worktree of its commit, and what came of it."""
+
+from collections.abc import Iterator
+from contextlib import chdir
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+from sfddm.errors import UserError
+from sfddm.networks.layout import WEIGHTS
+from sfddm.pipeline.git import worktree
+from sfddm.pipeline.lock import REQUIREMENTS, Lineage, lineage, other_code, outputs
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import resolved
+from sfddm.registry.verdict import Item, lock_file_item, machine_item, metrics_item, output_items, weights_item
+from sfddm.registry.version import Version, commit_of, read_version
+from sfddm.registry.workspace import data_rebuilt, fetch, run
+from sfddm.runtime.files import digest_file
+from sfddm.spec.experiment import Run, Spec
+from sfddm.spec.parse import read_mapping
+from sfddm.spec.read import load_spec
+
+
+def reproduce(uri: str, quick: bool) -> Iterator[Item]:
+    """Rebuild a registered version, and yield a verdict for each thing that it can be compared in.
+
+    `quick` trains nothing: the version's own files are checked, and its student is evaluated again.
+
+    Raises:
+        UserError: no such version; it is tampered with, or of another schema; its commit, or an object of DVC is
+            missing; or a stage failed. MLflow is as it was.
+    """
+    from sfddm.tracking.registry import download
+
+    version = read_version(download(uri))
+    yield Item(name="artifacts", verdict="as registered", passed=True)
+    with worktree(commit_of(version)) as folder:
+        with chdir(folder):
+            spec = load_spec(version.name)
+            found = spec.run(*version.run)
+            items = list(_checkout_items(version, spec, found))
+        yield from items
+        if all(item.passed for item in items):
+            yield from (_evaluated if quick else _rebuilt)(version, spec, found, folder)
+
+
+def write_verdict(uri: str, quick: bool, items: list[Item]) -> str:
+    """Put the verdict into a tag of the version, and return it."""
+    from sfddm.tracking.registry import set_version_tag
+
+    done = "evaluated again" if quick else "rebuilt"
+    word = f"{done} {'with the same result' if all(item.passed for item in items) else 'with ANOTHER result'}"
+    lines = [f"{datetime.now(UTC).isoformat(timespec='seconds')} {word}"]
+    lines += [f"{item.name}: {item.verdict}" for item in items]
+    set_version_tag(uri, "sfddm.evaluated_again" if quick else "sfddm.reproduced", "\n".join(lines))
+    return word
+
+
+def _checkout_items(version: Version, spec: Spec, found: Run) -> Iterator[Item]:
+    """Whether the commit, which is the working directory, has the spec and the code of the version."""
+    same = resolved(spec, found) == version.spec
+    yield Item(name="spec", verdict="equal" if same else "the commit has another one", passed=same)
+    other = other_code(_entries(version, spec, found))
+    yield Item(name="code", verdict=f"another one: {', '.join(other)}" if other else "equal", passed=not other)
+    now = digest_file(REQUIREMENTS) if REQUIREMENTS.exists() else ""
+    yield lock_file_item(str(version.origin["requirements_lock"]), now)
+
+
+def _entries(version: Version, spec: Spec, found: Run) -> Lineage:
+    """What the version rests on: the commit's own dvc.lock where that has the version's bytes, else what it carries.
+
+    Code may change without changing a byte; what was registered before such a change is promoted from behind it.
+    """
+    try:
+        here = lineage(spec, found)
+    except UserError:
+        return version.lineage
+    paths, run = Paths(spec.name), (found.student, found.seed)
+    made = [paths.student(*run).as_posix(), (paths.result(*run) / "metrics.json").as_posix()]
+    before, now = outputs(version.lineage), outputs(here)
+    return here if all(before[path] == now[path] for path in made) else version.lineage
+
+
+def _evaluated(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator[Item]:
+    """The version's own student, evaluated again with the teacher, scorer and reference that DVC has."""
+    paths = Paths(spec.name)
+    fetch(folder, version.lineage, [f"{name}@{spec.name}" for name in ("scorer", "teacher", "reference")])
+    copytree(version.student, folder / paths.student(found.student, found.seed))
+    _stage(folder, ["stages.evaluate", spec.name, found.student, str(found.seed)], _machine(version, "evaluation"))
+    yield from _figures(version, found, folder)
+
+
+def _rebuilt(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator[Item]:
+    """Everything made anew: data, scorer, teacher, reference, student, figures."""
+    paths, noted = Paths(spec.name), _machine(version, "student")
+    made = data_rebuilt(folder, version.lineage, f"data@{spec.name}")
+    _stage(folder, ["dvc", "repro", f"evaluate@{found.name}"], noted)
+    with chdir(folder):
+        after = lineage(spec, found)
+        taken = dict(read_mapping(paths.timing(_trained(spec, found), found.seed))).get("machine", {})
+    same = noted == taken
+    yield machine_item(noted, taken)
+    yield from output_items(version.lineage, after, {paths.data.as_posix(): "data" if made else "data (from DVC)"})
+    yield from _others(version.lineage, after, paths, same)
+    student = paths.student(found.student, found.seed)
+    yield weights_item("weights", version.student / WEIGHTS, folder / student / WEIGHTS, same)
+    yield from _figures(version, found, folder, same)
+
+
+def _trained(spec: Spec, found: Run) -> str:
+    parent = spec.parent(found)
+    return parent.rpartition("-s")[0] if parent else found.student
+
+
+def _others(before: Lineage, after: Lineage, paths: Paths, same: bool) -> Iterator[Item]:
+    """What a student is made and judged with. On another kind of machine its bytes are other ones, as the weights'."""
+    names = {paths.scorer: "scorer", paths.teacher: "teacher", paths.reference: "reference"}
+    for item in output_items(before, after, {path.as_posix(): name for path, name in names.items()}):
+        yield item if same or item.passed else Item(name=item.name, verdict="other bytes", passed=True)
+
+
+def _figures(version: Version, found: Run, folder: Path, same: bool = True) -> Iterator[Item]:
+    """The new figures against the registered ones; `same`: the weights come from the same kind of machine."""
+    result = folder / Paths(version.name).result(found.student, found.seed)
+    here = read_mapping(result / "timing.json").get("machine")
+    same = same and _machine(version, "evaluation") == here
+    yield metrics_item(version.metrics, read_mapping(result / "metrics.json"), same)
+
+
+def _machine(version: Version, what: str) -> dict[str, Any]:
+    """Where the teacher, the student or its evaluation was made; empty where that was not noted."""
+    return dict(version.origin["machines"].get(what, {}))
+
+
+def _stage(folder: Path, command: list[str], machine: dict[str, Any]) -> None:
+    """Run a module in the worktree, with the threads that the version was made with, and on a CPU if that made it."""
+    if code := run(folder, *command, machine=machine):
+        raise UserError(
+            f"`python -m {' '.join(command)}` ended with exit code {code} in a checkout of the version's commit; why, "
+            "it printed above. MLflow is as it was."
+        )

@@ -1,0 +1,188 @@
+"""Runs, versions and revisions side by side: what `sfddm compare` takes, and where it finds it."""
+
+import io
+import subprocess
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+from matplotlib.figure import Figure
+from PIL import Image
+
+from sfddm.errors import UserError, missing
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import find_run, flatten, load_row, resolved, section_of
+from sfddm.report.style import draw
+from sfddm.runtime.files import parse_json
+from sfddm.spec.parse import nearest, read_mapping
+from sfddm.spec.read import SPECS, plain_data
+
+
+@frozen(kw_only=True)
+class Subject:
+    """One trained student with its figures."""
+
+    name: str
+    """As the user gave it."""
+    fields: dict[str, Any]
+    """What it depends on: the spec's fields by their paths, its own under `student`."""
+    metrics: dict[str, Any]
+    timing: dict[str, Any]
+    picture: bytes
+    """Its images from the first evaluation noises, a grid as PNG."""
+
+
+def fields_of(content: dict[str, Any], student: str) -> dict[str, Any]:
+    """The fields of a run's part of the spec; students of different names have theirs in common."""
+    students = dict(content["students"])
+    rest = {section: value for section, value in content.items() if section != "students"}
+    own = {"student": students.pop(student)}
+    weights = {"weights_of": next(iter(students.values()))} if students else {}
+    return {**flatten(own), **flatten(weights), **flatten(rest)}
+
+
+def find(name: str) -> Subject:
+    """The student of that name: SPEC-STUDENT-sSEED, models:/NAME@ALIAS, models:/NAME/VERSION or REVISION:RUN.
+
+    Raises:
+        UserError: there is none, or it has no results; with the nearest name.
+    """
+    if name.startswith("models:/"):
+        return _registered(name)
+    if ":" in name:
+        return at_revision(name)
+    return _run(name)
+
+
+def _run(name: str) -> Subject:
+    spec, run = find_run(name)
+    row, picture = load_row(spec, run), Paths(spec.name).result(run.student, run.seed) / "grid.png"
+    if not picture.exists():
+        raise missing(picture)
+    fields = fields_of(resolved(spec, run), run.student)
+    return Subject(name=name, fields=fields, metrics=row.metrics, timing=row.timing, picture=picture.read_bytes())
+
+
+def _registered(uri: str) -> Subject:
+    from sfddm.tracking.registry import download_results
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        student = download_results(uri, folder)
+        content = plain_data((folder / "spec.yaml").read_text(encoding="utf-8"), f"{uri}, spec.yaml")
+        return Subject(
+            name=uri,
+            fields=fields_of(content, student),
+            metrics=dict(read_mapping(folder / "metrics.json")),
+            timing=dict(read_mapping(folder / "timing.json")),
+            picture=(folder / "grid.png").read_bytes(),
+        )
+
+
+def at_revision(name: str) -> Subject:
+    """What git and DVC have of REVISION:RUN; REVISION is a commit, a branch, a tag, or an experiment's name.
+
+    Its spec is not held against today's classes: a revision may have other fields.
+
+    Raises:
+        UserError: no such revision or run, or its outputs are not there.
+    """
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
+
+    revision, _, run = name.rpartition(":")
+    try:
+        files = DVCFileSystem(rev=revision)
+        files.ls(".")
+    except (DvcException, SCMError):  # the latter where the branch has no commit yet
+        raise UserError(f"no git revision is called {revision!r}{nearest(revision, _references())}") from None
+    stem, content, student, seed = _find(files, revision, run)
+    folder = PurePosixPath(Paths(stem).result(student, seed))
+    try:
+        metrics, timing, picture = (
+            files.read_bytes(str(folder / file)) for file in ("metrics.json", "timing.json", "grid.png")
+        )
+    except (DvcException, FileNotFoundError):
+        raise UserError(
+            f"{revision}:{run}: its results are not to be had. They need a dvc.lock that was committed with them, and "
+            "their bytes in DVC's cache: `dvc pull --all-commits` fetches those from a remote."
+        ) from None
+    return Subject(
+        name=name,
+        fields=fields_of(content, student),
+        metrics=_mapping(metrics, f"{revision}:{folder / 'metrics.json'}"),
+        timing=_mapping(timing, f"{revision}:{folder / 'timing.json'}"),
+        picture=picture,
+    )
+
+
+def _find(files: Any, revision: str, run: str) -> tuple[str, dict[str, Any], str, int]:
+    """The name of the spec that has the run at that revision, its part for the run, and the run's student and seed."""
+    known = []
+    for path in sorted(files.glob(f"{SPECS}/*.yaml")):
+        stem = PurePosixPath(path).stem
+        if not run.startswith(f"{stem}-"):
+            known.append(f"{stem}-STUDENT-sSEED")
+            continue
+        try:
+            content = plain_data(files.read_bytes(path).decode(), f"{revision}:{path}")
+            runs = {
+                f"{stem}-{student}-s{seed}": (student, seed)
+                for student, described in content["students"].items()
+                for seed in described["seeds"]
+            }
+            if run in runs:
+                return stem, section_of(content, *runs[run]), *runs[run]
+        except (UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+            raise UserError(f"{revision}:{path} is no spec ({type(error).__name__}: {error}).") from None
+        known += runs
+    raise UserError(f"no run is called {run!r} at {revision}{nearest(run, known)}")
+
+
+def _mapping(content: bytes, origin: str) -> dict[str, Any]:
+    try:
+        found = parse_json(content)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{origin} is damaged ({error}).") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{origin} is damaged (expected a mapping).")
+    return found
+
+
+def _references() -> list[str]:
+    """Names of branches and tags."""
+    listed = subprocess.run(
+        ["git", "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return listed.stdout.split()
+
+
+WIDTH = 5.0
+"""Inches a subject."""
+
+
+def side_by_side(subjects: list[Subject]) -> bytes:
+    """A PNG: each subject's grid of images under its name; the same noise at the same place where noises are shared."""
+    grids = [_grid(subject) for subject in subjects]
+    tallest = max(grid.shape[0] / grid.shape[1] for grid in grids)
+
+    def paint(figure: Figure) -> None:
+        for axes, subject, grid in zip(figure.subplots(1, len(grids), squeeze=False)[0], subjects, grids, strict=True):
+            axes.imshow(grid, interpolation="nearest")
+            axes.set_title(subject.name, loc="left", parse_math=False)
+            axes.set_axis_off()
+
+    return draw(paint, (WIDTH * len(grids), WIDTH * tallest + 0.4), "side-by-side", "png")
+
+
+def _grid(subject: Subject) -> np.ndarray:
+    try:
+        return np.asarray(Image.open(io.BytesIO(subject.picture), formats=["PNG"]).convert("RGBA"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise UserError(f"{subject.name}: its grid.png is no picture of ours.") from None

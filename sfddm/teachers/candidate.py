@@ -1,0 +1,78 @@
+"""A teacher as it was found elsewhere, before anything of it is believed."""
+
+from typing import get_args
+
+import numpy as np
+from attrs import frozen
+
+from sfddm.diffusion.levels import log_snr
+from sfddm.errors import UserError
+from sfddm.networks.denoiser import Contract, Denoiser, Network
+from sfddm.spec.teacher import Prediction, Schedule, Teacher
+
+
+@frozen(kw_only=True)
+class Found:
+    """A network with its weights, and what stands beside them."""
+
+    origin: str
+    """Where it comes from, for errors and for the stage's output."""
+    pinned: str
+    """What identifies its content: a commit, or a SHA-256."""
+    network: Network
+    timesteps: int
+    noise_schedule: Schedule | None
+    """None where it is not one of ours."""
+    schedule_words: str
+    """The noise schedule as its configuration has it."""
+    prediction: Prediction
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images."""
+        height, width = self.network.config["sample_size"]
+        return self.network.config["in_channels"], height, width
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were learned."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def denoiser(self, described: Teacher, shape: tuple[int, int, int]) -> Denoiser:
+        """The teacher under the contract that the spec states.
+
+        Raises:
+            UserError: the spec states another schedule, number of levels, prediction or size of images.
+        """
+        stated: list[tuple[str, object, object]] = [
+            ("teacher.noise_schedule", described.noise_schedule, self.noise_schedule or self.schedule_words),
+            ("teacher.timesteps", described.timesteps, self.timesteps),
+            ("teacher.prediction", described.prediction, self.prediction),
+            ("the data's shape", "x".join(map(str, shape)), "x".join(map(str, self.shape))),
+        ]
+        wrong = [f"  {name}: the spec has {spec}, the teacher {own}" for name, spec, own in stated if spec != own]
+        if wrong:
+            lines = "\n".join(wrong)
+            raise UserError(f"{self.origin} is not the teacher that the spec describes:\n{lines}\n"
+                            "`sfddm teacher inspect` prints the section for the spec.")  # fmt: skip
+        contract = Contract(
+            timesteps=described.timesteps, noise_schedule=described.noise_schedule, prediction=described.prediction
+        )
+        return Denoiser(self.network, contract).eval().requires_grad_(False)
+
+
+TOLERANCE = 0.05
+"""In log-SNR: what float32 leaves of it at the lowest level. Schedules differ by whole numbers."""
+
+
+def recognised(alpha_bar: np.ndarray) -> Schedule | None:
+    """The schedule whose alpha_bar at the levels 1..T, float64 [T], these are; None for one that is not ours."""
+    inside = bool(((alpha_bar > 0) & (alpha_bar < 1)).all())
+    if not inside:
+        return None
+    found = np.log(alpha_bar) - np.log1p(-alpha_bar)
+    for kind in get_args(Schedule):
+        if np.abs(log_snr(kind, len(alpha_bar)) - found).max() < TOLERANCE:
+            schedule: Schedule = kind
+            return schedule
+    return None

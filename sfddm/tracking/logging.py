@@ -1,0 +1,98 @@
+"""What a run in MLflow holds beside its figures: curves, data sets, pictures."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from sfddm.data.store import BYTES, read_array
+from sfddm.errors import damaged
+from sfddm.images import grid, reduced
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.rows import Row
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+BATCH = 900
+"""MLflow takes 1000 metrics a call at most."""
+
+
+def send_points(client: "MlflowClient", run_id: str, points: Iterable[dict[str, Any]]) -> None:
+    """Add points to a run, in as few calls as MLflow allows."""
+    values = [
+        (f"train/{name}", value, point["step"]) for point in points for name, value in point.items() if name != "step"
+    ]
+    send_metrics(client, run_id, values)
+
+
+def send_metrics(client: "MlflowClient", run_id: str, values: list[tuple[str, float, int]]) -> None:
+    """Add metrics, each a name, a value and a step, to a run; MLflow shows them in this order."""
+    import time
+
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(name, value, now, step) for name, value, step in values]
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+
+
+def steps_sent(client: "MlflowClient", run_id: str) -> set[int]:
+    """The iterations whose points a run has."""
+    return {metric.step for metric in client.get_metric_history(run_id, "train/loss")}
+
+
+CONTEXTS = {"data": "training", "reference": "evaluation"}
+"""Stages whose outputs a run's figures come from, and what for."""
+
+
+def log_datasets(client: "MlflowClient", run_id: str, spec_name: str, kind: str, lock: Mapping[str, Any]) -> None:
+    """List the data set and the teacher's reference images among the inputs of a run.
+
+    Args:
+        client: of the tracking server.
+        run_id: the run.
+        spec_name: whose data it is.
+        kind: of the data set.
+        lock: what dvc.lock says of the stages, by name.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs = []
+    for stage, context in CONTEXTS.items():
+        out = lock[f"{stage}@{spec_name}"]["outs"][0]
+        name = kind if stage == "data" else f"{spec_name}-{stage}"
+        source = json.dumps({"path": out["path"], "md5": out["md5"]})
+        profile = json.dumps({"bytes": out.get("size"), "files": out.get("nfiles")})
+        dataset = Dataset(name=name, digest=out["md5"], source_type="dvc", source=source, profile=profile)
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+    client.log_inputs(run_id, inputs)
+
+
+SHOWN, COLUMNS = 16, 4
+"""Images of the grid, the same noises for every run."""
+MOST_PIXELS = 64
+"""A side of an image; larger ones are reduced."""
+
+
+def log_pictures(client: "MlflowClient", run_id: str, row: Row) -> None:
+    """Log a run's images from the first noises, and its way between two noises under the teacher's."""
+    folder = Paths(row.run.spec).result(row.run.student, row.run.seed)
+    shown = read_array(folder / "shown.npy", BYTES, 4)
+    client.log_image(run_id, _picture(shown[:SHOWN], COLUMNS), key="samples", step=0)
+    strips = read_array(folder / "interpolation.npy", BYTES, 6)
+    if len(strips) != 2:
+        raise damaged(folder / "interpolation.npy", "expected strips of the teacher and of the student")
+    first = np.concatenate([strips[0, 0], strips[1, 0]])
+    client.log_image(run_id, _picture(first, strips.shape[2]), key="interpolation", step=0)
+
+
+def _picture(images: np.ndarray, columns: int) -> Image.Image:
+    picture = grid(reduced(np.asarray(images), MOST_PIXELS), columns).convert("RGBA")
+    white = Image.new("RGBA", picture.size, "white")
+    white.alpha_composite(picture)
+    return white.convert("RGB")
