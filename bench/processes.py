@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from sfddm.data.prepare import prepare
-from sfddm.runtime.processes import leads, together
+from sfddm.runtime.processes import is_main, process_group
 from sfddm.spec.read import load_spec
 from sfddm.spec.teacher import Trained
 
@@ -59,7 +59,7 @@ def train(name: str, folder: Path) -> None:
     contract = Contract(
         timesteps=teacher.timesteps, noise_schedule=teacher.noise_schedule, prediction=teacher.prediction
     )
-    with together():
+    with process_group():
         network = build(unet_config(source.network, split.images.shape[1:]), contract, 0).to(torch.device("cpu"))
         loss = denoising_loss(network, teacher.prediction, split, 0, settings.batch_size)
         state, seconds = begin(network, settings), []
@@ -67,7 +67,7 @@ def train(name: str, folder: Path) -> None:
             started = time.perf_counter()
             iterate(state, loss, step, settings.learning_rate, settings)
             seconds.append(time.perf_counter() - started)
-    if leads():
+    if is_main():
         print(statistics.median(seconds[WARM:]))
 
 

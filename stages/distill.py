@@ -11,8 +11,8 @@ from sfddm.pipeline.params import code_of
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import atomic_folder, digest_folder, write_json
 from sfddm.runtime.kinds import import_kind
-from sfddm.runtime.machine import device, machine, peak_memory_mb, scratch
-from sfddm.runtime.processes import leads
+from sfddm.runtime.machine import device, scratch, usage
+from sfddm.runtime.processes import is_main, world_size
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import unstructure
 from sfddm.spec.read import load_spec
@@ -41,7 +41,7 @@ def distill(spec_name: str, student: str, seed: str) -> None:
     import_kind("distill", job.student.method.kind)  # torch takes seconds to import: not counted
     started = time.perf_counter()
     made = make(job)
-    if not leads():
+    if not is_main():
         return
     with atomic_folder(paths.student(student, run.seed)) as folder:
         made.write(folder)
@@ -51,8 +51,7 @@ def distill(spec_name: str, student: str, seed: str) -> None:
             shutil.copyfile(made.curve, folder / "curve.jsonl")
     seconds = job.checkpoints.earlier_seconds + time.perf_counter() - started
     used = device().type if made.curve is not None else "cpu"
-    usage = {"seconds": seconds, "peak_memory_mb": peak_memory_mb(used), "device": used, "machine": machine()}
-    write_json(paths.timing(student, run.seed), usage)
+    write_json(paths.timing(student, run.seed), usage(seconds, used, world_size()))
     job.checkpoints.remove()
 
 

@@ -11,7 +11,7 @@ from sfddm.errors import USAGE_ERROR, UserError, shown
 from sfddm.pipeline.params import require_current_code
 from sfddm.runtime.locks import locked
 from sfddm.runtime.machine import compile_errors, memory_errors, scratch
-from sfddm.runtime.processes import count, launched, leads, together, wanted
+from sfddm.runtime.processes import is_main, launched, process_group, requested, world_size
 from sfddm.runtime.signals import SIGNALS, Interrupted, interrupt
 from sfddm.spec.fields import require_name
 from stages.torchrun import run_under_torchrun
@@ -32,17 +32,17 @@ def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> 
         for argument in arguments:
             require_name(argument, "an argument")
         require_current_code(Path(stage.__code__.co_filename).stem)
-        if count() > 1 and not shares:
-            raise UserError(f"{_module(stage)} can't be shared by {count()} processes: start it without torchrun.")
-        if shares and not launched() and wanted() > 1:
-            run_under_torchrun(_module(stage), arguments, wanted())
+        if world_size() > 1 and not shares:
+            raise UserError(f"{_module(stage)} can't be shared by {world_size()} processes: start it without torchrun.")
+        if shares and not launched() and requested() > 1:
+            run_under_torchrun(_module(stage), arguments, requested())
         else:
             _run(stage, arguments)
     except (UserError, OSError) as error:
         print(f"error: {shown(error)}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     except Interrupted as interrupted:
-        if leads():
+        if is_main():
             print(interrupted, file=sys.stderr)
         sys.exit(interrupted.exit_code)
     finally:
@@ -52,7 +52,12 @@ def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> 
 
 def _run(stage: Callable[..., None], arguments: list[str]) -> None:
     lock = scratch() / "locks" / f"{'-'.join([_module(stage), *arguments]).replace(os.sep, '_')}.lock"
-    with locked(lock) if leads() else nullcontext(), memory_errors(_lower_something), compile_errors(), together():
+    with (
+        locked(lock) if is_main() else nullcontext(),
+        memory_errors(_lower_something),
+        compile_errors(),
+        process_group(),
+    ):
         stage(*arguments)
 
 

@@ -12,7 +12,7 @@ from sfddm.pipeline.params import code_of
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import atomic_folder, digest_folder
 from sfddm.runtime.machine import device, scratch
-from sfddm.runtime.processes import leads
+from sfddm.runtime.processes import is_main
 from sfddm.spec.evaluation import Classifier, GivenStatistics, Scorer
 from sfddm.spec.parse import unstructure
 from sfddm.spec.read import load_spec
@@ -30,7 +30,7 @@ def scorer(spec_name: str) -> None:
     inputs = {"scorer": unstructure(settings), "data": digest_folder(paths.data), "code": code_of("scorer")}
     checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
     network = _train(settings, paths.data, name, checkpoints) if isinstance(settings, Classifier) else None
-    if not leads():
+    if not is_main():
         return
     with atomic_folder(paths.scorer) as folder:
         if isinstance(settings, Classifier) and network is not None:

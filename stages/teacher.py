@@ -8,8 +8,8 @@ from sfddm.networks.layout import SOURCE
 from sfddm.pipeline.params import code_of
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import atomic_folder, digest_folder, write_json, write_text
-from sfddm.runtime.machine import device, machine, peak_memory_mb, scratch
-from sfddm.runtime.processes import leads
+from sfddm.runtime.machine import device, scratch, usage
+from sfddm.runtime.processes import is_main, world_size
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import unstructure
 from sfddm.spec.read import load_spec
@@ -29,14 +29,13 @@ def teacher(spec_name: str) -> None:
     checkpoints = None
     if isinstance(source, Trained):
         checkpoints = _train(spec, source)
-    elif leads():
+    elif is_main():
         _import(spec)
-    if not leads():
+    if not is_main():
         return
     seconds = time.perf_counter() - started + (checkpoints.earlier_seconds if checkpoints else 0.0)
     used = device().type
-    usage = {"seconds": seconds, "peak_memory_mb": peak_memory_mb(used), "device": used, "machine": machine()}
-    write_json(Paths(spec.name).teacher_timing, usage)
+    write_json(Paths(spec.name).teacher_timing, usage(seconds, used, world_size()))
     if checkpoints:
         checkpoints.remove()
 
@@ -52,7 +51,7 @@ def _train(spec: Spec, source: Trained) -> Checkpoints:
     follow_teacher(spec, path, settings.iterations, device().type)
     with Curve(path, "teacher", settings.iterations, settings.batch_size) as curve:
         trained = train_teacher(spec.teacher, split, device(), curve, checkpoints)
-    if leads():
+    if is_main():
         with atomic_folder(paths.teacher) as folder:
             storage.write(folder, trained)
             write_text(folder / "curve.jsonl", curve.text)

@@ -16,7 +16,7 @@ from attrs import evolve
 from sfddm.data import store
 from sfddm.errors import UserError
 from sfddm.registry.workspace import run
-from sfddm.runtime.processes import own, room, share_of, wanted
+from sfddm.runtime.processes import available, own_rows, own_share, requested
 from sfddm.training.batches import integers, noise_like, real_images, rows_of
 from stages.torchrun import first_failure
 from tests.parts import job
@@ -39,14 +39,14 @@ def test_every_row_of_every_source_has_one_process(monkeypatch: pytest.MonkeyPat
     taken, shares, totals = [], [], []
     for rank in range(3):
         alone_of(monkeypatch, rank, 3)
-        rows = [np.arange(16)[at : at + size][own(size, at)] for at, size in ((0, 5), (5, 4), (9, 7))]
+        rows = [np.arange(16)[at : at + size][own_rows(size, at)] for at, size in ((0, 5), (5, 4), (9, 7))]
         taken += rows
         totals.append(sum(map(len, rows)))
-        shares.append(share_of(16))
+        shares.append(own_share(16))
     assert sorted(np.concatenate(taken)) == list(range(16))
     assert totals == [6, 5, 5] and shares == [total / 16 for total in totals]
     with pytest.raises(UserError, match=r"2 images of a batch can't be shared by 3 processes: raise batch_size"):
-        own(2)
+        own_rows(2)
 
 
 def test_shares_of_a_batch_are_rows_of_the_whole_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -74,14 +74,14 @@ def test_of_processes_that_fail_together_the_killed_one_is_named() -> None:
 def test_a_process_without_torchrun_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")  # by other programs
     monkeypatch.setenv("WORLD_SIZE", "8")
-    assert np.arange(7)[own(7, 3)].tolist() == list(range(7)) and share_of(7) == 1.0
+    assert np.arange(7)[own_rows(7, 3)].tolist() == list(range(7)) and own_share(7) == 1.0
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
 def test_a_number_of_processes_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("SFDDM_NPROC", text)
     with pytest.raises(UserError, match="expected a whole number of processes, 1 or more"):
-        wanted()
+        requested()
 
 
 def test_more_processes_than_processors_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_more_processes_than_processors_are_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SFDDM_NPROC", str(there + 1))
     monkeypatch.setenv("SFDDM_DEVICE", "cpu")
     with pytest.raises(UserError, match=f"{there + 1} processes are asked for .* this machine has {there} processors"):
-        wanted()
+        requested()
 
 
 @needs_two
@@ -192,7 +192,7 @@ def test_a_stage_that_is_killed_takes_its_processes_along(folder: Path) -> None:
 @needs_two
 def test_a_version_is_rebuilt_by_as_many_processes_as_made_it(tmp_path: Path) -> None:
     (tmp_path / "asked.py").write_text("import os; open('out', 'w').write(os.environ['SFDDM_NPROC'])")
-    for made, here in ((1, "1"), (2, "2"), (10_000, str(room(False)))):
+    for made, here in ((1, "1"), (2, "2"), (10_000, str(available(False)))):
         assert run(tmp_path, "asked", machine={"device": "cpu", "threads": 1, "processes": made}) == 0
         assert (tmp_path / "out").read_text() == here
 

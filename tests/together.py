@@ -15,7 +15,7 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.evaluation.interpolation import strips
 from sfddm.methods.job import distill
 from sfddm.networks.generation import generate
-from sfddm.runtime.processes import leads, together
+from sfddm.runtime.processes import is_main, process_group
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.teacher import train_teacher
@@ -42,10 +42,10 @@ def work(folder: Path, out: Path) -> None:
     sampler = Sampler(solver="ancestral", levels=(16, 64), clip_sample=True)
     drawn = generate(untrained_teacher(), sampler, 0, 50, 16, "test")
     between = strips(untrained_teacher(), sampler, 0, 100)
-    if leads():
+    if is_main():
         np.savez(out / "images.npz", drawn=drawn, between=between)
 
 
 if __name__ == "__main__":
-    with together():
+    with process_group():
         work(Path(sys.argv[1]), Path(sys.argv[2]))

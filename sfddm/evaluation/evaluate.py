@@ -18,7 +18,7 @@ from sfddm.networks.generation import generate
 from sfddm.networks.layout import read_cost, read_sampler, weights_digest
 from sfddm.runtime.files import atomic_folder, write_json
 from sfddm.runtime.machine import machine
-from sfddm.runtime.processes import leads
+from sfddm.runtime.processes import is_main, world_size
 
 SHOWN = 64
 """Images in the sample grid."""
@@ -53,7 +53,7 @@ def evaluate(
     else:
         images = generate(own, sampler, seed, len(wanted.images), batch_size, label)
         between = strips(own, sampler, seed, batch_size)
-    if not leads():
+    if not is_main():
         return
     metrics = {
         **figures(images, wanted, judged_by, f"{label}: scoring"),
@@ -69,7 +69,7 @@ def evaluate(
     for note in metrics["notes"]:
         print(f"warning: {note}.", file=sys.stderr, flush=True)
     timing = time_sampling(own, sampler, storage.load(teacher, device))
-    took = {"evaluation_seconds": time.perf_counter() - started, "machine": machine()}
+    took = {"evaluation_seconds": time.perf_counter() - started, "machine": machine(world_size())}
     with atomic_folder(out) as folder:
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "timing.json", {**timing, **took})

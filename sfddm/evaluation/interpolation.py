@@ -11,7 +11,7 @@ from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.generation import draw_from
 from sfddm.randomness import Purpose, normals
-from sfddm.runtime.processes import shared_out
+from sfddm.runtime.processes import distributed_map
 
 PAIRS = 64
 """Pairs of noises: the evaluation noises 0 and 1, 2 and 3, and so on."""
@@ -37,7 +37,7 @@ def strips(denoiser: Denoiser, sampler: Sampler, seed: int, batch_size: int) -> 
         at = slice(start, start + batch_size)
         return to_bytes(draw_from(denoiser, sampler, flat[at], seed, streams[at]))
 
-    drawn = shared_out(range(0, len(flat), batch_size), draw)
+    drawn = distributed_map(range(0, len(flat), batch_size), draw)
     empty = np.empty((0, *denoiser.image_shape), dtype=np.uint8)
     return np.concatenate([empty, *drawn]).reshape(-1, *noise.shape[1:])
 

@@ -14,7 +14,7 @@ from sfddm.networks import storage
 from sfddm.networks.generation import generate
 from sfddm.networks.layout import weights_digest
 from sfddm.runtime.files import atomic_folder, digest_file, write_json
-from sfddm.runtime.processes import leads
+from sfddm.runtime.processes import is_main
 from sfddm.spec.parse import read_stored
 
 
@@ -46,7 +46,7 @@ def write_reference(
     network = storage.load(teacher, device)
     images = generate(network, sampler, seed, count, batch_size, "reference")
     between = strips(network, sampler, seed, batch_size)
-    if not leads():
+    if not is_main():
         return
     with atomic_folder(out) as folder:
         np.save(folder / "images.npy", images)

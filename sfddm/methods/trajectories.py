@@ -18,7 +18,7 @@ from sfddm.randomness import Purpose, normals
 from sfddm.runtime.files import atomic_file, digest
 from sfddm.runtime.fingerprint import fingerprint
 from sfddm.runtime.locks import locked
-from sfddm.runtime.processes import highest, leads, shared_out, wait
+from sfddm.runtime.processes import all_reduce_max, barrier, distributed_map, is_main
 from sfddm.spec.students import Cache
 from sfddm.training.batches import resident, sent
 
@@ -69,12 +69,12 @@ def load_or_compute(
     )[:16]
     path = cache / f"{key}.safetensors"
     layout = _layout(teacher, len(levels), source.noises)
-    with locked(cache / f"{key}.lock") if leads() else nullcontext():
-        kept = _read(path, layout) if leads() else None
-        (missing,) = highest(leads() and kept is None)
+    with locked(cache / f"{key}.lock") if is_main() else nullcontext():
+        kept = _read(path, layout) if is_main() else None
+        (missing,) = all_reduce_max(is_main() and kept is None)
         if missing:
             _compute(path, layout, teacher, levels, sampler, source)
-    wait()
+    barrier()
     kept = kept or read_tensors(path, layout)
     return Trajectories(*(resident(kept[name], teacher.device) for name in ("states", "features")))
 
@@ -100,8 +100,8 @@ def _compute(
 ) -> None:
     """Compute all trajectories, batch by batch, into a file: they may be larger than the memory."""
     batches = [range(start, min(start + BATCH, source.noises)) for start in range(0, source.noises, BATCH)]
-    computed = shared_out(batches, lambda batch: _batch(teacher, levels, sampler, source.seed, batch))
-    if not leads():
+    computed = distributed_map(batches, lambda batch: _batch(teacher, levels, sampler, source.seed, batch))
+    if not is_main():
         for _ in computed:
             pass
         return

@@ -14,7 +14,7 @@ from sfddm.errors import UserError
 from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Contract, Denoiser
 from sfddm.randomness import Purpose, generator, normals
-from sfddm.runtime.processes import leads, shared_out
+from sfddm.runtime.processes import distributed_map, is_main
 from sfddm.runtime.progress import Status
 from sfddm.spec.index_set import IndexSet
 
@@ -27,11 +27,11 @@ def generate(denoiser: Denoiser, sampler: Sampler, seed: int, count: int, batch_
     Raises:
         UserError: the network put out NaN.
     """
-    images = np.empty((count if leads() else 0, *denoiser.image_shape), dtype=np.uint8)
+    images = np.empty((count if is_main() else 0, *denoiser.image_shape), dtype=np.uint8)
     batches = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
     with Status(label, count, "img") as status:
-        drawn = shared_out(batches, lambda batch: to_bytes(draw(denoiser, sampler, seed, batch)))
-        for batch, part in zip(batches, drawn, strict=leads()):
+        drawn = distributed_map(batches, lambda batch: to_bytes(draw(denoiser, sampler, seed, batch)))
+        for batch, part in zip(batches, drawn, strict=is_main()):
             images[batch.start : batch.stop] = part
             status.update(batch.stop)
     return images

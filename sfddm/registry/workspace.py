@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
 from sfddm.pipeline.lock import LOCK, Lineage, md5, outputs
-from sfddm.runtime.processes import NUMBER, room
+from sfddm.runtime.processes import NUMBER, available
 
 OURS = ("MLFLOW_TRACKING_URI", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE")
 """Variables that would lead a stage out of the worktree."""
@@ -39,7 +39,7 @@ def _environment(machine: Mapping[str, Any]) -> dict[str, str]:
     if not machine:
         return {}
     on_cpu = machine["device"] == "cpu"
-    processes = min(machine.get("processes", 1), room(not on_cpu))
+    processes = min(machine.get("processes", 1), available(not on_cpu))
     asked = {"OMP_NUM_THREADS": str(machine["threads"]), NUMBER: str(processes)}
     return asked | ({"SFDDM_DEVICE": "cpu"} if on_cpu else {})
 

@@ -41,11 +41,9 @@ def device() -> "torch.device":
     return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def machine() -> dict[str, Any]:
-    """What decides the last bits of what is computed here; equal on machines of one kind."""
+def machine(processes: int) -> dict[str, Any]:
+    """What decides the last bits of what so many processes compute here; equal on machines of one kind."""
     import torch
-
-    from sfddm.runtime.processes import count
 
     where = device()
     cuda = where.type == "cuda"
@@ -54,9 +52,19 @@ def machine() -> dict[str, Any]:
         "processor": torch.cuda.get_device_name(where) if cuda else torch.backends.cpu.get_cpu_capability(),
         "architecture": platform.machine(),
         "threads": torch.get_num_threads(),
-        "processes": count(),
+        "processes": processes,
         "torch": torch.__version__,
         "python": platform.python_version(),
+    }
+
+
+def usage(seconds: float, used: str, processes: int) -> dict[str, Any]:
+    """What a training took on a device (`cpu` or `cuda`), and the machine that it ran on."""
+    return {
+        "seconds": seconds,
+        "peak_memory_mb": peak_memory_mb(used),
+        "device": used,
+        "machine": machine(processes),
     }
 
 

@@ -38,17 +38,17 @@ def rank() -> int:
     return int(os.environ["RANK"]) if launched() else 0
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes work together."""
     return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
-def leads() -> bool:
+def is_main() -> bool:
     """Whether this process writes, shows progress and tracks."""
     return rank() == 0
 
 
-def wanted() -> int:
+def requested() -> int:
     """How many processes of this machine SFDDM_NPROC asks for, 1 by default.
 
     Raises:
@@ -62,7 +62,7 @@ def wanted() -> int:
     return int(text)
 
 
-def room(on_gpu: bool) -> int:
+def available(on_gpu: bool) -> int:
     """How many processes this machine has GPUs for, or processors."""
     if not on_gpu:
         return len(os.sched_getaffinity(0))
@@ -73,20 +73,20 @@ def room(on_gpu: bool) -> int:
 
 def _check_room(number: int) -> None:
     on_gpu = device().type == "cuda"
-    there = room(on_gpu)
+    there = available(on_gpu)
     if number > there:
         what = "CUDA devices" if on_gpu else "processors"
         raise UserError(f"{number} processes are asked for ({NUMBER}), and this machine has {there} {what}: lower it.")
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Within the block the processes that torchrun started can reach each other; alone, nothing happens.
 
     Raises:
         UserError: there are more processes than GPUs or processors, or they don't find each other.
     """
-    if count() == 1:
+    if world_size() == 1:
         yield
         return
     import torch
@@ -99,32 +99,32 @@ def together() -> Iterator[None]:
     with _losing_others():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
     yield
-    wait()  # process 0 may still score or write, and NCCL's communicators have to be ended by all of them together
+    barrier()  # process 0 may still score or write, and NCCL's communicators have to be ended by all of them together
     distributed.destroy_process_group()
 
 
-def own(size: int, offset: int = 0) -> slice:
+def own_rows(size: int, offset: int = 0) -> slice:
     """The rows of `size` that this process takes; they stand at `offset` of a batch that is dealt out row by row.
 
     Raises:
         UserError: some process would have none.
     """
-    if size < count():
+    if size < world_size():
         raise UserError(
-            f"{size} images of a batch can't be shared by {count()} processes: raise batch_size in the spec's training "
-            "section, or a small source's share."
+            f"{size} images of a batch can't be shared by {world_size()} processes: raise batch_size in the spec's "
+            "training section, or a small source's share."
         )
-    return slice((rank() - offset) % count(), size, count())
+    return slice((rank() - offset) % world_size(), size, world_size())
 
 
-def share_of(size: int) -> float:
+def own_share(size: int) -> float:
     """The part of a batch of `size` rows that this process takes. Raises: UserError: as `own`."""
-    return len(range(size)[own(size)]) / size
+    return len(range(size)[own_rows(size)]) / size
 
 
-def add_up(tensors: "Sequence[Tensor]") -> None:
+def all_reduce_sum(tensors: "Sequence[Tensor]") -> None:
     """Replace float32 tensors, which all processes have in the same order, by their sums over the processes."""
-    if count() == 1:
+    if world_size() == 1:
         return
     import torch
     from torch import distributed
@@ -136,9 +136,9 @@ def add_up(tensors: "Sequence[Tensor]") -> None:
         tensor.copy_(summed.view_as(tensor))
 
 
-def highest(*numbers: int) -> tuple[int, ...]:
+def all_reduce_max(*numbers: int) -> tuple[int, ...]:
     """The largest of each of these numbers over the processes. GPUs are not waited for."""
-    if count() == 1:
+    if world_size() == 1:
         return numbers
     import torch
     from torch import distributed
@@ -149,22 +149,22 @@ def highest(*numbers: int) -> tuple[int, ...]:
     return tuple(largest.tolist())
 
 
-def wait() -> None:
+def barrier() -> None:
     """Go on when all processes are here."""
-    highest(0)
+    all_reduce_max(0)
 
 
-def shared_out(jobs: Sequence[Job], work: Callable[[Job], Result]) -> Iterator[Result]:
+def distributed_map(jobs: Sequence[Job], work: Callable[[Job], Result]) -> Iterator[Result]:
     """The results of all jobs, in order, for process 0; each process does its share, and the others get no results."""
-    if count() == 1:
+    if world_size() == 1:
         yield from map(work, jobs)
         return
     from torch import distributed
 
-    for first in range(0, len(jobs), count()):
-        at_once = jobs[first : first + count()]
+    for first in range(0, len(jobs), world_size()):
+        at_once = jobs[first : first + world_size()]
         mine = work(at_once[rank()]) if rank() < len(at_once) else None
-        results: list[Any] | None = [None] * count() if leads() else None
+        results: list[Any] | None = [None] * world_size() if is_main() else None
         with _losing_others():
             distributed.gather_object(mine, results)
         yield from (results or [])[: len(at_once)]
@@ -179,4 +179,7 @@ def _losing_others() -> Iterator[None]:
         if "out of memory" in str(error).lower():
             raise
         reason = str(error).splitlines()[0][:200]
-        raise UserError(f"process {rank()} of {count()} lost the others ({reason}): another one says why.") from error
+        raise UserError(
+            f"process {rank()} of {world_size()} lost contact with its peers ({reason}): "
+            "see the first process that failed."
+        ) from error

@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sfddm.runtime.processes import leads
+from sfddm.runtime.processes import is_main
 
 SECONDS = 10
 """Between lines where there is no terminal."""
@@ -27,7 +27,7 @@ class Status:
             *columns,
             TimeRemainingColumn(),
             console=console,
-            disable=not (console.is_terminal and leads()),
+            disable=not (console.is_terminal and is_main()),
             transient=True,
         )
         self._task = self._bar.add_task(label, total=total, status="")
@@ -49,7 +49,7 @@ class Status:
         per_step = (now - self._started) / max(done - self._before, 1)
         status = f"{note}{self._units_per_step / max(per_step, 1e-9):.0f} {self._unit}/s"
         self._bar.update(self._task, completed=done, status=status)
-        if self._bar.disable and leads() and now - self._shown > SECONDS:
+        if self._bar.disable and is_main() and now - self._shown > SECONDS:
             self._shown = now
             left = (self._total - done) * per_step
             print(f"{self._label}: {done}/{self._total}, {status}, {left:.0f} s left", file=sys.stderr, flush=True)

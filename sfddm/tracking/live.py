@@ -21,7 +21,7 @@ from sfddm.networks.layout import weights_digest
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import digest, write_json, write_text
 from sfddm.runtime.machine import scratch
-from sfddm.runtime.processes import leads
+from sfddm.runtime.processes import is_main
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import read_stored, unstructure
 
@@ -62,7 +62,7 @@ def start_follower(run: LiveRun) -> None:
     choice = os.environ.get(LIVE, "on")
     if choice not in ("on", "off"):
         raise UserError(f"{LIVE} is {choice!r}: expected on or off.")
-    if choice == "off" or not leads() or importlib.util.find_spec("mlflow") is None:
+    if choice == "off" or not is_main() or importlib.util.find_spec("mlflow") is None:
         return
     description = _folder() / f"{run.name}.json"
     write_json(description, asdict(run))

@@ -15,7 +15,7 @@ from sfddm.data.store import Split
 from sfddm.images import from_bytes
 from sfddm.randomness import Purpose, epoch_indices, generator
 from sfddm.runtime.machine import free_memory
-from sfddm.runtime.processes import count, own
+from sfddm.runtime.processes import own_rows, world_size
 
 Draw = Callable[[int, int], Tensor]
 """How batches of images are drawn, from seed and step."""
@@ -37,7 +37,7 @@ class Rows:
 
 def rows_of(size: int, offset: int = 0) -> Rows:
     """This process's share of `size` rows that stand at `offset` of the batch."""
-    return Rows(size, own(size, offset))
+    return Rows(size, own_rows(size, offset))
 
 
 def real_images(split: Split, rows: Rows, device: torch.device) -> Draw:
@@ -67,7 +67,7 @@ def stored_images(images: np.ndarray, device: torch.device) -> Tensor:
 def resident(tensor: Tensor, device: torch.device) -> Tensor:
     """A memory-mapped tensor on `device` if it fits, else in memory, else as it is: read from the disk at need."""
     for place in dict.fromkeys((device.type, "cpu")):
-        sharing = count() if place == "cpu" else 1
+        sharing = world_size() if place == "cpu" else 1
         if tensor.nbytes * sharing <= RESIDENT * free_memory(place):
             return tensor.clone() if place == "cpu" else tensor.to(device)
     return tensor

@@ -20,7 +20,7 @@ from attrs import frozen
 from sfddm.errors import UserError
 from sfddm.runtime.files import atomic_folder, digest, read_json, write_json
 from sfddm.runtime.machine import device
-from sfddm.runtime.processes import count, highest, leads, wait
+from sfddm.runtime.processes import all_reduce_max, barrier, is_main, world_size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,12 +80,12 @@ class Checkpoints:
         self._next = time.monotonic() + self._interval
         found = self._newest_whole(before, end)
         step = found.step if found else -1
-        if highest(step, -step) != (step, -step):
+        if all_reduce_max(step, -step) != (step, -step):
             raise UserError(
                 f"the processes of {self._root.name} don't find the same checkpoints: set SFDDM_SCRATCH to a folder "
                 "that all machines share."
             )
-        if found and leads():
+        if found and is_main():
             print(f"{self._root.name}: going on after iteration {found.step}", file=sys.stderr, flush=True)
         return found
 
@@ -108,10 +108,10 @@ class Checkpoints:
             UserError: it could not be written; those before are kept.
         """
         began = time.monotonic()
-        if leads():
+        if is_main():
             self._store(f"{step:09d}", tensors, curve)
             self._forget(self._running()[:-KEPT])
-        wait()
+        barrier()
         now = time.monotonic()
         self._next = now + (max(self._interval, (now - began) / SHARE) if self._interval else 0.0)
 
@@ -121,10 +121,10 @@ class Checkpoints:
         Raises:
             UserError: it could not be written; those before are kept.
         """
-        if leads():
+        if is_main():
             self._store(_result(end), tensors, curve)
             self._forget(self._running())
-        wait()
+        barrier()
 
     def newest(self) -> Path | None:
         """The last one that was written."""
@@ -140,7 +140,7 @@ class Checkpoints:
         """Where the checkpoints of these inputs lie; what a killed writer left there is cleared away."""
         if self._folder is None:
             self._folder = self._root / _key(self._inputs)
-            for left in self._folder.glob(".*.partial") if leads() else ():
+            for left in self._folder.glob(".*.partial") if is_main() else ():
                 shutil.rmtree(left)
         return self._folder
 
@@ -201,7 +201,7 @@ def _key(inputs: Mapping[str, Any]) -> str:
         {
             "inputs": inputs,
             "device": where,
-            "processes": count(),
+            "processes": world_size(),
             "threads": torch.get_num_threads() if where == "cpu" else 0,
             "versions": [version(name) for name in PACKAGES],
         }

@@ -8,7 +8,7 @@ from typing import Any, Self, TextIO
 
 from sfddm.errors import damaged
 from sfddm.runtime.files import could_not_write, parse_json
-from sfddm.runtime.processes import leads
+from sfddm.runtime.processes import is_main
 from sfddm.runtime.progress import Status
 
 POINTS = 100
@@ -25,7 +25,7 @@ class Curve:
         """Start a new curve in `path`; `label` is what the status line calls the training."""
         self._path, self.text = path, ""
         self._file: TextIO = io.StringIO()
-        if leads():
+        if is_main():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("w", encoding="utf-8")
         self._iterations = iterations

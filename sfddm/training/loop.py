@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sfddm.runtime.machine import memory_errors
-from sfddm.runtime.processes import add_up, highest, share_of
+from sfddm.runtime.processes import all_reduce_max, all_reduce_sum, own_share
 from sfddm.runtime.signals import Interrupted, postponed
 from sfddm.spec.training import Training
 from sfddm.training.checkpoints import Checkpoint, Checkpoints
@@ -86,7 +86,7 @@ def _minimise(
         if curve.due(step):
             guard.look()
             curve.write(step, {name: float(value) for name, value in losses.items()} | {"learning_rate": rate})
-        number, due = highest(signalled() or 0, checkpoints.due())
+        number, due = all_reduce_max(signalled() or 0, checkpoints.due())
         if step + 1 < end and (number or due):
             guard.check(network, step, rate)
             checkpoints.write(step + 1, pack(state.parts, state.optimizer), curve.text)
@@ -130,7 +130,7 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
         losses = loss(step, cast(Network, state.average.module))
     optimizer.zero_grad(set_to_none=True)
-    losses = _backward(network, losses, share_of(settings.batch_size))
+    losses = _backward(network, losses, own_share(settings.batch_size))
     nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
     optimizer.step()
     state.average.update_parameters(network)
@@ -146,7 +146,7 @@ def _backward(network: nn.Module, losses: Losses, share: float) -> Losses:
     (share * losses["loss"]).backward()  # type: ignore[no-untyped-call]
     whole = {name: share * value.detach().float() for name, value in losses.items()}
     gradients = [each.grad for each in network.parameters() if each.grad is not None]
-    add_up([*gradients, *whole.values()])
+    all_reduce_sum([*gradients, *whole.values()])
     return whole
 
 
