@@ -56,28 +56,31 @@ class Task(Generic[M]):
 
 def distilled(job: Job, make: Callable[[Task[M]], Denoiser], kind: type[M], solver: Solver = "ddim") -> Distilled:
     """The student that a method of `kind` makes, its sampler and what it cost."""
+    task = task_of(job, kind)
+    student, contract = make(task), task.teacher.contract
+    return Distilled(
+        write=partial(storage.write, denoiser=student),
+        sampler=Sampler(solver=solver, levels=job.levels, clip_sample=job.student.clip_sample),
+        cost=task.method.cost(job.levels, contract.noise_schedule, contract.timesteps).to_json(),
+        curve=job.curve,
+    )
+
+
+def task_of(job: Job, kind: type[M]) -> Task[M]:
+    """The task of a job whose method is of `kind`, with the teacher loaded."""
     method = job.student.method
     assert isinstance(method, kind)
     teacher = storage.load(job.parent, device())
     prepare(teacher, method.training)
-    contract = teacher.contract
-    student = make(
-        Task(
-            method=method,
-            levels=job.levels,
-            seed=job.seed,
-            teacher=teacher,
-            images=partial(_images, job.data, teacher),
-            trajectories=cache(partial(_trajectories, job, teacher)),
-            curve=partial(_curve, job, method.training.batch_size),
-            checkpoints=job.checkpoints,
-        )
-    )
-    return Distilled(
-        write=partial(storage.write, denoiser=student),
-        sampler=Sampler(solver=solver, levels=job.levels, clip_sample=job.student.clip_sample),
-        cost=method.cost(job.levels, contract.noise_schedule, contract.timesteps).to_json(),
-        curve=job.curve,
+    return Task(
+        method=method,
+        levels=job.levels,
+        seed=job.seed,
+        teacher=teacher,
+        images=partial(_images, job.data, teacher),
+        trajectories=cache(partial(_trajectories, job, teacher)),
+        curve=partial(_curve, job, method.training.batch_size),
+        checkpoints=job.checkpoints,
     )
 
 
