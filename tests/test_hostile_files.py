@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from sfddm.data import fashion_mnist, idx, store
+from sfddm.data import store
+from sfddm.data.sets import fashion_mnist, idx
 from sfddm.errors import UserError
 from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.evaluation.real import DESCRIPTION as REAL
