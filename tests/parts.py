@@ -1,19 +1,25 @@
 """Small parts of an experiment for tests that need a teacher but no pipeline."""
 
+import os
 from pathlib import Path
 
+import numpy as np
 import torch
 from attrs import evolve
 
 from sfddm.data.prepare import prepare
+from sfddm.diffusion.sampler import Sampler
+from sfddm.evaluation.reference import Reference
 from sfddm.methods.job import Job
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
+from sfddm.pipeline.params import expand_code
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parts import DataSource, FeatureTerm, HiddenTerm, OutputTerm
 from sfddm.spec.read import parse_spec
 from sfddm.spec.students import SFDDM, Student
 from sfddm.training.checkpoints import Checkpoints
+from tests import forks
 
 TINY = (Path(__file__).parents[1] / "specs" / "tiny.yaml").read_text()
 
@@ -32,6 +38,29 @@ PUBLISHED = {
 
 def tiny() -> Spec:
     return parse_spec(TINY, "tiny.yaml")
+
+
+def with_data(section: str) -> str:
+    """tiny.yaml with another section `data`, in one line of YAML."""
+    digits = "data:\n  kind: digits\n  train: 1500\n  split_seed: 0\n"
+    assert digits in TINY
+    return TINY.replace(digits, f"data: {section}\n")
+
+
+def data_stage(folder: Path, section: str, **environment: str) -> tuple[int, str]:
+    """Run the data stage in a folder that has nothing but tiny with this section, out of reach of every network."""
+    (folder / "specs").mkdir()
+    (folder / "specs" / "tiny.yaml").write_text(with_data(section))
+    (folder / "code.yaml").write_text(expand_code())
+    unreachable = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    inherited = {name: value for name, value in os.environ.items() if name != "SFDDM_DATA_ROOT"}
+    return forks.run(folder, ("python", "-m", "stages.data", "tiny"), {**inherited, **unreachable, **environment})
+
+
+def reference_of(images: np.ndarray) -> Reference:
+    """A teacher's reference that has these images."""
+    sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
+    return Reference(images=images, strips=images[:0], sampler=sampler, weights="w", digest="d")
 
 
 def untrained_teacher(prediction: str = "v", seed: int = 0) -> Denoiser:

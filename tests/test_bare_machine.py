@@ -52,7 +52,6 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.pipeline
 def test_the_desk_machine_takes_over_what_a_bare_machine_made(bare: Path, tmp_path: Path) -> None:
     import mlflow
 
@@ -73,7 +72,6 @@ def test_the_desk_machine_takes_over_what_a_bare_machine_made(bare: Path, tmp_pa
     assert [version.tags["sfddm.run"] for version in versions] == ["tiny-ours-t4-s0"]
 
 
-@pytest.mark.pipeline
 def test_a_bare_machine_makes_the_bytes_of_the_desk_machine(bare: Path, project: Project) -> None:
     for output in ("teacher", "scorer", "reference", "students/ours-t4-s0"):
         assert digest_folder(bare / "runs/tiny" / output) == digest_folder(project.folder / "runs/tiny" / output)

@@ -105,7 +105,6 @@ def before(project: Project) -> Iterator[str]:
         yield name
 
 
-@pytest.mark.pipeline
 def test_runs_are_compared_and_their_images_written(project: Project) -> None:
     output = project.run("sfddm", "compare", OURS, DDIM, "--out", "both.png")
     lines = output.splitlines()
@@ -117,14 +116,12 @@ def test_runs_are_compared_and_their_images_written(project: Project) -> None:
     picture.unlink()
 
 
-@pytest.mark.pipeline
 def test_a_registered_version_is_the_run_that_it_was_made_from(project: Project) -> None:
     lines = project.run("sfddm", "compare", OURS, "models:/sfddm-tiny/1").splitlines()
     assert line(lines, "none") == ["none"]
     assert line(lines, "Frechet distance")[4:] == ["≈", "+0.0000", "±", "0.0000"]
 
 
-@pytest.mark.pipeline
 def test_a_revision_has_the_spec_and_the_figures_of_its_day(project: Project, before: str) -> None:
     assert line(project.run("sfddm", "compare", f"{before}:{OURS}", OURS).splitlines(), "none") == ["none"]
     with project.edit("specs/tiny.yaml", "weight: 0.3, state", "weight: 0.4, state"):
@@ -132,7 +129,6 @@ def test_a_revision_has_the_spec_and_the_figures_of_its_day(project: Project, be
     assert line(output.splitlines(), "student.method.terms.feature.weight")[1:] == ["0.3", "0.4"]
 
 
-@pytest.mark.pipeline
 @pytest.mark.parametrize(
     ("names", "words"),
     [
@@ -153,7 +149,6 @@ def test_what_is_not_there_is_named_with_the_nearest(
     assert words in " ".join(output.split()) and "Traceback" not in output
 
 
-@pytest.mark.pipeline
 def test_a_revision_without_results_says_what_it_needs(project: Project) -> None:
     with project.tag("bare", ".dvc", "dvc.yaml", "params.yaml", "specs") as name:
         output = project.run("sfddm", "compare", OURS, f"{name}:{OURS}", code=2)

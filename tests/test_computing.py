@@ -19,9 +19,9 @@ from sfddm.training import batches
 from sfddm.training.batches import gathered, resident
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.loop import prepare
+from tests.mortal import Killed, Mortal
 from tests.parts import job, untrained_teacher
 from tests.project import ROOT
-from tests.test_checkpoints import Killed, Mortal
 from tests.test_methods import CACHE, METHODS, SOURCES, loss_points, of
 
 COMPUTING = {

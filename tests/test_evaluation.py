@@ -15,7 +15,6 @@ from sfddm.errors import UserError
 from sfddm.evaluation.distances import Moments, MomentSums, flat_pixels, frechet_distance, pixel_moments
 from sfddm.evaluation.figures import check_inputs, figures
 from sfddm.evaluation.real import read_real, write_real
-from sfddm.evaluation.reference import Reference
 from sfddm.evaluation.scorers.classifier import train_scorer, write_scorer
 from sfddm.evaluation.scorers.scorer import Scorer, load_extractor, load_scorer
 from sfddm.evaluation.statistics import Distances, paired_difference
@@ -27,7 +26,7 @@ from sfddm.randomness import Purpose, generator
 from sfddm.spec.evaluation import Classifier
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
-from tests.parts import tiny, untrained_teacher
+from tests.parts import reference_of, tiny, untrained_teacher
 
 CPU = torch.device("cpu")
 
@@ -134,11 +133,6 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     extractor = load_extractor(root / "scorer", CPU)
     write_real(root / "scorer", extractor, splits[0].images, 5000, True, None)
     return root / "data", root / "scorer"
-
-
-def reference_of(images: np.ndarray) -> Reference:
-    sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
-    return Reference(images=images, strips=images[:0], sampler=sampler, weights="w", digest="d")
 
 
 def judged(images: np.ndarray, teachers: np.ndarray, scorer: Scorer) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from tests.project import CHAMPION, OURS, Project, commit
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-pytestmark = pytest.mark.pipeline
 MODEL = "sfddm-tiny"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 REFILLED: list[Path] = []

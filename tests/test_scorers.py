@@ -19,8 +19,7 @@ from sfddm.evaluation.scorers.pretrained import read_published
 from sfddm.evaluation.scorers.scorer import Scorer, load_extractor, load_scorer
 from sfddm.spec.evaluation import Inception, OwnStatistics, Torchvision
 from sfddm.spec.read import parse_spec
-from tests.parts import TINY
-from tests.test_evaluation import reference_of
+from tests.parts import TINY, reference_of
 
 CPU = torch.device("cpu")
 OWN = OwnStatistics(kind="data")

@@ -4,12 +4,7 @@ import base64
 import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,9 +12,9 @@ import pytest
 
 from sfddm.networks.layout import WEIGHTS
 from sfddm.tracking.server import without_secrets
-from tests.project import Project
+from tests.project import ROOT, Project
+from tests.servers import free_port, listening_at, status, stop, wait_until_it_answers
 
-ROOT = Path(__file__).parents[1]
 SECRET = "-".join(("pa$$word", "planted", "here"))
 """Not written out: the copied repository, this file too, is searched for it."""
 LOGIN = f"somebody:{quote(SECRET)}"
@@ -59,50 +54,6 @@ def test_every_requirement_is_pinned_by_hash_and_no_index_is_named() -> None:
     assert not re.search(r"https?:|file:|--(extra-)?index-url|--find-links|--trusted-host|^-[a-z] | @ ", text, re.M)
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def status(port: int, host: str, path: str = "/health") -> int:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request("GET", path, headers={"Host": host})
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
-def wait_until_it_answers(process: "subprocess.Popen[str]", port: int) -> None:
-    for _ in range(3000):
-        assert process.poll() is None, process.communicate()[0]
-        try:
-            status(port, f"127.0.0.1:{port}")
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError("the server does not answer")
-
-
-def stop(process: "subprocess.Popen[str]") -> str:
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        return process.communicate(timeout=60)[0]
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        return process.communicate()[0]
-
-
-def listening_at(port: int) -> set[str]:
-    """The local addresses, as the kernel writes them, at which somebody listens to a port."""
-    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
-    lines = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
-    listening = [fields[1] for fields in lines if fields[3] == "0A"]
-    return {address.rpartition(":")[0] for address in listening if int(address.rpartition(":")[2], 16) == port}
-
-
-@pytest.mark.pipeline
 def test_the_pages_are_for_this_machine_alone(project: Project) -> None:
     port = free_port()
     opened = {
@@ -150,7 +101,6 @@ def remote(project: Project, tmp_path: Path) -> Project:
     return made
 
 
-@pytest.mark.pipeline
 def test_no_secret_reaches_any_output(remote: Project) -> None:
     port = free_port()
     address = {"MLFLOW_TRACKING_URI": f"http://{LOGIN}@127.0.0.1:{port}"}

@@ -11,7 +11,7 @@ import pytest
 from sfddm.errors import UserError
 from sfddm.tracking.request import read_request
 from tests.project import OURS, Project
-from tests.test_security import free_port, listening_at, stop, wait_until_it_answers
+from tests.servers import free_port, listening_at, stop, wait_until_it_answers
 
 MODEL = "models:/sfddm-tiny/1"
 SHAPE = (1, 8, 8)
@@ -92,7 +92,6 @@ def loaded(project: Project) -> list[np.ndarray]:
     return [np.load(project.folder / f"drawn-{position}.npy") for position in range(len(asked))]
 
 
-@pytest.mark.pipeline
 def test_a_loaded_student_draws_what_the_command_line_draws(drawn: list[np.ndarray], loaded: list[np.ndarray]) -> None:
     for expected, found in zip(drawn, loaded, strict=False):
         assert found.dtype == np.uint8 and found.shape == (5, 1, 8, 8) and (found == expected).all()
@@ -126,7 +125,6 @@ def ask(port: int, body: Any) -> tuple[int, str]:
         connection.close()
 
 
-@pytest.mark.pipeline
 @pytest.mark.parametrize("form", [lambda asked: {"inputs": asked}, lambda asked: {"dataframe_records": [asked]}])
 def test_a_server_draws_the_same(drawn: list[np.ndarray], loaded: list[np.ndarray], served: int, form: Any) -> None:
     asked = [*({"seed": 3, "num": 5, **wish} for wish, _ in WISHES), FROM_NOISES]
@@ -136,12 +134,10 @@ def test_a_server_draws_the_same(drawn: list[np.ndarray], loaded: list[np.ndarra
         assert (np.array(json.loads(text)["predictions"]) == expected).all()
 
 
-@pytest.mark.pipeline
 def test_a_server_listens_on_this_machine_alone(served: int) -> None:
     assert listening_at(served) == {"0100007F"}
 
 
-@pytest.mark.pipeline
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -13,7 +13,6 @@ from tests.servers import KEYS, mlflow_server, postgresql, s3
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-pytestmark = pytest.mark.pipeline
 
 
 @pytest.fixture(scope="module")

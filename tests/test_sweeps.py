@@ -10,12 +10,11 @@ import pytest
 from sfddm.tracking.live import SWEEP
 from tests.processes import wait_for
 from tests.project import Project, commit
-from tests.test_security import free_port, stop, wait_until_it_answers
+from tests.servers import free_port, stop, wait_until_it_answers
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-pytestmark = pytest.mark.pipeline
 STUDENT = "specs/tiny.yaml:students.ours-t4"
 
 

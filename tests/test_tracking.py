@@ -15,7 +15,6 @@ from tests.project import OURS, Project
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-pytestmark = pytest.mark.pipeline
 UNREACHABLE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 
 
