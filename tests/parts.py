@@ -14,7 +14,7 @@ from sfddm.spec.read import parse_spec
 from sfddm.spec.students import SFDDM, DataSource, FeatureTerm, HiddenTerm, OutputTerm
 from sfddm.training.checkpoints import Checkpoints
 
-TINY = (Path(__file__).parents[1] / "specs" / "tiny.yaml").read_text()
+TINY = Path(__file__).with_name("tiny.yaml").read_text()
 
 
 PUBLISHED = {

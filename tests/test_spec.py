@@ -12,7 +12,7 @@ from sfddm.spec.parse import structure, unstructure
 from sfddm.spec.read import load_spec, parse_spec
 
 ROOT = Path(__file__).parents[1]
-TINY = (ROOT / "specs" / "tiny.yaml").read_text()
+TINY = (ROOT / "tests" / "tiny.yaml").read_text()
 
 
 @pytest.fixture(autouse=True)

@@ -91,7 +91,7 @@ def require_version(spec: Spec, row: Row) -> str:
     with users_errors():
         number = versions_by_key(client, spec.registry.model).get(row.content_key)
     if number is None:
-        raise UserError(f"{row.run.name} has no version with its present content: run `sfddm sync {spec.name}`.")
+        raise UserError(f"{row.run.name} has no version with its present content: run `sfddm track {spec.name}`.")
     return number
 
 
