@@ -5,6 +5,7 @@ A forward pass of one image is 1, a forward and backward pass 3; caches, folds a
 
 from attrs import asdict, frozen
 
+from sfddm.diffusion.levels import Schedule
 from sfddm.diffusion.spacing import finer
 from sfddm.spec.students import (
     FREE,
@@ -20,7 +21,6 @@ from sfddm.spec.students import (
     RolloutSource,
     Source,
 )
-from sfddm.spec.teacher import Schedule
 
 TRAINED = 3
 """A forward and backward pass of one image."""

@@ -13,8 +13,8 @@ from torch import Tensor
 from sfddm.data import store
 from sfddm.diffusion.process import diffuse
 from sfddm.diffusion.schedule import NoiseSchedule
-from sfddm.diffusion.solvers import ddim_step
 from sfddm.diffusion.spacing import evenly_in_angle
+from sfddm.diffusion.steps import ddim_step
 from sfddm.methods.costs import split
 from sfddm.methods.job import Job
 from sfddm.methods.trajectories import Trajectories, load_or_compute

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from functools import partial
 
-from sfddm.diffusion.sampler import Sampler, Solver
+from sfddm.diffusion.sampler import Sampler
+from sfddm.diffusion.solvers import Solver
 from sfddm.errors import UserError
 from sfddm.methods.costs import cost
 from sfddm.methods.job import Distilled, Job

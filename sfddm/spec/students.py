@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.diffusion.sampler import Deterministic
+from sfddm.diffusion.solvers import Deterministic
 from sfddm.spec.fields import Count, Levels, Name, Noises, Positive, Seed, Share, Weight
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.teacher import UNet2D

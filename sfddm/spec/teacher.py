@@ -4,13 +4,10 @@ from typing import Literal
 
 from attrs import frozen
 
+from sfddm.diffusion.levels import Schedule
+from sfddm.diffusion.prediction import Prediction
 from sfddm.spec.fields import SHA256, CheckpointFile, Depth, HubModel, Levels, Revision, Seed, Width
 from sfddm.spec.training import Training
-
-Schedule = Literal["linear", "cosine", "sigmoid"]
-"""linear: DDPM (Ho et al. 2020); cosine: Nichol and Dhariwal 2021; sigmoid: Jabri et al. 2022."""
-Prediction = Literal["epsilon", "v", "sample"]
-"""What the network puts out: the noise, v = alpha * noise - sigma * image (Salimans and Ho 2022), or the image."""
 
 
 @frozen(kw_only=True)
