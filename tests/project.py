@@ -1,4 +1,4 @@
-"""A clone of this repository in a folder of its own, with tiny as its only active spec, and the commands that a user types."""
+"""A clone of this repository in a folder of its own, with tiny as its only spec, and the commands that a user types."""
 
 import json
 import os

@@ -120,7 +120,9 @@ def test_two_processes_make_what_one_makes(tmp_path: Path) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny's spec and data."""
     path = tmp_path_factory.mktemp("stages")
-    shutil.copytree(ROOT / "specs", path / "specs")
+    (path / "specs").mkdir()
+    shutil.copy(ROOT / "tests/tiny.yaml", path / "specs/tiny.yaml")
+    shutil.copy(ROOT / "code.yaml", path)
     start(path, "stages.data", "tiny").communicate(timeout=120)
     return path
 

@@ -130,7 +130,7 @@ def _missing(path: Path) -> SpecError:
     active, examples = sorted(file.stem for file in SPECS.glob("*.yaml")), example_names()
     if path.parent == SPECS and path.stem in examples:
         return not_active(path.stem)
-    (close,) = get_close_matches(path.stem, [*active, *examples], n=1) or [None]
+    close = next(iter(get_close_matches(path.stem, [*active, *examples], n=1)), None)
     if close in examples:
         hint = f"did you mean {close!r}, an example that `sfddm spec add {close}` activates?"
     else:
