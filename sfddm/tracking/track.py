@@ -66,15 +66,15 @@ def _register(client: "MlflowClient", spec: Spec, rows: list[Row], runs: dict[st
 
 
 def track(names: list[str]) -> Iterator[str]:
-    """Bring specs (all of them where none is named), versions and aliases into MLflow; says what it does, line by line.
+    """Bring specs (all active ones by default), versions and aliases into MLflow; says what it does, line by line.
 
     Raises:
         UserError: no such spec; MLflow does not answer, or knows of promotions that promotions.json has not.
     """
+    specs = [load_spec(name) for name in names or spec_names()]
     client, history = connect(), read_history()
     check_newest(client, history)
-    for name in names or spec_names():
-        spec = load_spec(name)
+    for spec in specs:
         rows, left_out = current_rows(spec)
         yield from left_out
         if rows:
