@@ -162,18 +162,18 @@ def test_of_two_at_once_one_wins_and_the_other_says_so(released: Project) -> Non
     refilled(released)
 
 
-def refilled(project: Project) -> None:
-    """MLflow is lost, and filled again."""
+def refilled(project: Project) -> str:
+    """MLflow is lost, and filled again; returns what that printed."""
     (project.folder / "mlflow.db").unlink()
     REFILLED.append(project.folder)
     shutil.rmtree(project.folder / "mlartifacts")
-    project.run("sfddm", "track")
+    return project.run("sfddm", "track")
 
 
 def test_a_lost_mlflow_is_filled_with_the_same_content(released: Project) -> None:
     before = content(released)
     assert len(before["runs"]) == 6 and len(before["versions"]) == 1
-    refilled(released)
+    assert "Warning" not in refilled(released)
     assert content(released) == before
 
 
@@ -187,7 +187,7 @@ def test_a_version_that_todays_spec_does_not_make_comes_from_its_commit(released
     assert len(released.run("git", "worktree", "list").splitlines()) == 1
 
 
-def test_a_promotion_elsewhere_is_noticed_and_sync_follows_the_file(released: Project) -> None:
+def test_a_promotion_elsewhere_is_noticed_and_track_follows_the_file(released: Project) -> None:
     client = client_of(released)
     client.set_registered_model_alias(MODEL, "staging", "1")
     output = released.run("sfddm", "promote", OURS, "--to", "staging", code=2)
