@@ -109,7 +109,7 @@ def released(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Proj
     """A copy in a git repository, whose champion was promoted after what the first try said was typed."""
     made = project.copy(tmp_path_factory.mktemp("released") / "clone")
     commit(made, ".", ":!dvc.lock")
-    made.run("sfddm", "sync")
+    made.run("sfddm", "track")
     refused = made.run("sfddm", "promote", OURS, code=2)
     typed = [line.strip() for line in refused.splitlines() if line.startswith("  git ")]
     assert typed[0] == "git add dvc.lock"

@@ -1,6 +1,7 @@
 """Small parts of an experiment for tests that need a teacher but no pipeline."""
 
 import os
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from sfddm.evaluation.reference import Reference
 from sfddm.methods.job import Job
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
-from sfddm.pipeline.params import expand_code
+from sfddm.pipeline.params import sync
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parts import DataSource, FeatureTerm, HiddenTerm, OutputTerm
 from sfddm.spec.read import parse_spec
@@ -21,7 +22,7 @@ from sfddm.spec.students import SFDDM, Student
 from sfddm.training.checkpoints import Checkpoints
 from tests import forks
 
-TINY = (Path(__file__).parents[1] / "specs" / "tiny.yaml").read_text()
+TINY = Path(__file__).with_name("tiny.yaml").read_text()
 
 
 HIDDEN = HiddenTerm(kind="hidden", weight=1.0, distance="mse", weighting="snr+1")
@@ -49,9 +50,7 @@ def with_data(section: str) -> str:
 
 def data_stage(folder: Path, section: str, **environment: str) -> tuple[int, str]:
     """Run the data stage in a folder that has nothing but tiny with this section, out of reach of every network."""
-    (folder / "specs").mkdir()
-    (folder / "specs" / "tiny.yaml").write_text(with_data(section))
-    (folder / "code.yaml").write_text(expand_code())
+    only_spec(folder, with_data(section))
     unreachable = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     inherited = {name: value for name, value in os.environ.items() if name != "SFDDM_DATA_ROOT"}
     return forks.run(folder, ("python", "-m", "stages.data", "tiny"), {**inherited, **unreachable, **environment})
@@ -61,6 +60,14 @@ def reference_of(images: np.ndarray) -> Reference:
     """A teacher's reference that has these images."""
     sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
     return Reference(images=images, strips=images[:0], sampler=sampler, weights="w", digest="d")
+
+
+def only_spec(folder: Path, text: str = TINY) -> None:
+    """Make a folder a project whose one spec is `text`, named tiny, and whose stages are this repository's."""
+    (folder / "specs").mkdir()
+    (folder / "specs/tiny.yaml").write_text(text)
+    with chdir(folder):
+        sync()
 
 
 def untrained_teacher(prediction: str = "v", seed: int = 0) -> Denoiser:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-
 @pytest.fixture(scope="module")
 def address() -> Iterator[tuple[str, str]]:
     """The addresses of the S3 server and of the MLflow server."""
