@@ -25,7 +25,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 for name in ("MLFLOW_TRACKING_URI", "SFDDM_DEVICE", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE"):
     os.environ.pop(name, None)
 
-IMPLIED = {"project": "pipeline", "browser": "browser"}
+IMPLIED = {"original": "pipeline", "browser": "browser"}
 """Fixtures, and the marker of all tests that use them."""
 SLOW = ("python", "sfddm", "dvc", "mlflow")
 """How names of programs begin whose start takes seconds."""
@@ -86,8 +86,8 @@ def _once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], obj
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A clone in which the whole pipeline of tiny has run; one for all workers, so that tests change copies of it."""
+def original(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone in which the whole pipeline of tiny has run, MLflow included: all workers read it, none changes it."""
 
     def make(folder: Path) -> None:
         made = Project(folder)
@@ -95,19 +95,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         printed, _ = dvc.communicate(timeout=900)
         assert dvc.returncode == 0, printed
 
-    return Project.at(_once(tmp_path_factory, "project", make))
+    return Project.at(_once(tmp_path_factory, "original", make))
 
 
 @pytest.fixture(scope="session")
-def workspace(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project for tests that change something and put it back; MLflow is empty there."""
-    return project.copy(tmp_path_factory.mktemp("workspace") / "clone")
+def project(original: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of it, without MLflow, for one worker alone; tests leave it as they found it."""
+    return original.copy(tmp_path_factory.mktemp("project") / "clone")
 
 
 @pytest.fixture(scope="module")
-def released(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def released(original: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy in a git repository, whose champion was promoted after what the first try said was typed."""
-    made = project.copy(tmp_path_factory.mktemp("released") / "clone")
+    made = original.copy(tmp_path_factory.mktemp("released") / "clone")
     commit(made, ".", ":!dvc.lock")
     made.run("sfddm", "track")
     refused = made.run("sfddm", "promote", OURS, code=2)

@@ -3,7 +3,6 @@
 import base64
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -54,7 +53,7 @@ def test_every_requirement_is_pinned_by_hash_and_no_index_is_named() -> None:
     assert not re.search(r"https?:|file:|--(extra-)?index-url|--find-links|--trusted-host|^-[a-z] | @ ", text, re.M)
 
 
-def test_the_pages_are_for_this_machine_alone(project: Project) -> None:
+def test_the_pages_are_for_this_machine_alone(original: Project) -> None:
     port = free_port()
     opened = {
         "MLFLOW_SERVER_ALLOWED_HOSTS": "*",
@@ -62,7 +61,7 @@ def test_the_pages_are_for_this_machine_alone(project: Project) -> None:
         "MLFLOW_HOST": "0.0.0.0",
         "MLFLOW_UVICORN_OPTS": "--host 0.0.0.0",
     }
-    served = project.start("sfddm", "ui", "tiny", "--port", str(port), **opened)
+    served = original.start("sfddm", "ui", "tiny", "--port", str(port), **opened)
     try:
         wait_until_it_answers(served, port)
         assert listening_at(port) == {"0100007F"}
@@ -90,10 +89,7 @@ def command_lines(group: int) -> Iterator[str]:
 @pytest.fixture
 def remote(project: Project, tmp_path: Path) -> Project:
     """A copy of the project in which git and DVC know remotes with a password in their addresses."""
-    (tmp_path / "clone").mkdir()
-    made = Project(tmp_path / "clone")
-    shutil.copytree(project.folder / "runs", made.folder / "runs", symlinks=True)
-    shutil.copy(project.folder / "dvc.lock", made.folder / "dvc.lock")
+    made = project.copy(tmp_path / "clone")
     made.run("git", "add", "--all")
     made.run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "first")
     made.run("git", "remote", "add", "origin", f"https://{LOGIN}@example.org/x.git")
