@@ -25,6 +25,7 @@ from sfddm.runtime.files import digest_file, read_json
 from sfddm.spec.data import LSUN, CelebAHQ, Folder, FolderLabels, NoLabels
 from sfddm.spec.read import parse_spec
 from sfddm.training.batches import real_images, rows_of
+from tests.parts import only_spec
 from tests.test_data import ROOT, with_data
 
 FOLDER = "kind: folder, path: mine, channels: 3, crop: center, size: 8, flip: false, corrupt: refuse"
@@ -155,9 +156,8 @@ def test_labels_stay_with_their_images_when_some_are_skipped(mine: Path, tmp_pat
 
 def test_the_stage_ends_with_2_and_stores_nothing_of_a_folder_with_a_corrupt_image(mine: Path, tmp_path: Path) -> None:
     (mine / "dogs" / "2.png").write_bytes(b"no image")
-    (tmp_path / "specs").mkdir()
     section = f"{{{FOLDER}, labels: {{kind: folders, held_out: 1, split_seed: 0}}}}"
-    (tmp_path / "specs" / "tiny.yaml").write_text(with_data(section))
+    only_spec(tmp_path, with_data(section))
     ended = subprocess.run([sys.executable, "-m", "stages.data", "tiny"], cwd=tmp_path, capture_output=True, text=True,
                            env={"PYTHONPATH": str(ROOT), "SFDDM_DATA_ROOT": str(mine.parent)})  # fmt: skip
     assert (

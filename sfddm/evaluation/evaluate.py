@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ SHOWN = 64
 """Images in the sample grid."""
 STRIPS = 4
 """Interpolations that are stored as images."""
+SUMMARY = ("nfe", "frechet_distance", "agreement", "mse_to_teacher")
+"""The figures that `dvc metrics` and `dvc exp show` have room for, a scorer without classes giving no agreement."""
 
 
 def evaluate(
@@ -72,7 +75,13 @@ def evaluate(
     took = {"evaluation_seconds": time.perf_counter() - started, "machine": machine(world_size())}
     with atomic_folder(out) as folder:
         write_json(folder / "metrics.json", metrics)
+        write_json(folder / "summary.json", summary(metrics))
         write_json(folder / "timing.json", {**timing, **took})
         np.save(folder / "interpolation.npy", np.stack([wanted.strips[:STRIPS], between[:STRIPS]]))
         np.save(folder / "shown.npy", images[:SHOWN])
         (folder / "grid.png").write_bytes(png(grid(images[:SHOWN], 16)))
+
+
+def summary(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What DVC shows of a run's metrics: a few plain numbers, each of which becomes a column."""
+    return {**{name: metrics[name] for name in SUMMARY if name in metrics}, "cost": metrics["cost"]["total"]}

@@ -1,4 +1,4 @@
-"""Everything that MLflow shows of a spec, from its results: what `track` and `sfddm sync` do."""
+"""Everything that MLflow shows of a spec, from its results: what the stage `track` and `sfddm track` do."""
 
 import os
 from collections.abc import Iterator
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def sync_spec(client: "MlflowClient", spec: Spec, rows: list[Row]) -> int:
-    """Bring all rows of a spec into MLflow, as `sync_rows`, and its comparison."""
-    new = sync_rows(client, spec, rows)
+def track_spec(client: "MlflowClient", spec: Spec, rows: list[Row]) -> int:
+    """Bring all rows of a spec into MLflow, as `track_rows`, and its comparison."""
+    new = track_rows(client, spec, rows)
     with users_errors():
         track_summary(client, spec, rows)
     return new
 
 
-def sync_rows(client: "MlflowClient", spec: Spec, rows: list[Row]) -> int:
+def track_rows(client: "MlflowClient", spec: Spec, rows: list[Row]) -> int:
     """Bring rows and the teacher's training into MLflow, and register the students that the spec marks.
 
     What is there already is left alone, what killed trainings left is deleted. Returns the number of runs that are new.
@@ -65,22 +65,22 @@ def _register(client: "MlflowClient", spec: Spec, rows: list[Row], runs: dict[st
             register(client, spec, row, runs[row.content_key])
 
 
-def sync(names: list[str]) -> Iterator[str]:
-    """Bring specs (all of them where none is named), versions and aliases into MLflow; says what it does, line by line.
+def track(names: list[str]) -> Iterator[str]:
+    """Bring specs (all active ones by default), versions and aliases into MLflow; says what it does, line by line.
 
     Raises:
         UserError: no such spec; MLflow does not answer, or knows of promotions that promotions.json has not.
     """
+    specs = [load_spec(name) for name in names or spec_names()]
     client, history = connect(), read_history()
     check_newest(client, history)
-    for name in names or spec_names():
-        spec = load_spec(name)
+    for spec in specs:
         rows, left_out = current_rows(spec)
         yield from left_out
         if rows:
-            new = sync_spec(client, spec, rows)
+            new = track_spec(client, spec, rows)
             yield f"{spec.name}: {len(rows)} of {len(spec.runs())} runs are in MLflow, {new} of them new"
-    yield from _sync_aliases(client, history)
+    yield from _track_aliases(client, history)
 
 
 def current_rows(spec: Spec) -> tuple[list[Row], list[str]]:
@@ -98,7 +98,7 @@ def current_rows(spec: Spec) -> tuple[list[Row], list[str]]:
     return rows, left_out
 
 
-def _sync_aliases(client: "MlflowClient", history: History) -> Iterator[str]:
+def _track_aliases(client: "MlflowClient", history: History) -> Iterator[str]:
     for model in history.models():
         missing = {promotion.content_key: promotion for promotion in set_aliases(client, history, model)}
         for promotion in missing.values():
@@ -125,7 +125,7 @@ def _restore(client: "MlflowClient", promotion: Promotion) -> str:
                 entries = lineage(spec, run)
             fetch(folder, entries, list(entries))
             with _inside(folder):
-                sync_rows(client, spec, [load_row(spec, run)])
+                track_rows(client, spec, [load_row(spec, run)])
     except UserError as error:
         return f"{promotion.run} of commit {promotion.commit[:12]} is not to be had: {error}"
     return f"{promotion.run} was registered again from commit {promotion.commit[:12]}"
