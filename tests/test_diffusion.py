@@ -14,8 +14,8 @@ from sfddm.diffusion.process import diffuse, hidden_target, posterior, transitio
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import sample, trajectory
 from sfddm.diffusion.schedule import NoiseSchedule
-from sfddm.diffusion.solvers import ddim_step
 from sfddm.diffusion.spacing import resolve
+from sfddm.diffusion.steps import ddim_step
 from sfddm.spec.index_set import Uniform
 
 S = 0.5

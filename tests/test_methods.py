@@ -11,7 +11,7 @@ from attrs import evolve
 
 from sfddm.diffusion.process import hidden_target
 from sfddm.diffusion.sampler import Sampler
-from sfddm.diffusion.solvers import ddim_step
+from sfddm.diffusion.steps import ddim_step
 from sfddm.methods import any_step, closure, progressive
 from sfddm.methods.costs import cost, split
 from sfddm.methods.job import Job, distill

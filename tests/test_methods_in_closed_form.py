@@ -9,9 +9,10 @@ from torch import Tensor
 
 from sfddm.diffusion.prediction import to_sample
 from sfddm.diffusion.process import hidden_target
-from sfddm.diffusion.sampler import Sampler, Solver
+from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import sample
 from sfddm.diffusion.schedule import NoiseSchedule
+from sfddm.diffusion.solvers import Solver
 from sfddm.diffusion.spacing import resolve
 from sfddm.methods.closure import target
 from sfddm.methods.sources import jump, walk

@@ -2,11 +2,12 @@
 
 import math
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
-from sfddm.spec.teacher import Schedule
-
+Schedule = Literal["linear", "cosine", "sigmoid"]
+"""linear: DDPM (Ho et al. 2020); cosine: Nichol and Dhariwal 2021; sigmoid: Jabri et al. 2022."""
 LARGEST_BETA = 0.999
 """No single level destroys everything (Nichol and Dhariwal 2021, section 3.2)."""
 

@@ -1,19 +1,21 @@
 """What a network's output means, and how each meaning converts to the others.
 
 With x = alpha x_0 + sigma noise and v = alpha noise - sigma x_0 (Salimans and Ho 2022, appendix D).
+Nothing here needs torch when it is imported: specs share its words.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from sfddm.spec.teacher import Prediction
-
+Prediction = Literal["epsilon", "v", "sample"]
+"""What a teacher puts out: the noise, v = alpha * noise - sigma * image (Salimans and Ho 2022), or the image."""
 Output = Literal["epsilon", "v", "sample", "epsilon-sample"]
 """epsilon-sample: noise and image side by side, [B, 2C, ...], merged as v = alpha * noise - sigma * image."""
 
 
-def to_sample(kind: Output, output: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+def to_sample(kind: Output, output: "Tensor", x: "Tensor", alpha: "Tensor", sigma: "Tensor") -> "Tensor":
     """The image x_0 that an output [B, ...] at state x [B, ...] stands for."""
     match kind:
         case "sample":
@@ -24,7 +26,7 @@ def to_sample(kind: Output, output: Tensor, x: Tensor, alpha: Tensor, sigma: Ten
             return alpha * x - sigma * to_v(kind, output, x, alpha, sigma)
 
 
-def to_v(kind: Output, output: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+def to_v(kind: Output, output: "Tensor", x: "Tensor", alpha: "Tensor", sigma: "Tensor") -> "Tensor":
     """The v that an output [B, ...] at state x [B, ...] stands for: well conditioned at every level."""
     match kind:
         case "sample":
@@ -38,7 +40,7 @@ def to_v(kind: Output, output: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) 
             return alpha * noise - sigma * image
 
 
-def training_target(kind: Prediction, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+def training_target(kind: Prediction, x0: "Tensor", noise: "Tensor", alpha: "Tensor", sigma: "Tensor") -> "Tensor":
     """What the network should put out at alpha x_0 + sigma noise; all tensors [B, ...]."""
     match kind:
         case "sample":

@@ -1,13 +1,10 @@
-"""The description of a sampler, as it is stored beside a student."""
+"""The description of a sampler, as it is stored beside a student. Nothing here needs torch."""
 
-from typing import Any, Literal
+from typing import Any
 
 from attrs import asdict, frozen
 
-Deterministic = Literal["ddim", "dpm-solver", "angle-2m"]
-"""Solvers that add no noise, so that each noise leads to one image; see `sfddm.diffusion.solvers`."""
-Solver = Literal["ddim", "dpm-solver", "angle-2m", "ancestral", "consistency"]
-"""consistency: jump to the image and add fresh noise up to the next level (Song et al. 2023, algorithm 1)."""
+from sfddm.diffusion.solvers import SOLVERS, Solver
 
 
 @frozen(kw_only=True)
@@ -21,8 +18,8 @@ class Sampler:
 
     @property
     def nfe(self) -> int:
-        """Network evaluations an image."""
-        return len(self.levels)
+        """Network evaluations per image."""
+        return SOLVERS[self.solver].evaluations * (len(self.levels) - 1) + 1
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -1,20 +1,16 @@
 """From noise to image on any index set."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from sfddm.diffusion.process import diffuse
 from sfddm.diffusion.sampler import Sampler
-from sfddm.diffusion.solvers import Level, ancestral_step, angle_step, ddim_step, dpm_solver_step
-
-MULTISTEP = ("angle-2m", "dpm-solver")
-"""Solvers that look at the step before."""
-STOCHASTIC = ("ancestral", "consistency")
-"""Solvers that add noise on the way."""
+from sfddm.diffusion.solvers import SOLVERS
+from sfddm.diffusion.steps import STEPS, Level, Step
 
 
 class State(NamedTuple):
@@ -56,60 +52,37 @@ def trajectory(network: Denoises, noise: Tensor, sampler: Sampler, step_noise: I
         network: predicts images.
         noise: x at level phi_T', [B, C, H, W].
         sampler: solver and levels.
-        step_noise: one [B, C, H, W] a step, for samplers that add noise on the way; others draw nothing from it.
+        step_noise: one [B, C, H, W] per step, for samplers that add noise on the way; others draw nothing from it.
     """
     x = noise
     last: tuple[Tensor, Level] | None = None
-    descending = (*reversed(sampler.levels), 0)
-    for level, lower in pairwise(descending):
-        levels = torch.full((x.shape[0],), level, device=x.device)
-        landing = torch.full_like(levels, lower)
-        at_s, at_r = network.schedule.at(levels, x), network.schedule.at(landing, x)
-        x0, features = network.predict(x, levels, landing)
+    for level, lower in pairwise((*reversed(sampler.levels), 0)):
+        here = torch.full((x.shape[0],), level, device=x.device)
+        there = torch.full_like(here, lower)
+        at_s, at_r = network.schedule.at(here, x), network.schedule.at(there, x)
+        x0, features = network.predict(x, here, there)
         yield State(level, x, features)
-        x, x0 = advance(sampler, x, x0, last, at_s, at_r, lower == 0, step_noise)
+        x0 = clipped(sampler, x0)
+        predict = partial(_predict, network, sampler, there)
+        x = advance(sampler, Step(x, x0, at_s, at_r, last, step_noise, predict), final=lower == 0)
         last = x0, at_s
     yield State(0, x, None)
 
 
-def advance(
-    sampler: Sampler,
-    x: Tensor,
-    x0: Tensor,
-    last: tuple[Tensor, Level] | None,
-    at_s: Level,
-    at_r: Level,
-    final: bool,
-    step_noise: Iterator[Tensor],
-) -> tuple[Tensor, Tensor]:
-    """One step of a sampler: the state at level r, and the predicted image as the next step should see it.
+def advance(sampler: Sampler, step: Step, final: bool) -> Tensor:
+    """The state at the end of one step of a sampler; `final`: that is clean data, where a clipped sampler clips."""
+    if not final:
+        return STEPS[sampler.solver](step)
+    return clipped(sampler, STEPS[sampler.solver](step)) if SOLVERS[sampler.solver].last_step else step.x0
 
-    Args:
-        sampler: its solver, and whether it clips.
-        x: the state at level s, [B, ...].
-        x0: the image predicted there.
-        last: the image predicted in the step before and that step's level; None in the first one.
-        at_s: alpha and sigma of level s.
-        at_r: alpha and sigma of level r.
-        final: whether r is clean data.
-        step_noise: as `trajectory` has it.
-    """
-    if sampler.clip_sample:
-        x0 = x0.clamp(-1, 1)
-    if sampler.solver == "angle-2m":
-        x = angle_step(x, x0, last, at_s, at_r)
-        x = x.clamp(-1, 1) if sampler.clip_sample and final else x
-    elif final:
-        x = x0
-    elif sampler.solver == "ancestral":
-        x = ancestral_step(x, x0, next(step_noise), at_s, at_r)
-    elif sampler.solver == "consistency":
-        x = diffuse(x0, next(step_noise), *at_r)
-    elif sampler.solver == "dpm-solver":
-        x = dpm_solver_step(x, x0, last, at_s, at_r)
-    else:
-        x = ddim_step(x, x0, at_s, at_r)
-    return x, x0
+
+def clipped(sampler: Sampler, x0: Tensor) -> Tensor:
+    """A predicted image as the sampler goes on from it."""
+    return x0.clamp(-1, 1) if sampler.clip_sample else x0
+
+
+def _predict(network: Denoises, sampler: Sampler, level: Tensor, x: Tensor) -> Tensor:
+    return clipped(sampler, network.predict(x, level, level)[0])
 
 
 def sample(network: Denoises, noise: Tensor, sampler: Sampler, step_noise: Iterator[Tensor]) -> Tensor:

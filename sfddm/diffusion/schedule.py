@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sfddm.diffusion.levels import alpha_bar
-from sfddm.spec.teacher import Schedule
+from sfddm.diffusion.levels import Schedule, alpha_bar
 
 
 class NoiseSchedule(nn.Module):

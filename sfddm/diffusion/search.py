@@ -17,11 +17,12 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from sfddm.diffusion.sampler import Sampler, Solver
+from sfddm.diffusion.levels import Schedule
+from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import Denoises, Levels, sample, trajectory
-from sfddm.diffusion.solvers import ddim_step
+from sfddm.diffusion.solvers import Solver
 from sfddm.diffusion.spacing import evenly_in_angle
-from sfddm.spec.teacher import Schedule
+from sfddm.diffusion.steps import ddim_step
 
 BATCH = 250
 """Images evaluated at a time."""

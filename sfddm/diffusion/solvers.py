@@ -1,62 +1,32 @@
-"""One step of each sampler, from noise level s down to level r.
+"""The solvers by name, and what a sampler must know of each before it draws. Nothing here needs torch."""
 
-All tensors are [B, ...] or broadcastable to it; `at_s` and `at_r` are the pairs (alpha, sigma) of the two levels.
-"""
+from typing import Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
-from sfddm.diffusion.process import posterior
-
-Level = tuple[Tensor, Tensor]
-
-
-def ddim_step(x: Tensor, x0: Tensor, at_s: Level, at_r: Level) -> Tensor:
-    """D(x_s, x0) = alpha_r x0 + sigma_r (x_s - alpha_s x0) / sigma_s (Song et al. 2021, equation 12 with eta = 0)."""
-    (alpha_s, sigma_s), (alpha_r, sigma_r) = at_s, at_r
-    return alpha_r * x0 + sigma_r * (x - alpha_s * x0) / sigma_s
+Deterministic = Literal["ddim", "dpm-solver", "angle-2m"]
+"""Solvers that add no noise, so that each noise leads to one image."""
+Free = Literal["ddim", "dpm-solver", "angle-2m", "ancestral"]
+"""Solvers under which the teacher itself is a row of the comparison."""
+Solver = Literal["ddim", "dpm-solver", "angle-2m", "ancestral", "consistency"]
+"""Every solver; `sfddm.diffusion.steps` has a function for each."""
 
 
-def ancestral_step(x: Tensor, x0: Tensor, noise: Tensor, at_s: Level, at_r: Level) -> Tensor:
-    """A draw from q'(x_r | x_s, x0) (Ho et al. 2020, algorithm 2, on the student's own levels)."""
-    mean, variance = posterior(x, x0, at_s, at_r)
-    return mean + variance.sqrt() * noise
+class Traits(NamedTuple):
+    """What sets a solver apart."""
+
+    evaluations: int = 1
+    """Network evaluations per step; the step to clean data always takes one, as no network is trained there."""
+    multistep: bool = False
+    """Whether a step looks at the prediction of the step before."""
+    stochastic: bool = False
+    """Whether noise is added on the way."""
+    last_step: bool = False
+    """Whether the step to clean data is a step of the solver, and not just the predicted image."""
 
 
-def dpm_solver_step(x: Tensor, x0: Tensor, last: tuple[Tensor, Level] | None, at_s: Level, at_r: Level) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2); `last` holds the previous step's x0 and level.
-
-    The first step has no previous one and is of first order: there it is DDIM. The step to clean data (level 0), where
-    the log-SNR is infinite, is DDIM too and not this function's business.
-    """
-    if last is None:
-        return ddim_step(x, x0, at_s, at_r)
-    last_x0, at_last = last
-    ratio = (_half_log_snr(at_s) - _half_log_snr(at_last)) / (_half_log_snr(at_r) - _half_log_snr(at_s))
-    extrapolated = (1 + 1 / (2 * ratio)) * x0 - last_x0 / (2 * ratio)
-    return ddim_step(x, extrapolated, at_s, at_r)
-
-
-def angle_step(x: Tensor, x0: Tensor, last: tuple[Tensor, Level] | None, at_s: Level, at_r: Level) -> Tensor:
-    """A two-step exponential integrator in the angle theta = atan2(sigma, alpha); `last` as for DPM-Solver++(2M).
-
-    x_r / sigma_r = x_s / sigma_s + integral of x0(theta) d cot(theta), with x0 linear in theta through the last two
-    predictions (the construction of DEIS, Zhang and Chen 2023, equation 13, with image and angle in place of noise and
-    time). DDIM, with x0 constant, plus the slope's part. Unlike log-SNR the angle is finite on clean data, so the last
-    step is of second order too: there x0 is extrapolated to theta = 0. The first step is DDIM.
-    """
-    moved = ddim_step(x, x0, at_s, at_r)
-    if last is None:
-        return moved
-    last_x0, at_last = last
-    slope = (x0 - last_x0) / (_angle(at_s) - _angle(at_last))
-    (alpha_r, sigma_r), (_, sigma_s) = at_r, at_s
-    return moved + slope * (alpha_r * (_angle(at_r) - _angle(at_s)) - torch.xlogy(sigma_r, sigma_r / sigma_s))
-
-
-def _angle(level: Level) -> Tensor:
-    return torch.atan2(level[1], level[0])
-
-
-def _half_log_snr(level: Level) -> Tensor:
-    return torch.log(level[0]) - torch.log(level[1])
+SOLVERS: dict[Solver, Traits] = {
+    "ddim": Traits(),
+    "dpm-solver": Traits(multistep=True),
+    "angle-2m": Traits(multistep=True, last_step=True),
+    "ancestral": Traits(stochastic=True),
+    "consistency": Traits(stochastic=True),
+}

@@ -1,13 +1,12 @@
 """From a described index set to its noise levels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from sfddm.diffusion.levels import angles, log_snr
-from sfddm.spec.index_set import Explicit, IndexSet, Leading, Quadratic, Uniform, UniformAngle, UniformLogSNR
-from sfddm.spec.teacher import Schedule
+from sfddm.diffusion.levels import Schedule, angles, log_snr
 
 
 class IndexSetError(ValueError):
@@ -18,7 +17,31 @@ class IndexSetError(ValueError):
         self.field = field
 
 
-def resolve(index_set: IndexSet, schedule: Schedule, timesteps: int) -> tuple[int, ...]:
+@runtime_checkable
+class Listed(Protocol):
+    """An index set that lists its levels."""
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """phi_1 < ... < phi_T'."""
+        ...
+
+
+class Spaced(Protocol):
+    """An index set that follows from a spacing, by its name in SPACINGS, and a number of steps."""
+
+    @property
+    def kind(self) -> str:
+        """The spacing."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """T'."""
+        ...
+
+
+def resolve(index_set: Listed | Spaced, schedule: Schedule, timesteps: int) -> tuple[int, ...]:
     """Noise levels phi_1 < ... < phi_T' of an index set, each within 1..T.
 
     Args:
@@ -30,27 +53,54 @@ def resolve(index_set: IndexSet, schedule: Schedule, timesteps: int) -> tuple[in
         IndexSetError: T' above T, a level outside 1..T, levels that do not increase, or more steps than the spacing
             has room for.
     """
-    match index_set:
-        case Explicit(levels=levels):
-            _check_levels(levels, timesteps)
-            return levels
-        case Uniform(steps=steps):
-            _check_steps(steps, timesteps)
-            return tuple((2 * k * timesteps + steps) // (2 * steps) for k in range(1, steps + 1))
-        case Leading(steps=steps):
-            _check_steps(steps, timesteps)
-            return tuple(1 + k * (timesteps // steps) for k in range(steps))
-        case UniformAngle(steps=steps):
-            _check_steps(steps, timesteps)
-            return tuple(evenly_in_angle((0, timesteps), steps, schedule, timesteps))
-        case Quadratic(steps=steps):
-            _check_steps(steps, timesteps)
-            return _increasing([max(1, round(timesteps * (k / steps) ** 2)) for k in range(1, steps + 1)], index_set)
-        case UniformLogSNR(steps=steps):
-            _check_steps(steps, timesteps)
-            falling = log_snr(schedule, timesteps)
-            wanted = np.linspace(falling[0], falling[-1], steps + 1)[1:]
-            return _increasing((1 + _nearest(-falling, -wanted)).tolist(), index_set)
+    if isinstance(index_set, Listed):
+        _check_levels(index_set.levels, timesteps)
+        return index_set.levels
+    if index_set.steps > timesteps:
+        message = f"{index_set.steps} steps, but the teacher has {timesteps}: expected at most that many"
+        raise IndexSetError(message, "steps")
+    levels = SPACINGS[index_set.kind](index_set.steps, schedule, timesteps)
+    for lower, higher in pairwise((0, *levels)):
+        if lower >= higher:
+            raise IndexSetError(
+                f"{index_set.steps} steps are too many for the spacing {index_set.kind}: two of them fall on level "
+                f"{higher}; use fewer, or another spacing",
+                "steps",
+            )
+    return tuple(levels)
+
+
+def _uniform(steps: int, _: Schedule, timesteps: int) -> list[int]:
+    """phi_k = k T / T', rounded half up."""
+    return [(2 * k * timesteps + steps) // (2 * steps) for k in range(1, steps + 1)]
+
+
+def _leading(steps: int, _: Schedule, timesteps: int) -> list[int]:
+    return [1 + k * (timesteps // steps) for k in range(steps)]
+
+
+def _uniform_angle(steps: int, schedule: Schedule, timesteps: int) -> list[int]:
+    return evenly_in_angle((0, timesteps), steps, schedule, timesteps)
+
+
+def _quadratic(steps: int, _: Schedule, timesteps: int) -> list[int]:
+    return [max(1, round(timesteps * (k / steps) ** 2)) for k in range(1, steps + 1)]
+
+
+def _uniform_log_snr(steps: int, schedule: Schedule, timesteps: int) -> list[int]:
+    falling = log_snr(schedule, timesteps)
+    wanted = np.linspace(falling[0], falling[-1], steps + 1)[1:]
+    return (1 + _nearest(-falling, -wanted)).tolist()  # type: ignore[no-any-return]
+
+
+SPACINGS: dict[str, Callable[[int, Schedule, int], list[int]]] = {
+    "uniform": _uniform,
+    "leading": _leading,
+    "uniform-angle": _uniform_angle,
+    "quadratic": _quadratic,
+    "uniform-log-snr": _uniform_log_snr,
+}
+"""phi_1..phi_T' of each spacing, from T', the noise schedule and T; the classes in sfddm/spec say what each is."""
 
 
 def evenly_in_angle(ends: tuple[int, int], steps: int, schedule: Schedule, timesteps: int) -> list[int]:
@@ -81,22 +131,6 @@ def _nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     right = np.searchsorted(values, wanted).clip(max=len(values) - 1)
     left = (right - 1).clip(min=0)
     return np.where(np.abs(values[left] - wanted) <= np.abs(values[right] - wanted), left, right)
-
-
-def _increasing(levels: list[int], index_set: Quadratic | UniformLogSNR) -> tuple[int, ...]:
-    for lower, higher in pairwise((0, *levels)):
-        if lower >= higher:
-            raise IndexSetError(
-                f"{index_set.steps} steps are too many for the spacing {index_set.kind}: two of them fall on level "
-                f"{higher}; use fewer, or another spacing",
-                "steps",
-            )
-    return tuple(levels)
-
-
-def _check_steps(steps: int, timesteps: int) -> None:
-    if steps > timesteps:
-        raise IndexSetError(f"{steps} steps, but the teacher has {timesteps}: expected at most that many", "steps")
 
 
 def _check_levels(levels: tuple[int, ...], timesteps: int) -> None:

@@ -9,8 +9,9 @@ from attrs import frozen
 from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.diffusion.sampling import STOCHASTIC, sample
+from sfddm.diffusion.sampling import sample
 from sfddm.diffusion.schedule import NoiseSchedule
+from sfddm.diffusion.solvers import SOLVERS
 from sfddm.errors import UserError
 from sfddm.networks import storage
 from sfddm.networks.denoiser import LUCIDRAINS, Contract, LucidrainsUNet, time_input
@@ -84,7 +85,7 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format) -> Exported
 def _noises(sampler: Sampler, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor | None]:
     noise = torch.from_numpy(normals(0, Purpose.EVALUATION_NOISE, range(IMAGES), shape))
     steps = sampler.nfe - 1
-    if sampler.solver not in STOCHASTIC or not steps:
+    if not SOLVERS[sampler.solver].stochastic or not steps:
         return noise, None
     drawn = normals(0, Purpose.STEP_NOISE, range(steps * IMAGES), shape)
     return noise, torch.from_numpy(drawn).reshape(steps, IMAGES, *shape)

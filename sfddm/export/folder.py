@@ -13,13 +13,13 @@ from typing import Any
 import diffusers
 import torch
 
-from sfddm.diffusion import prediction, process, sampling, solvers
+from sfddm.diffusion import prediction, process, sampling, solvers, steps
 from sfddm.export import bare, pipeline
 from sfddm.networks.layout import CONFIG, WEIGHTS
 from sfddm.networks.weights import write_weights
 from sfddm.runtime.files import write_json, write_text
 
-MODULES = (prediction, process, solvers, sampling, bare, pipeline)
+MODULES = (prediction, process, solvers, steps, sampling, bare, pipeline)
 """What the pipeline's file is made of, each after what it needs."""
 HEADER = '''"""A distilled student as a pipeline of diffusers; needs torch and diffusers alone.
 

@@ -10,7 +10,8 @@ from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DModel
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from sfddm.diffusion.sampling import STOCHASTIC, sample
+from sfddm.diffusion.sampling import sample
+from sfddm.diffusion.solvers import SOLVERS
 from sfddm.export.bare import Bare, sampler_of
 
 
@@ -49,7 +50,7 @@ class StudentPipeline(DiffusionPipeline):  # type: ignore[misc]
             shape = (batch_size, self.unet.config.in_channels, height, width)
             noise = randn_tensor(shape, generator=generator, device=self.device, dtype=self.unet.dtype)
         noise = noise.to(self.device)
-        steps = (len(sampler.levels) - 1) * (sampler.solver in STOCHASTIC)
+        steps = (len(sampler.levels) - 1) * SOLVERS[sampler.solver].stochastic
         if step_noise is None:
             drawn = [randn_tensor(noise.shape, generator, self.device, noise.dtype) for _ in range(steps)]
         else:

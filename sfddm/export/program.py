@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 from torch.export import Dim, ExportedProgram
 
-from sfddm.diffusion.sampling import MULTISTEP, STOCHASTIC, advance
-from sfddm.diffusion.solvers import Level
+from sfddm.diffusion.sampling import advance, clipped
+from sfddm.diffusion.solvers import SOLVERS
+from sfddm.diffusion.steps import Level, Step
 from sfddm.export.bare import Bare, sampler_of
 
 TORCH_FILE, ONNX_FILE = "student.pt2", "student.onnx"
@@ -35,7 +36,7 @@ class Program(nn.Module):
         self.bare = Bare(network, student).eval().requires_grad_(False)
         self.sampler = sampler_of(student)
         self.steps = len(self.sampler.levels)
-        self.peeled = int(self.sampler.solver in MULTISTEP and self.steps > 1)
+        self.peeled = int(SOLVERS[self.sampler.solver].multistep and self.steps > 1)
         middle = range(self.steps - self.peeled, 1, -1)
         for name, shift in (("before", 1), ("here", 0), ("below", -1)):
             self.register_buffer(name, torch.tensor([k + shift for k in middle], dtype=torch.int64), persistent=False)
@@ -66,18 +67,10 @@ class Program(nn.Module):
         self, x: Tensor, last: tuple[Tensor, Level] | None, k: int | Tensor, below: int | Tensor, noise: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         here, there, levels = _index(x, k), _index(x, below), self.bare.schedule
-        x0, _ = self.bare.predict(x, here, there)
-        drawn = iter(() if noise is None else (noise,))
-        return advance(
-            self.sampler,
-            x,
-            x0,
-            last,
-            levels.at(here, x),
-            levels.at(there, x),
-            isinstance(below, int) and below == 0,
-            drawn,
-        )
+        x0 = clipped(self.sampler, self.bare.predict(x, here, there)[0])
+        step = Step(x, x0, levels.at(here, x), levels.at(there, x), last, iter(() if noise is None else (noise,)),
+                    lambda state: clipped(self.sampler, self.bare.predict(state, there, there)[0]))  # fmt: skip
+        return advance(self.sampler, step, final=isinstance(below, int) and below == 0), x0
 
 
 def export_program(network: nn.Module, student: Mapping[str, Any], shape: tuple[int, int, int]) -> ExportedProgram:
@@ -86,7 +79,7 @@ def export_program(network: nn.Module, student: Mapping[str, Any], shape: tuple[
     inputs: list[Tensor] = [torch.randn(EXAMPLE, *shape)]
     batch = Dim("batch", min=1)
     sizes: list[dict[int, Dim]] = [{0: batch}]
-    if program.sampler.solver in STOCHASTIC and program.steps > 1:
+    if SOLVERS[program.sampler.solver].stochastic and program.steps > 1:
         inputs.append(torch.randn(program.steps - 1, EXAMPLE, *shape))
         sizes.append({1: batch})
     with torch.no_grad():

@@ -10,11 +10,12 @@ from attrs import asdict, frozen
 from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
+from sfddm.diffusion.levels import Schedule
 from sfddm.diffusion.prediction import Output, to_sample, to_v
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.errors import UserError
 from sfddm.spec.fields import Level, Levels
-from sfddm.spec.teacher import Schedule, UNet2D
+from sfddm.spec.teacher import UNet2D
 
 LUCIDRAINS = "denoising-diffusion-pytorch"
 """The library of the other kind of network."""

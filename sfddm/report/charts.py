@@ -6,11 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sfddm.diffusion.levels import log_snr
+from sfddm.diffusion.levels import Schedule, log_snr
 from sfddm.pipeline.rows import Row
 from sfddm.report.style import COLOURS, INK, Format, Series, draw, log_scale, rule_lines, series_name, series_of
 from sfddm.spec.experiment import Spec
-from sfddm.spec.teacher import Schedule
 
 
 def distance_svg(spec: Spec, rows: list[Row]) -> bytes:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.diffusion.sampler import Deterministic
+from sfddm.diffusion.solvers import Deterministic
 from sfddm.spec.fields import SHA256, Batch, ModelName, Name, Npz, Pixels, Positive, Samples, Seed, Share, Width
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.training import Training

@@ -5,10 +5,11 @@ from typing import get_args
 import numpy as np
 from attrs import frozen
 
-from sfddm.diffusion.levels import log_snr
+from sfddm.diffusion.levels import Schedule, log_snr
+from sfddm.diffusion.prediction import Prediction
 from sfddm.errors import UserError
 from sfddm.networks.denoiser import Contract, Denoiser, Network
-from sfddm.spec.teacher import Prediction, Schedule, Teacher
+from sfddm.spec.teacher import Teacher
 
 
 @frozen(kw_only=True)

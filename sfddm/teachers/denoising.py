@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfddm.diffusion.levels import angles
+from sfddm.diffusion.levels import Schedule, angles
 from sfddm.diffusion.process import diffuse
 from sfddm.errors import UserError
 from sfddm.images import from_bytes
 from sfddm.networks.denoiser import Denoiser
 from sfddm.randomness import Purpose, normals
-from sfddm.spec.teacher import Schedule
 
 ANGLES = (0.25, 0.5, 0.75)
 """Noise levels, as shares of the right angle atan2(sigma, alpha): mostly image, half and half, mostly noise."""

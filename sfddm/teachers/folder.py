@@ -8,6 +8,7 @@ import numpy as np
 from diffusers import SchedulerMixin
 from torch import Tensor
 
+from sfddm.diffusion.prediction import Prediction
 from sfddm.errors import UserError
 from sfddm.networks.denoiser import Network
 from sfddm.networks.layout import CONFIG, WEIGHTS
@@ -15,7 +16,6 @@ from sfddm.networks.storage import network_without_memory
 from sfddm.networks.weights import put_weights, read_pickled, read_tensors
 from sfddm.runtime.files import digest_file
 from sfddm.spec.parse import read_mapping
-from sfddm.spec.teacher import Prediction
 from sfddm.teachers.candidate import Found, recognised
 from sfddm.teachers.hub import COMMIT, PICKLE, SCHEDULER, fetch, given_path, weights_of
 

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from sfddm.diffusion.prediction import Prediction
 from sfddm.errors import UserError
 from sfddm.networks.denoiser import LUCIDRAINS
 from sfddm.networks.storage import network_without_memory
 from sfddm.networks.weights import put_weights, read_pickled
 from sfddm.runtime.files import digest_file
-from sfddm.spec.teacher import Prediction
 from sfddm.teachers.candidate import Found, recognised
 
 SCHEDULE, LOSS_WEIGHT = "alphas_cumprod", "loss_weight"
