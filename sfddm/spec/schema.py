@@ -351,7 +351,7 @@ class _Page:
             section = self.sections[name]
             heading = self._heading(section, name if self._split(section) else None)
             words.setdefault(_anchor(heading), []).append(self._kind(name) or section.path)
-        return " or ".join(f"[{_choice(kinds)}](#{anchor})" for anchor, kinds in words.items())
+        return ", ".join(f"[{_choice(kinds)}](#{anchor})" for anchor, kinds in words.items())
 
 
 def _members(schema: Schema) -> list[str]:
