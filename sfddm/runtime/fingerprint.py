@@ -123,10 +123,12 @@ def _read(root: Path, module: str) -> _Module:
                 bound = (inner, None) if _path(root, inner) else (node.module, alias.name)
                 read.imports[alias.asname or alias.name] = bound
     for statement in tree.body:
+        if _is_silent(statement):
+            continue
         names = list(_bound(statement))
         for name in names:
             read.definitions.setdefault(name, []).append(statement)
-        if not names and not isinstance(statement, ast.If) and not _is_silent(statement):
+        if not names and not isinstance(statement, ast.If):
             read.effects.append(statement)
     return read
 
@@ -148,9 +150,12 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
 
 
 def _is_silent(node: object) -> bool:
-    """Whether a statement is an import, which is followed instead, a docstring, or a check of a spec's section."""
+    """Whether a statement is an import, which is followed instead, a docstring, a check of a spec's section, or a
+    union of classes, of which whoever uses one names it."""
     if isinstance(node, ast.FunctionDef):
         return node.name == "check"
+    if isinstance(node, ast.Assign):
+        return isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.BitOr)
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     return isinstance(node, ast.Import | ast.ImportFrom)

@@ -6,7 +6,7 @@ Modules that are found by name are imported only when a spec asks for them, and 
 from importlib import import_module
 from types import ModuleType
 
-PACKAGES = {"data": "sfddm.data", "distill": "sfddm.methods", "terms": "sfddm.methods.terms"}
+PACKAGES = {"data": "sfddm.data.sets", "distill": "sfddm.methods", "terms": "sfddm.methods.terms"}
 """What comes in several kinds, the stages data and distill and the terms of a loss: the package with their modules."""
 
 

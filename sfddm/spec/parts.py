@@ -1,7 +1,7 @@
 """What methods share: how a student starts, where its states come from, and the terms of its loss."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from attrs import asdict, frozen
 
@@ -12,9 +12,6 @@ from sfddm.spec.fields import Levels, Noises, Positive, Seed
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.parse import Fault, SpecPath
 from sfddm.spec.teacher import Teacher, Trained, UNet2D
-
-if TYPE_CHECKING:
-    from sfddm.spec.students import Student
 
 TRAINED = 3
 """Forward-equivalents of a forward and backward pass of one image."""
@@ -47,7 +44,8 @@ class Context:
     teacher: Teacher
     shape: tuple[int, int, int]
     """Channels, height and width of the images."""
-    students: Mapping[str, "Student"]
+    students: Mapping[str, Any]
+    """The students by name (`sfddm.spec.students.Student`)."""
 
     def levels(self, index_set: IndexSet) -> tuple[int, ...]:
         """phi_1 < ... < phi_T' of an index set on this teacher."""
