@@ -1,4 +1,4 @@
-"""A whole experiment, the runs that it stands for, and what its sections must agree on."""
+"""A whole experiment and its runs."""
 
 from typing import Literal
 

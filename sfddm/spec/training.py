@@ -34,6 +34,11 @@ class Training:
     compile: bool
     """Run the networks, the teacher included, through torch.compile: minutes before the first iteration, less after."""
 
+    @property
+    def images(self) -> int:
+        """Images that pass the network, each as often as it comes."""
+        return self.iterations * self.batch_size
+
     def check(self, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where the learning rate would fall before it has risen."""
         if self.warmup + self.decay * self.iterations > self.iterations:
