@@ -77,7 +77,9 @@ def test_a_method_depends_on_the_terms_of_its_loss_alone(copy: Path) -> None:
 
 
 def test_what_a_method_costs_is_part_of_what_it_stores(copy: Path) -> None:
-    found = changed(copy, "sfddm/spec/students.py", "training=images * TRAINED, folds=1", "training=images, folds=1")
+    found = changed(
+        copy, "sfddm/spec/students.py", "self.training.images * TRAINED, folds=1", "self.training.images, folds=1"
+    )
     assert found == {"distill.any-step+hidden"}
 
 
