@@ -123,3 +123,4 @@ def _become(folder: str, command: list[str], environment: dict[str, str], output
 if __name__ == "__main__":
     _import_everything()
     _serve()
+    os._exit(0)  # taking all modules apart takes a second
