@@ -9,9 +9,9 @@ from attrs import evolve
 from PIL import Image
 from rich.console import Console
 
-from sfddm.evaluation.statistics import difference, fields_that_differ, why_not
+from sfddm.evaluation.statistics import difference, why_not
 from sfddm.images import grid, png
-from sfddm.report.compare import Subject, side_by_side
+from sfddm.report.compare import Subject, fields_that_differ, side_by_side
 from sfddm.report.terminal import show
 from tests.experiment import FIGURES, NOISE, SHARED
 from tests.project import OURS, Project

@@ -88,7 +88,8 @@ def test_a_definition_counts_wherever_it_is_written(copy: Path) -> None:
 
 
 def test_a_constant_inside_a_function_counts_for_the_stages_that_call_it(copy: Path) -> None:
-    assert changed(copy, "sfddm/evaluation/similarity.py", "/ 3.5", "/ 3.6") == {"evaluate"}
+    found = changed(copy, "sfddm/evaluation/similarity.py", "/ 3.5", "/ 3.6")
+    assert found == {f"evaluate.{kind}" for kind in ("classifier", "inception", "torchvision")}
 
 
 def test_a_stale_file_stops_a_stage_before_it_works(copy: Path) -> None:
@@ -112,3 +113,14 @@ def test_functions_of_the_spec_package_are_few_and_known() -> None:
 
 def test_packages_with_a_module_for_each_kind_are_those_of_the_stages() -> None:
     assert set(PACKAGES) == set(KINDS)
+
+
+def test_words_of_a_metric_evaluate_no_student_again(copy: Path) -> None:
+    assert changed(copy, "sfddm/evaluation/metrics.py", "KID: kernel distance", "KID: the kernel distance") == {
+        "report", "track"
+    }  # fmt: skip
+
+
+def test_a_scorer_judges_the_students_of_its_own_kind_alone(copy: Path) -> None:
+    found = changed(copy, "sfddm/evaluation/scorers/torchvision.py", "0.485", "0.486")
+    assert found == {"scorer.torchvision", "evaluate.torchvision"}

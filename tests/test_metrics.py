@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.evaluation.distances import MomentSums, frechet_distance, kernel_distance, kernel_distances, precision_recall
+from sfddm.evaluation.distances import kernel_distances, precision_recall
 from sfddm.evaluation.interpolation import PAIRS, STEPS, path_length, paths, strips
+from sfddm.evaluation.moments import MomentSums, frechet_distance
 from sfddm.evaluation.similarity import structural_similarity
 from sfddm.images import to_bytes
 from sfddm.networks.generation import draw_from, generate
@@ -24,6 +25,10 @@ def features(seed: int, count: int, dimensions: int, shift: float = 0.0, scale: 
 
 def distance(a: Tensor, b: Tensor) -> float:
     return frechet_distance(*(MomentSums(x.shape[1]).add(x[:7]).add(x[7:]).moments() for x in (a, b)))
+
+
+def kernel_distance(a: Tensor, b: Tensor) -> float:
+    return kernel_distances([a], b)[0]
 
 
 def test_the_frechet_distance_is_torch_fidelitys() -> None:

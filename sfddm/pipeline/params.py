@@ -6,7 +6,7 @@ where there is no code, as on a machine that has the package alone, from the ins
 
 import io
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
@@ -15,8 +15,9 @@ from sfddm.errors import SpecError, UserError
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import write_text
 from sfddm.runtime.fingerprint import INSTALLED, fingerprint
-from sfddm.runtime.kinds import module_name
+from sfddm.runtime.kinds import kinds_of, module_name
 from sfddm.spec.data import Data
+from sfddm.spec.evaluation import Scorer
 from sfddm.spec.read import load_spec, plain_data, spec_names
 from sfddm.spec.students import Method
 
@@ -25,7 +26,7 @@ SYNC = "`sfddm spec sync`"
 """The command that writes both."""
 HEADER = "# Written by {sync} from {origin}: change those, then run it again.\n"
 STAGES = ("data", "scorer", "teacher", "reference", "distill", "evaluate", "track", "report")
-KINDS = {"data": Data, "distill": Method}
+KINDS = {"data": Data, "scorer": Scorer, "distill": Method, "evaluate": Scorer}
 """The stages that have a module, and so a fingerprint, for each kind of a section."""
 
 
@@ -35,7 +36,8 @@ def expand() -> str:
     runs: dict[str, Any] = {}
     for name in spec_names():
         spec = load_spec(name)
-        specs[spec.name] = {"data": spec.data.kind, "runs": [run.name for run in spec.runs()]}
+        scorer, names = spec.evaluation.scorer.kind, [run.name for run in spec.runs()]
+        specs[spec.name] = {"data": spec.data.kind, "scorer": scorer, "runs": names}
         for run in spec.runs():
             if run.name in runs:
                 other = runs[run.name]["spec"]
@@ -47,6 +49,7 @@ def expand() -> str:
                 "student": run.student,
                 "seed": run.seed,
                 "method": run.method,
+                "scorer": scorer,
                 "parent": Paths(spec.name).parent(spec.parent(run)).as_posix(),
             }
     return _yaml({"specs": specs, "runs": runs}, "specs/*.yaml")
@@ -58,8 +61,7 @@ def fingerprints(stage: str) -> Any:
     module = f"stages.{stage}"
     if stage not in KINDS:
         return fingerprint(module, root=root)
-    kinds = [get_args(get_type_hints(member)["kind"])[0] for member in get_args(KINDS[stage])]
-    return {kind: fingerprint(module, module_name(stage, kind), root=root) for kind in kinds}
+    return {kind: fingerprint(module, module_name(stage, kind), root=root) for kind in kinds_of(KINDS[stage])}
 
 
 def code_of(stage: str, kind: str | None = None) -> str:

@@ -11,7 +11,7 @@ from sfddm.pipeline.git import head, uncommitted
 from sfddm.pipeline.lock import CODE, LOCK, changes, lineage
 from sfddm.pipeline.promotions import Alias, Demotion, Gate, History, Promotion, read_history
 from sfddm.pipeline.rows import Row
-from sfddm.registry.gates import FIGURES
+from sfddm.registry.gates import REMEMBERED
 from sfddm.runtime.locks import locked
 from sfddm.runtime.machine import scratch
 from sfddm.spec.experiment import Run, Spec
@@ -82,8 +82,8 @@ def promote(history: History, spec: Spec, row: Row, alias: Alias, passed: list[G
     Raises:
         UserError: the student isn't registered, or MLflow does not answer, or names another champion than the file.
     """
-    from sfddm.tracking.aliases import record
-    from sfddm.tracking.registry import require_version
+    from sfddm.registry.aliases import record
+    from sfddm.tracking.versions import require_version
 
     version = require_version(spec, row)
     event = Promotion(
@@ -95,7 +95,7 @@ def promote(history: History, spec: Spec, row: Row, alias: Alias, passed: list[G
         run=row.run.name,
         content_key=row.content_key,
         commit=commit,
-        figures={key: row.metrics[key] for key in FIGURES if key in row.metrics},
+        figures={key: row.metrics[key] for key in REMEMBERED if key in row.metrics},
         gates=tuple(passed),
     )
     record(history, event)
@@ -108,8 +108,8 @@ def demote(history: History, name: str) -> list[Demotion]:
     Raises:
         UserError: no such model, alias or version; it has no alias; or MLflow does not answer.
     """
-    from sfddm.tracking.aliases import record
-    from sfddm.tracking.registry import content_key
+    from sfddm.registry.aliases import record
+    from sfddm.tracking.versions import content_key
 
     model, alias, version = _parts(history, name)
     key = content_key(name) if version else None

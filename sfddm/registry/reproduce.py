@@ -31,7 +31,7 @@ def reproduce(uri: str, quick: bool) -> Iterator[Item]:
         UserError: no such version; it is tampered with, or of another schema; its commit, or an object of DVC is
             missing; or a stage failed. MLflow is as it was.
     """
-    from sfddm.tracking.registry import download
+    from sfddm.tracking.versions import download
 
     version = read_version(download(uri))
     yield Item(name="artifacts", verdict="as registered", passed=True)
@@ -47,7 +47,7 @@ def reproduce(uri: str, quick: bool) -> Iterator[Item]:
 
 def write_verdict(uri: str, quick: bool, items: list[Item]) -> str:
     """Put the verdict into a tag of the version, and return it."""
-    from sfddm.tracking.registry import set_version_tag
+    from sfddm.tracking.versions import set_version_tag
 
     done = "evaluated again" if quick else "rebuilt"
     word = f"{done} {'with the same result' if all(item.passed for item in items) else 'with ANOTHER result'}"

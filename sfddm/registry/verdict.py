@@ -6,7 +6,8 @@ from typing import Any
 
 from attrs import frozen
 
-from sfddm.evaluation.statistics import BLOCKS, difference
+from sfddm.evaluation.metrics import BLOCKS
+from sfddm.evaluation.statistics import difference
 from sfddm.pipeline.lock import Lineage, outputs
 
 TOLERANCE = 0.05

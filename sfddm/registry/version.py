@@ -15,7 +15,7 @@ from sfddm.runtime.files import LARGEST_JSON, digest, parse_json, read_bytes
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import StructureError, structure
 from sfddm.spec.read import plain_data
-from sfddm.tracking.registry import Downloaded
+from sfddm.tracking.versions import Downloaded
 
 
 @frozen(kw_only=True)
@@ -54,18 +54,18 @@ def read_version(downloaded: Downloaded) -> Version:
     Raises:
         UserError: it carries too little, or is not what its hashes say; or it is of another spec schema.
     """
-    uri, about = downloaded.uri, downloaded.about
+    uri, folder = downloaded.uri, downloaded.provenance
     try:
         version = Version(
             uri=uri,
             student=downloaded.student,
-            spec=dict(plain_data((about / "spec.yaml").read_text(encoding="utf-8"), "spec.yaml")),
-            lineage=_json(about / "lineage.json"),
-            metrics=_json(about / "metrics.json"),
-            origin=_json(about / "origin.json"),
+            spec=dict(plain_data((folder / "spec.yaml").read_text(encoding="utf-8"), "spec.yaml")),
+            lineage=_json(folder / "lineage.json"),
+            metrics=_json(folder / "metrics.json"),
+            origin=_json(folder / "origin.json"),
             content_key=downloaded.content_key,
         )
-        faults = _tampered(version, about)
+        faults = _tampered(version, folder)
     except FileNotFoundError as error:
         raise UserError(
             f"{uri} has no {Path(str(error.filename)).name}: it was registered by an older version of this project, "
@@ -103,7 +103,7 @@ def _json(path: Path) -> dict[str, Any]:
     return dict(parse_json(read_bytes(path, LARGEST_JSON)))
 
 
-def _tampered(version: Version, about: Path) -> list[str]:
+def _tampered(version: Version, provenance: Path) -> list[str]:
     """Which of a version's parts have other hashes than they had, each with both."""
     locked, paths = outputs(version.lineage), Paths(version.name)
     student, seed = version.run
@@ -111,8 +111,8 @@ def _tampered(version: Version, about: Path) -> list[str]:
     key = digest({"spec": version.spec, "metrics": version.metrics})[:16]
     faults = [f"spec.yaml and metrics.json have the content key {key}, the version {version.content_key}"]
     faults = faults if key != version.content_key else []
-    if md5(about / "metrics.json") != locked[metrics.as_posix()]:
-        faults.append(f"metrics.json is {md5(about / 'metrics.json')}, in lineage.json {locked[metrics.as_posix()]}")
+    if (now := md5(provenance / "metrics.json")) != locked[metrics.as_posix()]:
+        faults.append(f"metrics.json is {now}, in lineage.json {locked[metrics.as_posix()]}")
     found = files_of(version.student)
     if md5_of_folder(found) != locked[folder.as_posix()]:
         faults += _changed_files(found, version.origin["student"], locked[folder.as_posix()])

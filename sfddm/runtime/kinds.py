@@ -5,9 +5,16 @@ Modules that are found by name are imported only when a spec asks for them, and 
 
 from importlib import import_module
 from types import ModuleType
+from typing import Any, get_args, get_type_hints
 
-PACKAGES = {"data": "sfddm.data", "distill": "sfddm.methods"}
+SCORERS = "sfddm.evaluation.scorers"
+PACKAGES = {"data": "sfddm.data", "scorer": SCORERS, "distill": "sfddm.methods", "evaluate": SCORERS}
 """The stages that carry out one of several kinds, and the package that has a module for each."""
+
+
+def kinds_of(union: Any) -> list[str]:
+    """The kinds of a union of spec classes, in its order."""
+    return [get_args(get_type_hints(member)["kind"])[0] for member in get_args(union)]
 
 
 def module_name(stage: str, kind: str) -> str:

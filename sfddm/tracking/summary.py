@@ -12,7 +12,7 @@ from sfddm.pipeline.rows import Row
 from sfddm.report.style import Series, series_of
 from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Spec
-from sfddm.tracking.cards import NOTE, comparison_note
+from sfddm.tracking.cards import DESCRIPTION, comparison_description
 from sfddm.tracking.charts import AGREEMENT, DISTANCE, write_view
 from sfddm.tracking.live import SWEEP, sweep_tags
 from sfddm.tracking.server import experiment_id
@@ -33,7 +33,7 @@ def track_summary(client: "MlflowClient", spec: Spec, rows: list[Row]) -> None:
     """
     experiment = experiment_id(client, spec.name)
     write_view(client, experiment)
-    client.set_experiment_tag(experiment, NOTE, comparison_note(spec, rows))
+    client.set_experiment_tag(experiment, DESCRIPTION, comparison_description(spec, rows))
     shown = series_of(spec, rows)
     for series in shown:
         key = digest({row.run.name: row.content_key for seeds in series.students for row in seeds})[:16]
