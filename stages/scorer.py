@@ -4,7 +4,7 @@ from sfddm.data import store
 from sfddm.data.source import root
 from sfddm.evaluation.real import FileMoments, read_statistics, write_real
 from sfddm.evaluation.scorers.extractor import Job, load_extractor
-from sfddm.pipeline.params import code_of
+from sfddm.pipeline.params import code, section
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import atomic_folder, digest_folder
 from sfddm.runtime.kinds import import_kind
@@ -21,14 +21,17 @@ def scorer(spec_name: str) -> None:
     """Write `runs/SPEC/scorer`."""
     spec = load_spec(spec_name)
     paths, settings, name = Paths(spec.name), spec.evaluation.scorer, f"{spec.name}-scorer"
-    inputs = {"scorer": unstructure(settings), "data": digest_folder(paths.data)}
-    code = code_of("scorer", settings.kind)
+    inputs = {
+        "scorer": unstructure(settings),
+        "data": digest_folder(paths.data),
+        "code": code(section("scorer", spec)),
+    }
     job = Job(
         data=paths.data,
         shape=spec.data.shape,
         device=device(),
         curve=scratch() / "curves" / f"{name}.jsonl",
-        checkpoints=Checkpoints(scratch() / "checkpoints" / name, {**inputs, "code": code}),
+        checkpoints=Checkpoints(scratch() / "checkpoints" / name, inputs),
     )
     kind = import_kind("scorer", settings.kind)
     write = kind.make(settings, job)

@@ -261,7 +261,7 @@ def test_an_anchor_that_goes_away_moves_to_the_next_alias(specs: Path) -> None:
          "    seeds: [0]\n",
          "  ddim-t4: {index_set: {kind:   uniform, steps: 4}, clip_sample: true,\n    method: {kind: ddim},\n"
          "    seeds: [0]}\n"),
-        ("version: 1\nname: tiny\n", "name:   'tiny'   # \u00fc\r\nversion: 1\r\n"),
+        ("version: 2\nname: tiny\n", "name:   'tiny'   # \u00fc\r\nversion: 2\r\n"),
     ],
 )  # fmt: skip
 def test_every_other_byte_stays_however_the_file_is_written(specs: Path, old: str, new: str) -> None:

@@ -12,7 +12,8 @@ from sfddm.planning.scoring import measure
 from sfddm.planning.stages import stages, to_run
 from sfddm.spec.evaluation import OwnStatistics, Torchvision
 from sfddm.spec.experiment import Spec
-from sfddm.spec.students import Cache, Resampled
+from sfddm.spec.parts import Cache
+from sfddm.spec.students import Resampled
 from tests.parts import tiny, untrained_teacher
 from tests.project import Project
 

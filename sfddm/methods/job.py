@@ -7,7 +7,7 @@ from attrs import frozen
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.runtime.kinds import import_kind
-from sfddm.spec.experiment import Student
+from sfddm.spec.students import Student
 from sfddm.training.checkpoints import Checkpoints
 
 

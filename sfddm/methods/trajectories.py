@@ -19,7 +19,7 @@ from sfddm.runtime.files import atomic_file, digest
 from sfddm.runtime.fingerprint import fingerprint
 from sfddm.runtime.locks import locked
 from sfddm.runtime.processes import all_reduce_max, barrier, distributed_map, is_main
-from sfddm.spec.students import Cache
+from sfddm.spec.parts import Cache
 from sfddm.training.batches import resident, sent
 
 BATCH = 250

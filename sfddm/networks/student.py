@@ -5,7 +5,7 @@ from attrs import evolve
 
 from sfddm.errors import UserError
 from sfddm.networks.denoiser import Contract, Denoiser, build, last_layer, unet_config
-from sfddm.spec.students import FromScratch, Start
+from sfddm.spec.parts import FromScratch, Start
 from sfddm.spec.teacher import UNet2D
 
 PARTS = ("weight", "bias")

@@ -13,7 +13,6 @@ from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.evaluation.real import KEPT
 from sfddm.evaluation.timing import BATCH, FEW, REPEATS
 from sfddm.evaluation.timing import STEPS as TIMED_WHOLE
-from sfddm.methods.costs import cost
 from sfddm.networks.denoiser import Denoiser
 from sfddm.planning import rates
 from sfddm.planning.rates import TRAINED_BYTES, Speed
@@ -22,7 +21,8 @@ from sfddm.runtime.machine import device, free_memory, peak_memory_mb
 from sfddm.spec.data import LSUN, CelebAHQ, Folder
 from sfddm.spec.evaluation import Classifier
 from sfddm.spec.experiment import Run, Spec
-from sfddm.spec.students import SFDDM, AnyStep, Cache, DataSource, Method, Resampled, Trained
+from sfddm.spec.parts import Cache, DataSource
+from sfddm.spec.students import SFDDM, AnyStep, Method, Resampled, Trained
 from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
 from sfddm.training.batches import RESIDENT
@@ -182,7 +182,7 @@ def _distill(measured: Measured, run: Run, paid: set[tuple[tuple[int, ...], Cach
     if not isinstance(method, Trained):
         return Estimate(seconds=0, disk=_weights(measured.teacher))
     levels, teacher, training = spec.levels(run.student), spec.teacher, method.training
-    total, speed = cost(method, levels, teacher.noise_schedule, teacher.timesteps), measured.of_student(method)
+    total, speed = method.cost(levels, teacher.noise_schedule, teacher.timesteps), measured.of_student(method)
     images = total.folds * (training.iterations // total.folds) * training.batch_size
     seconds = images * speed.train + (total.training - 3 * images) * measured.forward
     scratch = 0
@@ -227,7 +227,7 @@ def _trained(spec: Spec, method: Method) -> Trained | None:
 def _is_reference(spec: Spec, run: Run) -> bool:
     """Whether its images are the reference's own, which are not drawn again."""
     student, reference = spec.students[run.student], spec.evaluation.reference
-    own = (student.method.kind, spec.levels(run.student), student.clip_sample)
+    own = (run.method, spec.levels(run.student), student.clip_sample)
     return own == (reference.solver, spec.levels_of(reference.index_set), reference.clip_sample)
 
 

@@ -8,8 +8,14 @@ from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
 SCORERS = "sfddm.evaluation.scorers"
-PACKAGES = {"data": "sfddm.data", "scorer": SCORERS, "distill": "sfddm.methods", "evaluate": SCORERS}
-"""The stages that carry out one of several kinds, and the package that has a module for each."""
+PACKAGES = {
+    "data": "sfddm.data.sets",
+    "scorer": SCORERS,
+    "distill": "sfddm.methods",
+    "terms": "sfddm.methods.terms",
+    "evaluate": SCORERS,
+}
+"""What comes in several kinds, four stages and the terms of a loss: the package with a module for each."""
 
 
 def kinds_of(union: Any) -> list[str]:
@@ -17,11 +23,11 @@ def kinds_of(union: Any) -> list[str]:
     return [get_args(get_type_hints(member)["kind"])[0] for member in get_args(union)]
 
 
-def module_name(stage: str, kind: str) -> str:
-    """The dotted name of the module by which a stage carries out a kind."""
-    return f"{PACKAGES[stage]}.{kind.replace('-', '_')}"
+def module_name(what: str, kind: str) -> str:
+    """The dotted name of the module that carries out a kind."""
+    return f"{PACKAGES[what]}.{kind.replace('-', '_')}"
 
 
-def import_kind(stage: str, kind: str) -> ModuleType:
-    """The module by which a stage carries out a kind."""
-    return import_module(module_name(stage, kind))
+def import_kind(what: str, kind: str) -> ModuleType:
+    """The module that carries out a kind."""
+    return import_module(module_name(what, kind))

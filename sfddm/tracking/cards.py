@@ -11,7 +11,7 @@ from sfddm.report.summary import headline
 from sfddm.report.table import Entry, make_table
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import unstructure
-from sfddm.spec.students import FREE
+from sfddm.spec.students import Free
 
 DESCRIPTION = "mlflow.note.content"
 """The tag that MLflow shows as a run's or an experiment's description."""
@@ -52,7 +52,7 @@ def comparison_description(spec: Spec, rows: list[Row]) -> str:
 
 def _metrics_table(spec: Spec, row: Row) -> list[str]:
     """The lines of a table with a row per column of the report, and what they mean."""
-    free = isinstance(spec.students[row.run.student].method, FREE)
+    free = isinstance(spec.students[row.run.student].method, Free)
     entry = Entry(student=row.run.student, rows=[row], above_best=None, best=False, free=free)
     columns = [column for column in COLUMNS if column is not VS_BEST]  # needs other rows
     table = make_table(spec, [row])
