@@ -13,6 +13,7 @@ from sfddm.data.prepare import prepare
 from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import UserError
 from sfddm.evaluation.measure import check_inputs, measure
+from sfddm.evaluation.metrics import BLOCKS, METRICS
 from sfddm.evaluation.moments import Moments, MomentSums, flat_pixels, frechet_distance, pixel_moments
 from sfddm.evaluation.real import read_real, write_real
 from sfddm.evaluation.reference import Reference
@@ -150,6 +151,9 @@ def test_figures_of_the_references_own_images(scored: tuple[Path, Path]) -> None
     images = np.array(store.read(scored[0], "train").images)
     scorer = load_scorer(scored[1], CPU)
     found = judged(images, images, scorer)
+    added = {"path_length", "nfe"}  # of the sampler, by `evaluate`
+    assert {metric.key for metric in METRICS if not metric.timed} - set(found) == added
+    assert set(BLOCKS.values()) <= set(found)
     assert found["frechet_distance"] == pytest.approx(0, abs=1e-6), (
         "the very images that the scorer's statistics are of"
     )

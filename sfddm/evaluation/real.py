@@ -133,7 +133,7 @@ def write_real(
 
 
 @frozen(kw_only=True)
-class _Described:
+class _Description:
     """real.json."""
 
     count: Samples
@@ -149,7 +149,7 @@ def read_real(folder: Path, features: int, shape: tuple[int, int, int]) -> Real:
     Raises:
         UserError: a file is missing or damaged, or belongs to other features or images.
     """
-    described, tensors = read_stored(folder / DESCRIPTION, _Described), _read_statistics(folder, features, shape)
+    described, tensors = read_stored(folder / DESCRIPTION, _Description), _read_statistics(folder, features, shape)
     kept = read_array(folder / FEATURES, np.dtype(np.float32), 2)
     if kept.shape[1] != features or not FEWEST <= len(kept) <= KEPT or not np.isfinite(kept).all():
         raise damaged(folder / FEATURES, f"expected {features} finite features of each of {FEWEST} to {KEPT} images")

@@ -25,7 +25,7 @@ class Scorer:
             yield features / self.real.scale.to(features.device), scores.argmax(1)
 
     def features(self, images: np.ndarray) -> Tensor:
-        """The features [N, D] of a few images."""
+        """Features [N, D] of a few images."""
         return torch.cat([features for features, _ in self.batches(images)])
 
 

@@ -1,4 +1,4 @@
-"""Giving an alias to a student, and taking it away: the file in git first, then MLflow's aliases from it."""
+"""Giving an alias to a student, and taking it away: first the file in git, from which MLflow's aliases follow."""
 
 import re
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import nearest
 
 DEPENDS_ON = (*CODE, str(LOCK))
-"""What a version rests on beside its spec; the whole package travels with it."""
-SHOWN = 10
+"""What a version depends on in addition to its spec; the whole package is stored with it."""
+NAMED = 10
 """Files that an error names."""
 
 
@@ -44,30 +44,30 @@ def check_marked(spec: Spec, run: Run) -> None:
 
 
 def check_artifacts(spec: Spec, row: Row) -> None:
-    """Raises: UserError: spec, code or outputs that the run rests on are not those of dvc.lock."""
+    """Raises: UserError: spec, code or outputs that the run depends on are not those of dvc.lock."""
     found = changes(lineage(spec, row.run))
     if found:
         raise UserError(
-            f"{row.run.name} is not what dvc.lock describes:\n  " + "\n  ".join(found[:SHOWN]) + "\n"
+            f"{row.run.name} is not what dvc.lock describes:\n  " + "\n  ".join(found[:NAMED]) + "\n"
             f"`dvc checkout` brings outputs back; after a change of spec or code, `dvc repro track@{spec.name}` makes "
             "them anew."
         )
 
 
 def check_committed(spec: Spec, row: Row) -> str:
-    """The commit that has all that the version rests on.
+    """The commit that has everything that the version depends on.
 
     Raises:
-        UserError: some of it is in no commit yet; with what to type.
+        UserError: some of it is not committed yet; with what to type.
     """
     left = uncommitted([*DEPENDS_ON, f"specs/{spec.name}.yaml"])
     commit = head()
     if left or commit is None:
         names = left or [*DEPENDS_ON, f"specs/{spec.name}.yaml"]
-        listed = " ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-        added = " ".join(names if len(names) <= SHOWN else sorted({name.partition("/")[0] for name in names}))
+        listed = " ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        added = " ".join(names if len(names) <= NAMED else sorted({name.partition("/")[0] for name in names}))
         raise UserError(
-            f"{row.run.name} rests on what is not committed: {listed}\n"
+            f"{row.run.name} depends on what is not committed: {listed}\n"
             "A version can only be rebuilt from a commit. Type:\n"
             f"  git add {added}\n"
             f'  git commit -m "Results of {row.run.name}"\n'

@@ -20,7 +20,7 @@ from sfddm.tracking.versions import Downloaded
 
 @frozen(kw_only=True)
 class Version:
-    """What is known of a version, in plain data."""
+    """What is stored with a version, as plain data."""
 
     uri: str
     student: Path
@@ -49,10 +49,10 @@ class Version:
 
 
 def read_version(downloaded: Downloaded) -> Version:
-    """What a downloaded version says of itself.
+    """A downloaded version, checked.
 
     Raises:
-        UserError: it carries too little, or is not what its hashes say; or it is of another spec schema.
+        UserError: something is missing, or differs from its hash; or it has another spec schema.
     """
     uri, folder = downloaded.uri, downloaded.provenance
     try:
@@ -72,7 +72,7 @@ def read_version(downloaded: Downloaded) -> Version:
             "and nothing says how it was made."
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError, StopIteration, RecursionError) as error:
-        raise UserError(f"{uri}: what it says of itself is damaged ({type(error).__name__}: {error}).") from None
+        raise UserError(f"{uri}: what is stored with it is damaged ({type(error).__name__}: {error}).") from None
     if faults:
         raise UserError(
             f"{uri} is not what was registered:\n  " + "\n  ".join(faults) + "\n"
@@ -104,7 +104,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _tampered(version: Version, provenance: Path) -> list[str]:
-    """Which of a version's parts have other hashes than they had, each with both."""
+    """The parts of a version whose hashes changed, each with both."""
     locked, paths = outputs(version.lineage), Paths(version.name)
     student, seed = version.run
     folder, metrics = paths.student(student, int(seed)), paths.result(student, int(seed)) / "metrics.json"
@@ -141,7 +141,7 @@ def _check_schema(version: Version) -> None:
             faults += [str(fault).replace("$", f"$.{section}", 1) for fault in _described(error)]
     if faults:
         raise UserError(
-            f"{version.uri} is of another spec schema (version {version.spec.get('version')}) than this checkout:\n  "
+            f"{version.uri} has another spec schema (version {version.spec.get('version')}) than this checkout:\n  "
             + "\n  ".join(faults)
             + f"\n`git checkout {commit_of(version)}` has the code of its time: run the command there."
         )

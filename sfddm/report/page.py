@@ -1,4 +1,4 @@
-"""The report as one self-contained page, `reports/SPEC.html`: no file beside it, no request, dark and light."""
+"""The report as one self-contained page, `reports/SPEC.html`: no other file, no request, dark and light."""
 
 import io
 from base64 import b64encode
@@ -21,7 +21,7 @@ from sfddm.spec.parse import unstructure
 
 HERE = Path(__file__).parent
 SHOWN = 5
-"""Images beside the best student of every number of steps."""
+"""Images next to the best student of every number of steps."""
 
 
 @frozen(kw_only=True)

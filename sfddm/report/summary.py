@@ -1,4 +1,4 @@
-"""The comparison in words, and what the trainings took."""
+"""The comparison in words, and the table of what the trainings took."""
 
 from sfddm.report.table import Entry, Table, best_trained
 from sfddm.spec.experiment import Spec

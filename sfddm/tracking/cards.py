@@ -131,7 +131,7 @@ def _metrics(row: Row, siblings: list[Row]) -> list[str]:
 
 
 def _spread(key: str, row: Row, siblings: list[Row]) -> str:
-    """Over training seeds where there are several, else over parts of the noises."""
+    """The spread over training seeds where there are several, else over parts of the noises."""
     if len(siblings) > 1:
         seeds = [float(sibling.metrics[key]) for sibling in siblings]
         return f"{len(seeds)} training seeds: mean {fmean(seeds):.4g}, {min(seeds):.4g} to {max(seeds):.4g}"
@@ -153,7 +153,7 @@ def _made_of(spec: Spec, row: Row, lock: dict[str, Any]) -> list[str]:
         f"`{_hash(lock, f'teacher@{spec.name}')}`",
         f"student: index set {student.index_set.kind}, T' = {row.metrics['nfe']}, levels {listed}; DVC hash "
         f"`{_hash(lock, f'distill@{row.run.name}')}`",
-        f"made again by `dvc repro evaluate@{row.run.name}`; `spec.yaml` and `lineage.yaml` lie beside the model",
+        f"made again by `dvc repro evaluate@{row.run.name}`; `spec.yaml` and `lineage.yaml` are artifacts of the run",
     ]
 
 

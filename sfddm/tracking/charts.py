@@ -28,7 +28,7 @@ PARAMS = ["NFE", *(f"Weight.{term}" for term in TERMS)]
 QUALITY = ["speed_up", "agreement", "frechet_distance"]
 """Metrics of the charts; the last one colours the lines of the parallel coordinates."""
 DISTANCE, AGREEMENT = "by_steps/frechet_distance", "by_steps/agreement"
-"""Metrics of the runs that stand for a series; their step is T'."""
+"""Metrics of the runs that show a series; their step is T'."""
 LINE = {
     "useGlobalXaxisKey": False,
     "useGlobalLineSmoothing": False,

@@ -1,4 +1,4 @@
-"""From finished runs to MLflow: one flat run for each, recognised by its content key."""
+"""Finished runs in MLflow: one flat run for each, recognised by its content key."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 FOLLOWER_SECONDS = 60.0
 """How long a follower may take to send its last points."""
 PAGE = 1000
-"""Runs that MLflow lists at a time."""
+"""Runs per page of MLflow's list."""
 PARAMS = 100
-"""MLflow takes so many params a call at most."""
+"""Params per call; MLflow takes no more."""
 
 
 def find_runs(client: "MlflowClient", experiment: str) -> list["Tracked"]:
@@ -107,12 +107,12 @@ def delete_unfinished(client: "MlflowClient", found: list["Tracked"], names: set
 
 def _finish(client: "MlflowClient", run_id: str, key: str) -> None:
     client.set_terminated(run_id, "FINISHED")
-    # Last: a run without the key is one that tracking did not finish.
+    # Last, because runs without the key count as unfinished.
     client.set_tag(run_id, CONTENT_KEY, key)
 
 
 def _adopt(client: "MlflowClient", experiment: str, name: str, key: str) -> str | None:
-    """The live run of this very training, once its follower is done with it."""
+    """The live run of this training, once its follower is done with it."""
     with suppress(Timeout), FileLock(follower_lock(name), timeout=FOLLOWER_SECONDS):
         run_id = live_run(client, experiment, key)
         if run_id is not None:

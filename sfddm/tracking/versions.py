@@ -84,7 +84,7 @@ def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> None:
 
 
 def require_version(spec: Spec, row: Row) -> str:
-    """The number of the version that holds a run's student as it is now.
+    """The number of the version that is a run's student as it is now.
 
     Raises:
         UserError: there is none.
@@ -205,7 +205,7 @@ def _version(client: "MlflowClient", uri: str) -> "ModelVersion":
 
 @contextmanager
 def _known_version(client: "MlflowClient", uri: str) -> Iterator[None]:
-    """Tell users which part of a version's name MLflow doesn't know, and what was registered by something else."""
+    """Tell users which part of a version's name MLflow doesn't know, or that something else registered it."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -218,7 +218,7 @@ def _known_version(client: "MlflowClient", uri: str) -> Iterator[None]:
 
 
 def _unknown(client: "MlflowClient", uri: str) -> str:
-    """Which part of a version's name MLflow doesn't know, and what is nearest; empty where it knows all."""
+    """Which part of a version's name MLflow doesn't know, and what is nearest; empty if it knows all."""
     name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri).groups()  # type: ignore[union-attr]
     with users_errors():
         models = {model.name: model for model in client.search_registered_models()}
@@ -256,7 +256,7 @@ def _log_model(spec: Spec, row: Row, run_id: str) -> "ModelInfo":
 
 
 def _signature(folder: Path) -> Any:
-    """A request in, as `sfddm.tracking.request` reads it, images out."""
+    """Takes a request, as `sfddm.tracking.request` reads it, and returns images."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import Array
