@@ -8,10 +8,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup demo test prove lint lock clean
+.PHONY: help setup demo sync test prove lint lock clean
 
 help:
-	@echo "make demo   set up, then run the main job: dvc repro over specs/digits.yaml"
+	@echo "make demo   set up, then run the main job: dvc repro over specs/*.yaml, at first digits.yaml alone"
+	@echo "make sync   write params.yaml and code.yaml anew, after a change of specs or code"
 	@echo "make test   set up, then lint, type check and run every test"
 	@echo "make prove  the long proofs: 100 kills, full disks, two at once (about half an hour)"
 	@echo "make lock   resolve requirements.lock anew (needs uv)"
@@ -27,9 +28,12 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@touch $@
 
 demo: setup
-	@$(BIN)/sfddm spec check digits
-	$(BIN)/dvc repro track@digits report@digits
+	@$(BIN)/sfddm spec sync
+	$(BIN)/dvc repro
 	@$(BIN)/sfddm report digits
+
+sync: setup
+	$(BIN)/sfddm spec sync
 
 lint: setup
 	$(BIN)/ruff check .
@@ -49,4 +53,4 @@ lock:
 	  --no-annotate --extra pipeline --extra shared --extra dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) runs reports scratch .dvc/cache .dvc/tmp mlflow.db mlartifacts
+	rm -rf $(VENV) runs reports scratch dvc_plots .dvc/cache .dvc/tmp mlflow.db mlartifacts

@@ -25,7 +25,7 @@ T = 1000
 
 def main(out: str) -> None:
     """Train and save it."""
-    spec = load_spec("tiny")
+    spec = load_spec("tests/tiny.yaml")
     source = spec.teacher.source
     assert isinstance(source, Trained)
     training = evolve(source.training, iterations=800, learning_rate=3e-3, average=0.98, batch_size=128)

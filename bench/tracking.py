@@ -1,6 +1,7 @@
-"""What MLflow costs: `python -m bench.tracking sync [RUNS]` and `python -m bench.tracking follow`, once tiny has run.
+"""What MLflow costs: `python -m bench.tracking track [RUNS]` and `python -m bench.tracking follow`, once tiny has run:
+`cp tests/tiny.yaml specs/ && sfddm spec sync && dvc repro track@tiny`.
 
-sync: how long `sfddm sync` takes to fill an empty MLflow with copies of a run of tiny, and to register all of them.
+track: how long `sfddm track` takes to fill an empty MLflow with copies of a run of tiny, and to register all of them.
 follow: what a followed training pays itself, and the CPU time of its follower, which runs at niceness 10.
 """
 
@@ -28,16 +29,16 @@ SECONDS = (10, 120)
 STARTS = 5
 
 
-def sync(runs: int = 100) -> None:
+def track(runs: int = 100) -> None:
     """Print how long it takes to bring so many runs into an empty MLflow, to register them, and to find all there."""
     with _clone() as folder:
         _copy_runs(folder, runs)
         spec = folder / "specs/tiny.yaml"
         text = spec.read_text()
         spec.write_text(text.replace(f"students: [{STUDENT}]", "students: []"))
-        first = _timed("sfddm", "sync")
+        first = _timed("sfddm", "track")
         spec.write_text(text)
-        registered, again = _timed("sfddm", "sync"), _timed("sfddm", "sync")
+        registered, again = _timed("sfddm", "track"), _timed("sfddm", "track")
     print(
         f"{runs} runs: {first:.1f} s into an empty MLflow, {registered:.1f} s to make all of them versions, "
         f"{again:.1f} s where all is there"
@@ -138,5 +139,5 @@ def _timed(*command: str) -> float:
 
 
 if __name__ == "__main__":
-    what, *counts = sys.argv[1:] or ["sync"]
-    {"sync": sync, "follow": follow}[what](*map(int, counts))
+    what, *counts = sys.argv[1:] or ["track"]
+    {"track": track, "follow": follow}[what](*map(int, counts))

@@ -36,7 +36,7 @@ def released(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Proj
     made = project.copy(tmp_path_factory.mktemp("released") / "clone")
     made.run("dvc", "checkout", "--force")  # tests that run stages by hand leave other times
     commit(made, ".", ":!dvc.lock")
-    made.run("sfddm", "sync")
+    made.run("sfddm", "track")
     refused = made.run("sfddm", "promote", OURS, code=2)
     typed = [line.strip() for line in refused.splitlines() if line.startswith("  git ")]
     assert typed[0] == "git add dvc.lock" and not (made.folder / "promotions.json").exists()

@@ -57,7 +57,7 @@ class Experiment:
     """The students of a spec, with a distance for each training seed."""
 
     def __init__(self, shape: tuple[int, int, int] = (1, 8, 8)) -> None:
-        tiny = parse_spec((ROOT / "specs/tiny.yaml").read_text(), "tiny.yaml")
+        tiny = parse_spec((ROOT / "tests/tiny.yaml").read_text(), "tiny.yaml")
         self.spec: Spec = evolve(tiny, students={})
         self.ours = tiny.students["ours-t4"].method
         self.ddim = Free(kind="free", solver="ddim")

@@ -24,7 +24,9 @@ from sfddm.spec.read import MOST_FAULTS, load_spec
 from sfddm.spec.students import Resampled
 
 ROOT = Path(__file__).parents[1]
-TEXTS = {path.stem: path.read_text() for path in sorted((ROOT / "specs").glob("*.yaml"))}
+FILES = {path.stem: path for path in [*sorted((ROOT / "specs").rglob("*.yaml")), ROOT / "tests/tiny.yaml"]}
+"""Every spec of the repository."""
+TEXTS = {name: path.read_text() for name, path in FILES.items()}
 NAMES = [*TEXTS, *["tiny"] * len(TEXTS)]
 """tiny is the quickest to read, so half of all mutations are its own."""
 SECONDS = 120
@@ -70,7 +72,7 @@ Mutation = tuple[str, bytes]
 
 def reduced(name: str) -> Any:
     """A spec in plain data, with one student of each method and what it is resampled from."""
-    spec = load_spec(str(ROOT / "specs" / f"{name}.yaml"))
+    spec = load_spec(str(FILES[name]))
     first = {student.method.kind: key for key, student in reversed(spec.students.items())}
     methods = [spec.students[key].method for key in first.values()]
     kept = {*first.values(), *(method.student for method in methods if isinstance(method, Resampled))}

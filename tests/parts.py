@@ -1,5 +1,6 @@
 """Small parts of an experiment for tests that need a teacher but no pipeline."""
 
+from contextlib import chdir
 from pathlib import Path
 
 import torch
@@ -9,13 +10,14 @@ from sfddm.data.prepare import prepare
 from sfddm.methods.job import Job
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
+from sfddm.pipeline.params import sync
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parts import DataSource, FeatureTerm, HiddenTerm, OutputTerm
 from sfddm.spec.read import parse_spec
 from sfddm.spec.students import SFDDM, Student
 from sfddm.training.checkpoints import Checkpoints
 
-TINY = (Path(__file__).parents[1] / "specs" / "tiny.yaml").read_text()
+TINY = Path(__file__).with_name("tiny.yaml").read_text()
 
 
 HIDDEN = HiddenTerm(kind="hidden", weight=1.0, distance="mse", weighting="snr+1")
@@ -32,6 +34,14 @@ PUBLISHED = {
 
 def tiny() -> Spec:
     return parse_spec(TINY, "tiny.yaml")
+
+
+def only_spec(folder: Path, text: str = TINY) -> None:
+    """Make a folder a project whose one spec is `text`, named tiny, and whose stages are this repository's."""
+    (folder / "specs").mkdir()
+    (folder / "specs/tiny.yaml").write_text(text)
+    with chdir(folder):
+        sync()
 
 
 def untrained_teacher(prediction: str = "v", seed: int = 0) -> Denoiser:

@@ -32,8 +32,8 @@ class Project:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         for spec in (folder / "specs").glob("*.yaml"):
-            if spec.stem != "tiny":
-                spec.unlink()
+            spec.unlink()
+        shutil.copy(ROOT / "tests/tiny.yaml", folder / "specs/tiny.yaml")
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
         self.run("sfddm", "spec", "sync")
 

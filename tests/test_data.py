@@ -21,12 +21,11 @@ from sfddm.data.prepare import load, prepare
 from sfddm.data.resize import area_average
 from sfddm.data.sets import cifar10
 from sfddm.errors import SpecError, UserError
-from sfddm.pipeline.params import expand_code
 from sfddm.runtime.files import digest_file, read_json
 from sfddm.runtime.kinds import module_name
 from sfddm.spec.data import CIFAR10, MNIST, Data, FashionMNIST
 from sfddm.spec.read import parse_spec
-from tests.parts import TINY, tiny
+from tests.parts import TINY, only_spec, tiny
 
 ROOT = Path(__file__).parents[1]
 DIGITS = "  kind: digits\n  train: 1500\n  split_seed: 0\n"
@@ -70,9 +69,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def data_stage(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """The data stage in a project that has nothing but a spec of Fashion-MNIST, out of reach of every network."""
-    (folder / "specs").mkdir()
-    (folder / "code.yaml").write_text(expand_code())
-    (folder / "specs" / "tiny.yaml").write_text(with_data("{kind: fashion-mnist, size: 14}"))
+    only_spec(folder, with_data("{kind: fashion-mnist, size: 14}"))
     unreachable = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     inherited = {name: value for name, value in os.environ.items() if name != "SFDDM_DATA_ROOT"}
     return subprocess.run(

@@ -46,7 +46,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def committed(name: str) -> Spec:
-    return load_spec(str(ROOT / "specs" / f"{name}.yaml"))
+    return load_spec(str(ROOT / "specs/gallery" / f"{name}.yaml"))
 
 
 def once(training: Training) -> Training:

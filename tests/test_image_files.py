@@ -25,6 +25,7 @@ from sfddm.runtime.files import digest_file, read_json
 from sfddm.spec.data import LSUN, CelebAHQ, Folder, FolderLabels, NoLabels
 from sfddm.spec.read import parse_spec
 from sfddm.training.batches import real_images, rows_of
+from tests.parts import only_spec
 from tests.test_data import ROOT, with_data
 
 FOLDER = "kind: folder, path: mine, channels: 3, crop: center, size: 8, flip: false, corrupt: refuse"
@@ -155,9 +156,8 @@ def test_labels_stay_with_their_images_when_some_are_skipped(mine: Path, tmp_pat
 
 def test_the_stage_ends_with_2_and_stores_nothing_of_a_folder_with_a_corrupt_image(mine: Path, tmp_path: Path) -> None:
     (mine / "dogs" / "2.png").write_bytes(b"no image")
-    (tmp_path / "specs").mkdir()
     section = f"{{{FOLDER}, labels: {{kind: folders, held_out: 1, split_seed: 0}}}}"
-    (tmp_path / "specs" / "tiny.yaml").write_text(with_data(section))
+    only_spec(tmp_path, with_data(section))
     ended = subprocess.run([sys.executable, "-m", "stages.data", "tiny"], cwd=tmp_path, capture_output=True, text=True,
                            env={"PYTHONPATH": str(ROOT), "SFDDM_DATA_ROOT": str(mine.parent)})  # fmt: skip
     assert (
@@ -176,7 +176,7 @@ def _nothing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "spec", "words"),
     [
-        (lambda folder: folder.rename(folder.parent / "elsewhere"), {}, "mine is no folder"),
+        (lambda folder: folder.rename(folder.parent / "elsewhere"), {}, "mine is not a folder"),
         (_nothing, {}, "holds no images"),
         (lambda folder: (folder / "link.png").symlink_to("/etc/hostname"), {}, "link.png is a link"),
         (lambda folder: (folder / "more").symlink_to(folder / "dogs"), {}, "more is a link to a folder"),
@@ -184,7 +184,7 @@ def _nothing(folder: Path) -> None:
         (
             lambda folder: (folder / "x.png").write_bytes(b""),
             {"labels": FolderLabels(kind="folders", held_out=1, split_seed=0)},
-            "1 images lie in no folder of a class, x.png for one",
+            "1 images are not in the folder of a class, x.png for one",
         ),
         (lambda folder: None, {"labels": FolderLabels(kind="folders", held_out=6, split_seed=0)}, "held_out"),
         (
@@ -212,7 +212,7 @@ def test_a_link_to_an_image_inside_and_what_is_hidden_or_no_image_do_no_harm(
     prepare(described(), tmp_path / "out")
     images = store.read(tmp_path / "out", "train").images
     assert len(images) == 7 and np.array_equal(images[-1], picture(1).transpose(2, 0, 1))
-    assert "2 files are no images by their names: 1 .db, 1 .txt" in capsys.readouterr().err
+    assert "2 files are not images by their names: 1 .db, 1 .txt" in capsys.readouterr().err
 
 
 def test_the_middle_square_is_cropped_or_all_of_it_is_squeezed() -> None:

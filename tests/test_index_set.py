@@ -172,8 +172,8 @@ def test_a_walk_is_the_same_in_batches_of_any_size(monkeypatch: pytest.MonkeyPat
 def specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with tiny and digits in specs/, and a teacher of tiny's kind that nobody has trained."""
     (tmp_path / "specs").mkdir()
-    for name in ("tiny", "digits"):
-        (tmp_path / "specs" / f"{name}.yaml").write_bytes((ROOT / "specs" / f"{name}.yaml").read_bytes())
+    for path in (ROOT / "tests/tiny.yaml", ROOT / "specs/digits.yaml"):
+        (tmp_path / "specs" / path.name).write_bytes(path.read_bytes())
     (tmp_path / "runs" / "tiny" / "teacher").mkdir(parents=True)
     storage.write(tmp_path / "runs" / "tiny" / "teacher", untrained_teacher())
     monkeypatch.chdir(tmp_path)

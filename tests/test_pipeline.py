@@ -1,4 +1,4 @@
-"""The real DVC on the real pipeline of specs/tiny.yaml."""
+"""The real DVC on the real pipeline of tests/tiny.yaml."""
 
 import os
 import shutil

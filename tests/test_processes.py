@@ -19,7 +19,7 @@ from sfddm.registry.workspace import run
 from sfddm.runtime.processes import available, own_rows, own_share, requested
 from sfddm.training.batches import integers, noise_like, real_images, rows_of
 from stages.torchrun import first_failure
-from tests.parts import job
+from tests.parts import job, only_spec
 from tests.processes import iterations_kept, stages_in, wait_for
 from tests.project import ROOT
 from tests.together import TRAINED, work
@@ -120,7 +120,7 @@ def test_two_processes_make_what_one_makes(tmp_path: Path) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny's spec and data."""
     path = tmp_path_factory.mktemp("stages")
-    shutil.copytree(ROOT / "specs", path / "specs")
+    only_spec(path)
     start(path, "stages.data", "tiny").communicate(timeout=120)
     return path
 

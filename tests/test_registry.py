@@ -1,4 +1,4 @@
-"""Promotion, sync and reproduction with the real git, DVC and MLflow, on a copy of the pipeline's results."""
+"""Promotion, tracking and reproduction with the real git, DVC and MLflow, on a copy of the pipeline's results."""
 
 import json
 import os
@@ -162,18 +162,18 @@ def test_of_two_at_once_one_wins_and_the_other_says_so(released: Project) -> Non
     refilled(released)
 
 
-def refilled(project: Project) -> None:
-    """MLflow is lost, and filled again."""
+def refilled(project: Project) -> str:
+    """MLflow is lost, and filled again; returns what that printed."""
     (project.folder / "mlflow.db").unlink()
     REFILLED.append(project.folder)
     shutil.rmtree(project.folder / "mlartifacts")
-    project.run("sfddm", "sync")
+    return project.run("sfddm", "track")
 
 
 def test_a_lost_mlflow_is_filled_with_the_same_content(released: Project) -> None:
     before = content(released)
     assert len(before["runs"]) == 6 and len(before["versions"]) == 1
-    refilled(released)
+    assert "Warning" not in refilled(released)
     assert content(released) == before
 
 
@@ -187,18 +187,18 @@ def test_a_version_that_todays_spec_does_not_make_comes_from_its_commit(released
     assert len(released.run("git", "worktree", "list").splitlines()) == 1
 
 
-def test_a_promotion_elsewhere_is_noticed_and_sync_follows_the_file(released: Project) -> None:
+def test_a_promotion_elsewhere_is_noticed_and_track_follows_the_file(released: Project) -> None:
     client = client_of(released)
     client.set_registered_model_alias(MODEL, "staging", "1")
     output = released.run("sfddm", "promote", OURS, "--to", "staging", code=2)
     assert "somebody promoted elsewhere" in output and len(events(released)) == 1
-    assert f"{CHAMPION} is {OURS}" in released.run("sfddm", "sync")
+    assert f"{CHAMPION} is {OURS}" in released.run("sfddm", "track")
     assert set(client.get_registered_model(MODEL).aliases) == {"champion"}
     tags = client.get_model_version_by_alias(MODEL, "champion").tags["sfddm.promotions"]
     client.set_model_version_tag(
         MODEL, "1", "sfddm.promotions", f"{tags}\n9999-01-01T00:00:00+00:00 demotion, champion"
     )
-    assert "`git pull` brings the newer one" in released.run("sfddm", "sync", code=2)
+    assert "`git pull` brings the newer one" in released.run("sfddm", "track", code=2)
     client.set_model_version_tag(MODEL, "1", "sfddm.promotions", tags)
 
 
@@ -228,7 +228,7 @@ def test_where_mlflow_refuses_the_file_stays_as_it_was(released: Project) -> Non
         (("demote", "models:/sfddm-tiny/77"), "models:/sfddm-tiny/77"),
         (("demote", "sfddm-tiny"), "expected models:/NAME@ALIAS"),
         (("history", "sfddm-tinny"), "did you mean 'sfddm-tiny'?"),
-        (("sync", "tinny"), "did you mean 'tiny'?"),
+        (("track", "tinny"), "did you mean 'tiny'?"),
         (("reproduce", "models:/sfddm-tinny@champion"), "did you mean 'sfddm-tiny'?"),
         (("reproduce", "models:/sfddm-tiny@champoin"), "did you mean 'champion'?"),
         (("reproduce", OURS), "expected models:/NAME@ALIAS"),

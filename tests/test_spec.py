@@ -9,10 +9,10 @@ from sfddm.errors import SpecError
 from sfddm.pipeline.params import expand
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import structure, unstructure
-from sfddm.spec.read import load_spec, parse_spec
+from sfddm.spec.read import load_spec, parse_spec, spec_names
 
 ROOT = Path(__file__).parents[1]
-TINY = (ROOT / "specs" / "tiny.yaml").read_text()
+TINY = (ROOT / "tests" / "tiny.yaml").read_text()
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +33,15 @@ def line_of(text: str) -> int:
 
 
 def test_every_spec_of_the_repository_is_valid() -> None:
-    names = [path.stem for path in sorted((ROOT / "specs").glob("*.yaml"))]
-    assert {"digits", "tiny"} <= set(names)
-    for name in names:
-        assert load_spec(name).name == name
+    paths = list((ROOT / "specs/gallery").glob("*.yaml"))
+    assert len(paths) > 10
+    for path in [ROOT / "specs/digits.yaml", ROOT / "tests/tiny.yaml", *paths]:
+        assert load_spec(str(path)).name == path.stem
+
+
+def test_the_demo_is_the_only_active_spec() -> None:
+    """`dvc repro` alone is to run it and nothing else."""
+    assert spec_names() == ["digits"]
 
 
 def test_a_spec_survives_the_way_to_plain_data_and_back() -> None:

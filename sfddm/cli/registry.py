@@ -1,4 +1,4 @@
-"""Commands on the model registry: promote, demote, history, sync, reproduce."""
+"""Commands on the model registry: promote, demote, history, track, reproduce."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ RunName = Annotated[str, typer.Argument(help="A run, as `sfddm report` and MLflo
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (promote, demote, history, sync, reproduce):
+    for command in (promote, demote, history, track, reproduce):
         app.command()(command)
 
 
@@ -97,11 +97,11 @@ def history(
     typer.echo(f"From {PROMOTIONS}.")
 
 
-def sync(
+def track(
     specs: Annotated[list[str] | None, typer.Argument(help="Names in specs/; all of them when left out.")] = None,
 ) -> None:
     """Fill MLflow with what it lacks: runs, versions and aliases, from DVC's outputs and promotions.json."""
-    from sfddm.registry.sync import sync as fill
+    from sfddm.registry.track import track as fill
 
     for line in fill(specs or []):
         typer.echo(line)

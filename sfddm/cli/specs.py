@@ -1,5 +1,7 @@
-"""`sfddm spec`: check, show and expand specs, and describe them to editors."""
+"""`sfddm spec`: add examples, check, show and expand specs, and describe them to editors."""
 
+from collections.abc import Collection
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,13 +11,31 @@ Names = Annotated[list[str] | None, typer.Argument(help="Names in specs/, or pat
 
 
 @app.command()
-def check(names: Names = None) -> None:
-    """Say what is wrong with specs, all of it at once, with file, line and path."""
-    from sfddm.errors import SpecError
-    from sfddm.spec.read import load_spec, spec_names
+def add(name: Annotated[str, typer.Argument(help="Name in specs/gallery/.")]) -> None:
+    """Make an example part of the pipeline: copy it from specs/gallery to specs, and list its runs in params.yaml."""
+    from sfddm.pipeline.params import activate
+    from sfddm.spec.read import GALLERY, SPECS
 
+    changed = activate(name)
+    typer.echo(f"{SPECS / name}.yaml: copied from {GALLERY / name}.yaml")
+    _report(changed)
+    typer.echo(f"Next: `dvc repro report@{name}`. `sfddm plan {name}` says beforehand what it will take.")
+
+
+@app.command()
+def check(
+    names: Names = None,
+    gallery: Annotated[bool, typer.Option("--gallery", help="Check the examples in specs/gallery/ instead.")] = False,
+) -> None:
+    """Say what is wrong with specs, all of it at once, with file, line and path."""
+    from sfddm.errors import SpecError, UserError
+    from sfddm.spec.read import GALLERY, example_names, load_spec, spec_names
+
+    if names and gallery:
+        raise UserError("--gallery checks all examples: leave the names out, or give paths instead.")
+    examples = (str(GALLERY / f"{name}.yaml") for name in example_names())
     faults = []
-    for name in names or spec_names():
+    for name in examples if gallery else names or spec_names():
         try:
             spec = load_spec(name)
         except SpecError as error:
@@ -50,18 +70,23 @@ def show(name: Annotated[str, typer.Argument(help="Name in specs/, or path.")]) 
 
 @app.command()
 def sync() -> None:
-    """Write what DVC goes by: the runs of all specs (params.yaml) and fingerprints of the code (code.yaml)."""
-    from sfddm.pipeline.params import CODE, PARAMS
+    """Write what DVC goes by: the runs of active specs (params.yaml) and fingerprints of the code (code.yaml)."""
     from sfddm.pipeline.params import sync as write
 
-    changed = write()
-    for path in (PARAMS, CODE):
-        typer.echo(f"{path}: {'written anew' if path in changed else 'already current'}")
+    _report(write())
 
 
 @app.command()
 def schema() -> None:
-    """Write specs/schema.json, which editors complete and check specs by."""
-    from sfddm.spec.schema import write_schema
+    """Write specs/schema.json, which editors complete and check specs by, and docs/spec.md, the same for people."""
+    from sfddm.spec.schema import write_generated
 
-    typer.echo(f"{write_schema()}: written")
+    for path in write_generated():
+        typer.echo(f"{path}: written")
+
+
+def _report(changed: Collection[Path]) -> None:
+    from sfddm.pipeline.params import CODE, PARAMS
+
+    for path in (PARAMS, CODE):
+        typer.echo(f"{path}: {'written anew' if path in changed else 'already current'}")

@@ -9,6 +9,7 @@ import torch
 
 from sfddm.evaluation.interpolation import path_length, strips
 from sfddm.evaluation.measure import check_inputs, measure
+from sfddm.evaluation.metrics import SUMMARY
 from sfddm.evaluation.reference import read_reference
 from sfddm.evaluation.scorer import load_scorer
 from sfddm.evaluation.timing import time_sampling
@@ -69,9 +70,11 @@ def evaluate(
     for warning in metrics["notes"]:
         print(f"warning: {warning}.", file=sys.stderr, flush=True)
     timing = time_sampling(own, sampler, storage.load(teacher, device))
+    summary = {**{key: metrics[key] for key in SUMMARY}, "cost": metrics["cost"]["total"]}
     took = {"evaluation_seconds": time.perf_counter() - started, "machine": machine(world_size())}
     with atomic_folder(out) as folder:
         write_json(folder / "metrics.json", metrics)
+        write_json(folder / "summary.json", summary)
         write_json(folder / "timing.json", {**timing, **took})
         np.save(folder / "interpolation.npy", np.stack([wanted.strips[:STRIPS], between[:STRIPS]]))
         np.save(folder / "shown.npy", images[:SHOWN])

@@ -44,8 +44,6 @@ class Metric:
     """What a model card calls it."""
     tracked: bool = True
     """Whether MLflow logs it."""
-    remembered: bool = False
-    """Whether promotions.json keeps it."""
 
     @property
     def conditional(self) -> bool:
@@ -61,7 +59,7 @@ METRICS = (
         meaning="distance: Frechet distance to {real_images} real images in the features of {scorer}, "
         "n = {samples} images from the same noises (seed {noise_seed}) a row; mean [lowest, highest] over "
         "training seeds.",
-        compared="Frechet distance", exact="{:.4f}", card="Frechet distance to real images", remembered=True,
+        compared="Frechet distance", exact="{:.4f}", card="Frechet distance to real images",
     ),
     Metric(
         key="frechet_distance_at_floor", group=QUALITY, better="lower", heading="at floor", form="{:.3f}",
@@ -92,13 +90,12 @@ METRICS = (
     Metric(
         key="agreement", group=TEACHER, better="higher", heading="agrees", form="{:.1f} %", scale=100,
         meaning="agrees: share of images in the class of the teacher's image from the same noise.",
-        compared="agrees", exact="{:.4f}", card="share of images in the class of the teacher's", remembered=True,
+        compared="agrees", exact="{:.4f}", card="share of images in the class of the teacher's",
     ),
     Metric(
         key="mse_to_teacher", group=TEACHER, better="lower", heading="MSE", form="{:.4f}", terminal=True,
         meaning="MSE: mean squared error to the teacher's images from the same noises.",
         compared="MSE to the teacher", exact="{:.5f}", card="mean squared error to the teacher's images",
-        remembered=True,
     ),
     Metric(
         key="psnr", group=TEACHER, better="higher", heading="PSNR", form="{:.1f}",
@@ -122,7 +119,7 @@ METRICS = (
     Metric(
         key="nfe", group="", better="lower", heading="T'", form="{:.0f}", terminal=True,
         meaning="T': steps, which are network evaluations an image.",
-        compared="network evaluations", exact="{:.0f}", remembered=True,
+        compared="network evaluations", exact="{:.0f}",
     ),
     Metric(
         key="seconds_per_1000_images", timed=True, group=COST, better="lower", heading="s/1000", form="{:.2f}",
@@ -142,7 +139,7 @@ METRICS = (
 )  # fmt: skip
 METRIC = {metric.key: metric for metric in METRICS}
 
-# Apart from the rows: these two decide which numbers there are, and words of a row must not evaluate a student anew.
+# Apart from the rows: these decide which numbers are stored, and words of a row must not evaluate a student anew.
 BLOCKS = {
     "frechet_distance": "frechet_blocks",
     "kernel_distance": "kernel_blocks",
@@ -161,3 +158,5 @@ CONDITIONS = {
     "reference": "reference",
 }
 """What the metrics.json of two students must agree on for their metrics to compare, and what users call it."""
+SUMMARY = ("nfe", "frechet_distance", "agreement", "mse_to_teacher")
+"""What `dvc metrics` and `dvc exp show` have room for, and promotions.json keeps of a student that was promoted."""

@@ -5,6 +5,7 @@ where there is no code, as on a machine that has the package alone, from the ins
 """
 
 import io
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sfddm.runtime.files import write_text
 from sfddm.runtime.fingerprint import INSTALLED, fingerprint
 from sfddm.runtime.kinds import module_name
 from sfddm.spec.experiment import Spec
-from sfddm.spec.read import load_spec, plain_data, spec_names
+from sfddm.spec.read import GALLERY, SPECS, example_names, load_spec, plain_data, spec_names
 from sfddm.spec.students import Student
 
 PARAMS, CODE = Path("params.yaml"), Path("code.yaml")
@@ -98,6 +99,29 @@ def sync() -> list[Path]:
     for path in changed:
         write_text(path, texts[path])
     return changed
+
+
+def activate(name: str) -> list[Path]:
+    """Copy an example from specs/gallery to specs, and `sync`.
+
+    Raises:
+        SpecError: there is no such example, or a spec of that name already; or an active spec is at fault, in which
+            case nothing was changed.
+    """
+    path = SPECS / f"{name}.yaml"
+    if path.exists():
+        raise SpecError(f"{path} is there already and is not overwritten.")
+    if name not in (examples := example_names()):
+        close = get_close_matches(name, examples, n=1)
+        hint = f", did you mean {close[0]!r}?" if close else "."
+        raise SpecError(f"no example is called {name!r}{hint} There are {', '.join(examples) or 'none'}.")
+    text = (GALLERY / path.name).read_text(encoding="utf-8")
+    write_text(path, text.replace("$schema=../", "$schema=", 1))
+    try:
+        return sync()
+    except SpecError:
+        path.unlink()
+        raise
 
 
 def expand_code() -> str:

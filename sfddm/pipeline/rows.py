@@ -10,7 +10,7 @@ from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import nearest, read_mapping, unstructure
-from sfddm.spec.read import load_spec, spec_names
+from sfddm.spec.read import example_names, load_spec, not_active, spec_names
 from sfddm.spec.students import Resampled
 
 
@@ -103,10 +103,11 @@ def find_run(name: str) -> tuple[Spec, Run]:
     """The run of that name, and its spec.
 
     Raises:
-        UserError: no spec has such a run.
+        UserError: no active spec has such a run.
     """
     known: list[str] = []
-    for stem in spec_names():
+    active = spec_names()
+    for stem in active:
         if not name.startswith(f"{stem}-"):
             known.append(f"{stem}-STUDENT-sSEED")
             continue
@@ -115,4 +116,7 @@ def find_run(name: str) -> tuple[Spec, Run]:
             if run.name == name:
                 return spec, run
             known.append(run.name)
+    owners = [stem for stem in {*active, *example_names()} if name.startswith(f"{stem}-")]
+    if owners and (owner := max(owners, key=len)) not in active:
+        raise not_active(owner)
     raise UserError(f"no run is called {name!r}{nearest(name, known)}")

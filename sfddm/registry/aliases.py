@@ -43,7 +43,7 @@ def _check_alias(client: "MlflowClient", history: History, model: str, alias: st
         raise UserError(
             f"models:/{model}@{alias} is version {named} in MLflow, and {holder.run if holder else 'nothing'} in "
             f"{PROMOTIONS}: somebody promoted elsewhere. `git pull` brings their promotion; if MLflow is wrong, "
-            "`sfddm sync` sets its aliases as the file has them."
+            "`sfddm track` sets its aliases as the file has them."
         )
 
 

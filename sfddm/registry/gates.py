@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import evolve
 
-from sfddm.evaluation.metrics import BLOCKS, CONDITIONS, METRIC, METRICS
+from sfddm.evaluation.metrics import BLOCKS, CONDITIONS, METRIC, SUMMARY
 from sfddm.evaluation.statistics import difference, why_not
 from sfddm.pipeline.promotions import Gate, Promotion
 from sfddm.pipeline.rows import Row, load_row
@@ -14,10 +14,7 @@ from sfddm.spec.experiment import Run, Spec
 
 COMPARED = "frechet_distance"
 INCOMPARABLE = "does not compare"
-REMEMBERED = (
-    *CONDITIONS, *(metric.key for metric in METRICS if metric.remembered), BLOCKS[COMPARED], "teacher_frechet_distance",
-    "weights",
-)  # fmt: skip
+REMEMBERED = (*CONDITIONS, *SUMMARY, BLOCKS[COMPARED], "teacher_frechet_distance", "weights")
 """Keys of metrics.json that promotions.json keeps of a promoted student; the next one is compared with it."""
 
 

@@ -76,7 +76,7 @@ def read_version(downloaded: Downloaded) -> Version:
     if faults:
         raise UserError(
             f"{uri} is not what was registered:\n  " + "\n  ".join(faults) + "\n"
-            "Delete the version in MLflow; `sfddm sync` makes it anew from DVC's outputs."
+            "Delete the version in MLflow; `sfddm track` makes it anew from DVC's outputs."
         )
     _check_schema(version)
     return version

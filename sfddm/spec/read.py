@@ -17,6 +17,9 @@ from sfddm.spec.parse import Fault, StructureError, dotted, structure
 from sfddm.spec.safe_yaml import LARGEST, build
 
 SPECS = Path("specs")
+"""The active experiments: what `dvc repro` goes through."""
+GALLERY = SPECS / "gallery"
+"""Examples, which DVC knows nothing of until `sfddm spec add` copies one into SPECS."""
 MOST_FAULTS = 50
 """Faults that one error lists."""
 
@@ -52,7 +55,7 @@ def parse_spec(text: str, origin: str) -> Spec:
 
 
 def spec_names() -> list[str]:
-    """The names of all specs of the repository.
+    """The names of all active specs of the repository.
 
     Raises:
         SpecError: there are none here.
@@ -61,6 +64,16 @@ def spec_names() -> list[str]:
     if not names:
         raise SpecError(f"no specs in {SPECS.resolve()}: run this in the root of the repository.")
     return names
+
+
+def example_names() -> list[str]:
+    """The names of all examples."""
+    return sorted(path.stem for path in GALLERY.glob("*.yaml"))
+
+
+def not_active(name: str) -> SpecError:
+    """The error of a command that is given an example's name as if it were active."""
+    return SpecError(f"{name} is an example: `sfddm spec add {name}` activates it.")
 
 
 def spec_path(name: str) -> Path:
@@ -75,7 +88,7 @@ def spec_path(name: str) -> Path:
 
 
 def plain_data(text: str, origin: str) -> Any:
-    """What a spec's text stands for, within the limits of every spec, and held against no class.
+    """The plain data of a spec's text, within the limits of every spec, and not checked against a class.
 
     Raises:
         SpecError: no YAML, or beyond a limit.
@@ -108,12 +121,21 @@ def _read(path: Path) -> str:
             )
         return read_bytes(path, LARGEST).decode()
     except FileNotFoundError:
-        found = sorted(file.stem for file in SPECS.glob("*.yaml"))
-        close = get_close_matches(path.stem, found, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"found there: {', '.join(found) or 'none'}"
-        raise SpecError(f"{path}: no such spec; {hint}") from None
+        raise _missing(path) from None
     except (OSError, ValueError, RuntimeError) as error:
         raise SpecError(f"{path}: can't be read: {error}") from None
+
+
+def _missing(path: Path) -> SpecError:
+    active, examples = sorted(file.stem for file in SPECS.glob("*.yaml")), example_names()
+    if path.parent == SPECS and path.stem in examples:
+        return not_active(path.stem)
+    close = next(iter(get_close_matches(path.stem, [*active, *examples], n=1)), None)
+    if close in examples:
+        hint = f"did you mean {close!r}, an example that `sfddm spec add {close}` activates?"
+    else:
+        hint = f"did you mean {close!r}?" if close else f"found there: {', '.join(active) or 'none'}"
+    return SpecError(f"{path}: no such spec; {hint}")
 
 
 def _report(faults: list[Fault], root: Node | None, origin: str) -> str:
@@ -124,7 +146,7 @@ def _report(faults: list[Fault], root: Node | None, origin: str) -> str:
 
 
 def _line(root: Node | None, path: tuple[str | int, ...]) -> int:
-    """1-based line of the deepest part of `path` that stands in the file."""
+    """1-based line of the deepest part of `path` that is in the file."""
     node, line = root, 1
     for part in path:
         found = _child(node, part)

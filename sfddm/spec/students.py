@@ -74,6 +74,7 @@ class Resampled(MethodBase):
 
     kind: Literal["resampled"]
     student: Name
+    """The name of the other student."""
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield what is wrong with the student that is sampled again."""
@@ -100,7 +101,7 @@ class SFDDM(MethodBase):
     kind: Literal["sfddm"]
     start: Start
     time_input: Literal["level", "index"]
-    """What the network is told of time: the teacher's noise level, or the student's own index k."""
+    """What tells the network the time: the teacher's noise level, or the student's own index k."""
     sources: tuple[Source, ...]
     terms: tuple[Term, ...]
     """The loss is their weighted sum."""
@@ -245,6 +246,7 @@ class Consistency(MethodBase):
     kind: Literal["consistency"]
     start: Start
     grid: IndexSet
+    """The levels that it learns to jump from."""
     distance: Distance
     weighting: Weighting
     training: Training
@@ -299,6 +301,7 @@ class TRACT(MethodBase):
 
 
 Method = Free | Resampled | SFDDM | AnyStep | Progressive | Consistency | TRACT
+"""How the student is made."""
 Trained = SFDDM | AnyStep | Progressive | Consistency | TRACT
 """Methods that train a network, in the one training loop."""
 
@@ -312,6 +315,7 @@ class Student:
     """Clip the predicted images to [-1, 1] while sampling."""
     method: Method
     seeds: tuple[Seed, ...]
+    """Training seeds: each makes a run of its own."""
 
     def check(self, context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield every disagreement with the rest of the spec."""

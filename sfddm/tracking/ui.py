@@ -37,7 +37,7 @@ def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
     """
     experiment = client.get_experiment_by_name(spec.name)
     if experiment is None:
-        raise UserError(f"MLflow has no runs of {spec.name}: run `sfddm sync {spec.name}`.")
+        raise UserError(f"MLflow has no runs of {spec.name}: run `sfddm track {spec.name}`.")
     number = experiment.experiment_id
     current = {row.content_key for row in load_rows(spec)}
     tracked = client.search_runs([number], "tags.`sfddm.content_key` != ''")

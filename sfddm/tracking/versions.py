@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,7 +94,7 @@ def require_version(spec: Spec, row: Row) -> str:
     with users_errors():
         number = versions_by_key(client, spec.registry.model).get(row.content_key)
     if number is None:
-        raise UserError(f"{row.run.name} has no version with its present content: run `sfddm sync {spec.name}`.")
+        raise UserError(f"{row.run.name} has no version with its present content: run `sfddm track {spec.name}`.")
     return number
 
 
@@ -243,7 +244,9 @@ def _log_model(spec: Spec, row: Row, run_id: str) -> "ModelInfo":
                 write_json(described / name, content)
             else:
                 YAML().dump(content, described / name)
-        with mlflow.start_run(run_id=run_id):
+        with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+            # MLflow recommends type hints and an example, from which it would guess the signature that is given here.
+            warnings.simplefilter("ignore", UserWarning)
             return mlflow.pyfunc.log_model(
                 name="student",
                 python_model=str(package / "tracking" / "served.py"),

@@ -1,4 +1,4 @@
-"""Filling MLflow with what it lacks of runs, versions and aliases: what `sfddm sync` does."""
+"""Filling MLflow with what it lacks of runs, versions and aliases: what `sfddm track` does."""
 
 import os
 from collections.abc import Iterator
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def sync(names: list[str]) -> Iterator[str]:
-    """Bring specs (all of them where none is named), versions and aliases into MLflow; says what it does, line by line.
+def track(names: list[str]) -> Iterator[str]:
+    """Bring specs (all active ones by default), versions and aliases into MLflow; says what it does, line by line.
 
     Raises:
         UserError: no such spec; MLflow does not answer, or shows promotions that promotions.json lacks.
     """
+    specs = [load_spec(name) for name in names or spec_names()]
     client, history = connect(), read_history()
     check_newest(client, history)
-    for name in names or spec_names():
-        spec = load_spec(name)
+    for spec in specs:
         rows, left_out = _current_rows(spec)
         yield from left_out
         if rows:
             new = track_spec(client, spec, rows)
             yield f"{spec.name}: {len(rows)} of {len(spec.runs())} runs are in MLflow, {new} of them new"
-    yield from _sync_aliases(client, history)
+    yield from _track_aliases(client, history)
 
 
 def _current_rows(spec: Spec) -> tuple[list[Row], list[str]]:
@@ -55,7 +55,7 @@ def _current_rows(spec: Spec) -> tuple[list[Row], list[str]]:
     return rows, left_out
 
 
-def _sync_aliases(client: "MlflowClient", history: History) -> Iterator[str]:
+def _track_aliases(client: "MlflowClient", history: History) -> Iterator[str]:
     for model in history.models():
         missing = {promotion.content_key: promotion for promotion in set_aliases(client, history, model)}
         for promotion in missing.values():

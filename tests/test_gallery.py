@@ -1,0 +1,149 @@
+"""Examples: what activates them, and what commands say of those that are not active."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sfddm.cli import main
+from sfddm.pipeline.params import CODE, PARAMS, expand, is_current
+from sfddm.spec.read import spec_names
+from tests.parts import TINY, only_spec
+from tests.project import ROOT
+
+EXAMPLE = "digits-folds"
+
+
+@pytest.fixture
+def specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder specs of a project whose one active spec is tiny, and which has all examples."""
+    only_spec(tmp_path)
+    shutil.copytree(ROOT / "specs/gallery", tmp_path / "specs/gallery")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "specs"
+
+
+def sfddm(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command line here; returns its exit code."""
+    monkeypatch.setattr("sys.argv", ["sfddm", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_one_command_makes_an_example_a_part_of_the_pipeline(
+    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sfddm(monkeypatch, "spec", "add", EXAMPLE) == 0
+    printed = capsys.readouterr().out
+    assert f"`dvc repro report@{EXAMPLE}`" in printed and "params.yaml: written anew" in printed
+    assert spec_names() == [EXAMPLE, "tiny"] and is_current()
+    assert "progressive" in CODE.read_text(), "tiny has no student of that method"
+    first, *rest = (specs / f"{EXAMPLE}.yaml").read_text().splitlines()
+    assert first.endswith("=schema.json"), "the schema is beside it now"
+    assert rest == (specs / "gallery" / f"{EXAMPLE}.yaml").read_text().splitlines()[1:]
+
+
+def test_a_spec_that_is_there_is_not_overwritten(
+    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = specs / f"{EXAMPLE}.yaml"
+    path.write_text("mine")
+    assert sfddm(monkeypatch, "spec", "add", EXAMPLE) == 2
+    assert f"specs/{EXAMPLE}.yaml is there already" in capsys.readouterr().err
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("digits-fold", "no example is called 'digits-fold', did you mean 'digits-folds'? There are celeba-hq"),
+        ("xyz", "no example is called 'xyz'. There are celeba-hq"),
+        ("../tiny", "no example is called '../tiny'"),
+    ],
+)
+def test_an_unknown_example_is_answered_with_the_nearest_and_the_list(
+    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, words: str
+) -> None:
+    assert sfddm(monkeypatch, "spec", "add", name) == 2
+    error = capsys.readouterr().err
+    assert words in error and "lsun-church-public" in error
+    assert spec_names() == ["tiny"]
+
+
+def test_beside_a_faulty_spec_an_example_is_not_added(
+    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (specs / "tiny.yaml").write_text(TINY.replace("timesteps: 64", "timesteps: none"))
+    before = PARAMS.read_text()
+    assert sfddm(monkeypatch, "spec", "add", EXAMPLE) == 2
+    assert "specs/tiny.yaml:" in capsys.readouterr().err
+    assert spec_names() == ["tiny"] and PARAMS.read_text() == before
+
+
+def test_check_looks_at_active_specs_or_at_examples(
+    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sfddm(monkeypatch, "spec", "check") == 0
+    assert capsys.readouterr().out.splitlines() == ["tiny: 2 students, 2 runs, valid"]
+    for path in (specs / "gallery").glob("*.yaml"):
+        if path.stem not in (EXAMPLE, "digits-ablation"):
+            path.unlink()
+    broken = specs / "gallery/digits-ablation.yaml"
+    broken.write_text(broken.read_text().replace("timesteps: 1024", "timesteps: none"))
+    assert sfddm(monkeypatch, "spec", "check", "--gallery") == 2
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{EXAMPLE}: 3 students") and "specs/gallery/digits-ablation.yaml:" in printed.err
+    assert sfddm(monkeypatch, "spec", "check", "--gallery", "tiny") == 2
+    assert "--gallery checks all examples" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("spec", "check", EXAMPLE),
+        ("spec", "show", EXAMPLE),
+        ("index-set", "show", EXAMPLE),
+        ("plan", EXAMPLE),
+        ("report", EXAMPLE),
+        ("ui", EXAMPLE),
+        ("track", EXAMPLE),
+        ("sample", f"{EXAMPLE}-ddim-t128-s0"),
+        ("export", f"{EXAMPLE}-ddim-t128-s0", "out", "--format", "onnx"),
+        ("promote", f"{EXAMPLE}-ddim-t128-s0"),
+        ("compare", f"{EXAMPLE}-ddim-t128-s0", "tiny-ddim-t4-s0"),
+    ],
+    ids=lambda command: "-".join(command[:2]) if command[0] in ("spec", "index-set") else command[0],
+)
+def test_commands_say_that_a_name_is_an_examples(
+    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    assert sfddm(monkeypatch, *command) == 2
+    assert f"{EXAMPLE} is an example: `sfddm spec add {EXAMPLE}` activates it." in capsys.readouterr().err
+
+
+def test_a_run_of_an_active_spec_is_not_taken_for_an_examples(
+    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The longest name of a spec that a run's begins with is its spec's."""
+    name = f"{EXAMPLE}-mine"
+    (specs / f"{name}.yaml").write_text(TINY.replace("name: tiny", f"name: {name}"))
+    assert sfddm(monkeypatch, "sample", f"{name}-our-t4-s0") == 2
+    assert f"did you mean '{name}-ours-t4-s0'?" in capsys.readouterr().err
+
+
+def test_a_misspelt_example_is_answered_with_what_activates_it(
+    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sfddm(monkeypatch, "report", "digits-fold") == 2
+    words = f"did you mean '{EXAMPLE}', an example that `sfddm spec add {EXAMPLE}` activates?"
+    assert words in capsys.readouterr().err
+
+
+def test_all_examples_can_be_active_at_once(specs: Path) -> None:
+    """No two specs have a run of the same name, which `expand` would refuse."""
+    shutil.copy(ROOT / "specs/digits.yaml", specs)
+    for path in (specs / "gallery").glob("*.yaml"):
+        shutil.copy(path, specs)
+    text = expand()
+    assert all(f"\n  {name}:\n" in text for name in spec_names())
