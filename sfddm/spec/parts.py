@@ -264,15 +264,11 @@ Term = OutputTerm | HiddenTerm | FeatureTerm
 student's own state, the state where the jump should land, the teacher's features there."""
 
 
-def check_terms(
-    terms: tuple[Term, ...], start: Start, allowed: tuple[type, ...], context: Context, path: SpecPath
-) -> Iterator[Fault]:
-    """Yield what is wrong with a method's list of terms, of which it takes those `allowed`."""
+def check_terms(terms: tuple[Term, ...], start: Start, context: Context, path: SpecPath) -> Iterator[Fault]:
+    """Yield what is wrong with a method's list of terms."""
     if not terms:
         yield Fault("expected at least one term", path)
     for position, term in enumerate(terms):
-        if not isinstance(term, allowed):
-            yield Fault(f"this method has no {term.kind} term", (*path, position, "kind"))
         if term.kind in [other.kind for other in terms[:position]]:
             yield Fault(f"a second {term.kind} term: expected one of a kind", (*path, position, "kind"))
         if isinstance(term, FeatureTerm):

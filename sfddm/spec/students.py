@@ -17,9 +17,6 @@ from sfddm.spec.parts import (
     Cost,
     DataSource,
     Distance,
-    FeatureTerm,
-    HiddenTerm,
-    OutputTerm,
     RolloutSource,
     Source,
     Start,
@@ -115,7 +112,7 @@ class SFDDM(MethodBase):
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield what is wrong with terms and sources."""
         levels, size = context.levels(student.index_set), self.training.batch_size
-        yield from check_terms(self.terms, self.start, (OutputTerm, HiddenTerm, FeatureTerm), context, (*path, "terms"))
+        yield from check_terms(self.terms, self.start, context, (*path, "terms"))
         if not self.sources:
             yield Fault("expected at least one source", (*path, "sources"))
             return
@@ -177,12 +174,16 @@ class AnyStep(MethodBase):
         """Yield what is wrong with terms and trajectories."""
         levels, here = context.levels(student.index_set), (*path, "terms")
         yield from self.cache.check(self.training.batch_size, levels, context, (*path, "cache"))
-        yield from check_terms(self.terms, self.start, (HiddenTerm, FeatureTerm), context, here)
+        yield from check_terms(self.terms, self.start, context, here)
         if self.terms and not any(term.lands for term in self.terms):
             yield Fault("any-step learns where to land from the hidden term: add one", here)
         for position, term in enumerate(self.terms):
-            if isinstance(term, FeatureTerm) and term.state != "landing":
-                yield Fault("any-step compares features where jumps land: use landing", (*here, position, "state"))
+            if term.asks_teacher:
+                yield Fault(
+                    "any-step does not ask the teacher at the student's own state: leave this term out, or compare "
+                    "features where jumps land",
+                    (*here, position),
+                )
 
     def caches(self) -> tuple[Cache, ...]:
         """One."""
