@@ -1,7 +1,8 @@
 """The table of metrics: what evaluation says of a student, and where it is shown. A row adds a metric.
 
 Report, terminal, `sfddm compare`, MLflow, model cards, gates and promotions all read this table. The values are
-computed in `distances` and `similarity`, which give each one its key. Importing the table takes no time: no torch.
+computed in `distances` and `similarity`, which give each one its key. The table imports no torch, so that what reads
+it starts fast.
 """
 
 from typing import Literal
@@ -15,17 +16,17 @@ GROUPS = ("", QUALITY, TEACHER, COST)
 
 @frozen(kw_only=True)
 class Metric:
-    """One metric. A place that has no words for it does not show it."""
+    """One metric. It is not shown where it has no words."""
 
     key: str
-    """In metrics.json, or in timing.json if it is timed."""
+    """Its key in metrics.json, or in timing.json if it is timed."""
     timed: bool = False
     group: str
     better: Literal["lower", "higher"] | None
     heading: str = ""
-    """Of its column in the report and on the experiment's page in MLflow."""
+    """The heading of its column in the report, on the terminal and in MLflow's descriptions."""
     form: str = "{}"
-    """The number in that column, as Python formats it, with its unit."""
+    """Python's format of the number in that column, with its unit."""
     scale: float = 1.0
     """What the number in that column is multiplied by."""
     relative_to: str = ""
@@ -39,7 +40,7 @@ class Metric:
     compared: str = ""
     """What `sfddm compare` calls it."""
     exact: str = "{}"
-    """The number there."""
+    """Python's format of the number there."""
     card: str = ""
     """What a model card calls it."""
     tracked: bool = True
@@ -159,4 +160,4 @@ CONDITIONS = {
 }
 """What the metrics.json of two students must agree on for their metrics to compare, and what users call it."""
 SUMMARY = ("nfe", "frechet_distance", "agreement", "mse_to_teacher")
-"""What `dvc metrics` and `dvc exp show` have room for, and promotions.json keeps of a student that was promoted."""
+"""The few that `dvc metrics` and `dvc exp show` have room for, and that promotions.json keeps of promoted students."""

@@ -27,7 +27,7 @@ from sfddm.networks.weights import load_weights, write_weights
 from sfddm.runtime.files import digest_file, write_json
 from sfddm.spec.evaluation import MOST_CONVOLUTIONS, Classifier
 from sfddm.spec.fields import Pixels, Share, Width
-from sfddm.spec.parse import as_stored
+from sfddm.spec.parse import as_stored, unstructure
 from sfddm.training.batches import rows_of, stored_images, take, take_images
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
@@ -73,7 +73,7 @@ def make(settings: Classifier, job: Job) -> Write:
 def write_random(folder: Path, settings: Classifier, shape: tuple[int, int, int]) -> None:
     """Store a network with random weights, for images of `shape`, in an existing folder."""
     network = Network(shape, settings.channels, settings.features, RANDOM_CLASSES)
-    write_extractor(folder, network, _description(settings, network, shape, 0.0))
+    write_extractor(folder, network, _describe(settings, network, shape, 0.0))
 
 
 @frozen(kw_only=True)
@@ -142,18 +142,16 @@ def _write(folder: Path, settings: Classifier, network: Network, test: Split, de
     batches = _extractor(network, folder, shape, device).batches(test.images)
     classes = np.concatenate([scores.argmax(1).cpu().numpy() for _, scores in batches])
     accuracy = float((classes == test.required_labels()).mean())
-    write_json(folder / DESCRIPTION, _description(settings, network, shape, accuracy))
+    write_json(folder / DESCRIPTION, unstructure(_describe(settings, network, shape, accuracy)))
 
 
-def _description(
-    settings: Classifier, network: Network, shape: tuple[int, int, int], accuracy: float
-) -> dict[str, Any]:
-    return {
-        "kind": settings.kind,
-        "version": VERSION,
-        "classes": network.head.out_features,
-        "held_out_accuracy": accuracy,
-        "shape": list(shape),
-        "channels": list(settings.channels),
-        "features": settings.features,
-    }
+def _describe(settings: Classifier, network: Network, shape: tuple[int, int, int], accuracy: float) -> _Description:
+    return _Description(
+        kind=settings.kind,
+        version=VERSION,
+        classes=network.head.out_features,
+        held_out_accuracy=accuracy,
+        shape=shape,
+        channels=settings.channels,
+        features=settings.features,
+    )

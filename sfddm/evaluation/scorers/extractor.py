@@ -9,9 +9,8 @@ Each kind of scorer has a module next to this one, named after it, with:
 - `load`, which takes such a folder and the content of its description, and returns an `Extractor`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from sfddm.runtime.files import write_json
 from sfddm.runtime.kinds import import_kind, kinds_of
 from sfddm.spec.evaluation import Scorer
 from sfddm.spec.fields import Pixels
-from sfddm.spec.parse import read_mapping
+from sfddm.spec.parse import read_mapping, unstructure
 from sfddm.training.checkpoints import Checkpoints
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "scorer.json"
@@ -86,10 +85,10 @@ class Extractor:
             yield features, scores
 
 
-def write_extractor(folder: Path, network: nn.Module, description: Mapping[str, Any]) -> None:
-    """Store a scorer's network and its description in an existing folder."""
+def write_extractor(folder: Path, network: nn.Module, description: object) -> None:
+    """Store a scorer's network and its description, an attrs class of its kind, in an existing folder."""
     write_weights(folder / WEIGHTS, network)
-    write_json(folder / DESCRIPTION, description)
+    write_json(folder / DESCRIPTION, unstructure(description))
 
 
 def load_extractor(folder: Path, device: torch.device) -> Extractor:

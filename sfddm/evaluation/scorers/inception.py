@@ -50,18 +50,14 @@ def make(settings: Inception, job: Job) -> Write:
         state = read_published(VARIABLE, [FILE], settings.sha256)
         network = architecture()
         load_published(network, state)
-        write_extractor(folder, network, _description(settings, job.shape))
+        write_extractor(folder, network, _describe(settings, job.shape))
 
     return write
 
 
 def write_random(folder: Path, settings: Inception, shape: tuple[int, int, int]) -> None:
     """Store the network with random weights, for images of `shape`, in an existing folder."""
-    write_extractor(folder, architecture(), _description(settings, shape))
-
-
-def _description(settings: Inception, shape: tuple[int, int, int]) -> dict[str, Any]:
-    return {"kind": settings.kind, "version": VERSION, "shape": list(shape), "sha256": settings.sha256}
+    write_extractor(folder, architecture(), _describe(settings, shape))
 
 
 @frozen(kw_only=True)
@@ -72,6 +68,10 @@ class _Description:
     version: str
     shape: tuple[Pixels, ...]
     sha256: SHA256
+
+
+def _describe(settings: Inception, shape: tuple[int, int, int]) -> _Description:
+    return _Description(kind=settings.kind, version=VERSION, shape=shape, sha256=settings.sha256)
 
 
 def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extractor:

@@ -50,7 +50,7 @@ def make(settings: Torchvision, job: Job) -> Write:
         network = architecture(settings.model)
         names = [weights.url.rsplit("/", 1)[-1] for weights in get_model_weights(settings.model)]
         load_published(network, read_published(VARIABLE, names, settings.sha256))
-        write_extractor(folder, network, _description(settings, job.shape))
+        write_extractor(folder, network, _describe(settings, job.shape))
 
     return write
 
@@ -61,12 +61,7 @@ def write_random(folder: Path, settings: Torchvision, shape: tuple[int, int, int
     Raises:
         UserError: torchvision has no such network.
     """
-    write_extractor(folder, architecture(settings.model), _description(settings, shape))
-
-
-def _description(settings: Torchvision, shape: tuple[int, int, int]) -> dict[str, Any]:
-    described = {"kind": settings.kind, "version": VERSION, "shape": list(shape), "sha256": settings.sha256}
-    return {**described, "model": settings.model, "size": settings.size}
+    write_extractor(folder, architecture(settings.model), _describe(settings, shape))
 
 
 @frozen(kw_only=True)
@@ -79,6 +74,17 @@ class _Description:
     sha256: SHA256
     model: ModelName
     size: Pixels
+
+
+def _describe(settings: Torchvision, shape: tuple[int, int, int]) -> _Description:
+    return _Description(
+        kind=settings.kind,
+        version=VERSION,
+        shape=shape,
+        sha256=settings.sha256,
+        model=settings.model,
+        size=settings.size,
+    )
 
 
 def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extractor:
