@@ -18,6 +18,8 @@ import pytest
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 """Of the local S3 server, which takes any."""
+WITHOUT_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Of an MLflow server that starts no processes for jobs: each of them imports all of MLflow."""
 
 
 def free_port() -> int:
@@ -124,7 +126,7 @@ def mlflow_server(
     port = port or free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--artifacts-destination", destination, "--host", "127.0.0.1",
                "--allowed-hosts", f"127.0.0.1:{port}", "--port", str(port), "--workers", "1"]  # fmt: skip
-    with _running(command, port, {"MLFLOW_BACKEND_STORE_URI": database, **environment}):
+    with _running(command, port, {"MLFLOW_BACKEND_STORE_URI": database, **WITHOUT_JOBS, **environment}):
         yield f"http://127.0.0.1:{port}"
 
 

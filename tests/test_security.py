@@ -12,7 +12,7 @@ import pytest
 from sfddm.networks.layout import WEIGHTS
 from sfddm.tracking.server import without_secrets
 from tests.project import ROOT, Project
-from tests.servers import free_port, listening_at, status, stop, wait_until_it_answers
+from tests.servers import WITHOUT_JOBS, free_port, listening_at, status, stop, wait_until_it_answers
 
 SECRET = "-".join(("pa$$word", "planted", "here"))
 """Not written out: the copied repository, this file too, is searched for it."""
@@ -102,7 +102,7 @@ def test_no_secret_reaches_any_output(remote: Project) -> None:
     address = {"MLFLOW_TRACKING_URI": f"http://{LOGIN}@127.0.0.1:{port}"}
     stored = "--backend-store-uri sqlite:///server.db --artifacts-destination served"
     served = f"exec mlflow server {stored} --host 127.0.0.1 --port {port} --workers 1 > server.log 2>&1"
-    server = remote.start("sh", "-c", served)  # its log is more than a pipe holds
+    server = remote.start("sh", "-c", served, **WITHOUT_JOBS)  # its log is more than a pipe holds
     try:
         wait_until_it_answers(server, port)
         printed = [
