@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -115,21 +116,22 @@ def test_a_gate_that_refuses_ends_with_2_and_changes_nothing(released: Project) 
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "added", "words"),
     [
-        (f"runs/tiny/students/ours-t4-s0/{WEIGHTS}", f"changed: {WEIGHTS}"),
-        ("runs/tiny/results/ours-t4-s0/metrics.json", "results/ours-t4-s0/metrics.json is "),
-        ("sfddm/methods/sfddm.py", "sfddm/methods/sfddm.py is "),
+        (f"runs/tiny/students/ours-t4-s0/{WEIGHTS}", "\n", rf"in dvc\.lock \S+ \(changed: {WEIGHTS}\)"),
+        ("runs/tiny/results/ours-t4-s0/metrics.json", "\n", r"results/ours-t4-s0/metrics\.json is \S+, in dvc\.lock"),
+        ("sfddm/methods/sfddm.py", "assert True\n", r"the code of distill\.sfddm\S* is not what it was run with"),
     ],
 )
-def test_what_is_not_as_in_dvc_lock_is_refused_by_name(released: Project, name: str, words: str) -> None:
+def test_what_is_not_as_in_dvc_lock_is_refused_by_name(released: Project, name: str, added: str, words: str) -> None:
     with kept(released, name):
         path = released.folder / name
-        text = path.read_bytes()
+        content = path.read_bytes()
         path.unlink()
-        path.write_bytes(text.replace(b'"agreement"', b'"agreement" ') if name.endswith("json") else text + b"\n")
+        path.write_bytes(content + added.encode())
         output = released.run("sfddm", "promote", OURS, "--to", "staging", code=2)
-    assert words in output and "in dvc.lock" in output and len(events(released)) == 1
+    assert re.search(words, " ".join(output.split())), output
+    assert len(events(released)) == 1
 
 
 def test_a_changed_spec_or_an_uncommitted_file_is_refused(released: Project) -> None:
