@@ -109,7 +109,7 @@ def before(project: Project) -> Iterator[str]:
 def test_runs_are_compared_and_their_images_written(project: Project) -> None:
     output = project.run("sfddm", "compare", OURS, DDIM, "--out", "both.png")
     lines = output.splitlines()
-    assert line(lines, "student.method.kind")[1:] == ["sfddm", "ddim"]
+    assert line(lines, "student.method.kind")[1:] == ["sfddm", "free"]
     assert "teacher.timesteps" not in output and "student.index_set" not in output
     assert "±" in line(lines, "Frechet distance") and "does not compare" not in output
     picture = project.folder / "both.png"
