@@ -26,21 +26,16 @@ from sfddm.data.store import read  # noqa: E402
 from sfddm.diffusion.sampler import Sampler  # noqa: E402
 from sfddm.evaluation.interpolation import PAIRS, STEPS  # noqa: E402
 from sfddm.evaluation.real import write_real  # noqa: E402
-from sfddm.evaluation.scorers.classifier import VERSION, Network  # noqa: E402
-from sfddm.evaluation.scorers.extractor import DESCRIPTION, WEIGHTS  # noqa: E402
-from sfddm.evaluation.scorers.scorer import load_extractor  # noqa: E402
+from sfddm.evaluation.scorers.extractor import load_extractor  # noqa: E402
 from sfddm.networks import storage  # noqa: E402
 from sfddm.networks.denoiser import Contract, build, unet_config  # noqa: E402
 from sfddm.networks.layout import COST, COST_PARTS, write_sampler  # noqa: E402
-from sfddm.networks.weights import write_weights  # noqa: E402
 from sfddm.pipeline.paths import Paths  # noqa: E402
 from sfddm.runtime.files import write_json  # noqa: E402
-from sfddm.spec.evaluation import Classifier  # noqa: E402
+from sfddm.runtime.kinds import import_kind  # noqa: E402
 from sfddm.spec.experiment import Spec  # noqa: E402
 from sfddm.spec.read import load_spec  # noqa: E402
 from sfddm.spec.teacher import Trained  # noqa: E402
-
-CLASSES = 10
 
 
 def main(name: str, student: str) -> None:
@@ -89,14 +84,10 @@ def _prepare(spec: Spec, student: str) -> None:
 
 def _scorer(spec: Spec, paths: Paths) -> None:
     settings = spec.evaluation.scorer
-    assert isinstance(settings, Classifier), "published scorers have weights that are not here"
-    network = Network(spec.data.shape, settings.channels, settings.features, CLASSES)
-    write_weights(paths.scorer / WEIGHTS, network)
-    content = {"shape": list(spec.data.shape), "channels": list(settings.channels), "features": settings.features}
-    described = {"kind": settings.kind, "version": VERSION, "classes": CLASSES, "held_out_accuracy": 0.0, **content}
-    write_json(paths.scorer / DESCRIPTION, described)
-    extractor = load_extractor(paths.scorer, torch.device("cpu"))
-    write_real(paths.scorer, extractor, read(paths.data, "train").images, spec.evaluation.samples, True, None)
+    kind = import_kind("scorer", settings.kind)
+    kind.write_random(paths.scorer, settings, spec.data.shape)
+    extractor, images = load_extractor(paths.scorer, torch.device("cpu")), read(paths.data, "train").images
+    write_real(paths.scorer, extractor, images, spec.evaluation.samples, kind.STANDARDISE, None)
 
 
 if __name__ == "__main__":

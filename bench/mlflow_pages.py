@@ -19,7 +19,7 @@ import numpy as np
 
 from sfddm.pipeline.rows import flatten, resolved
 from sfddm.spec.read import load_spec
-from sfddm.tracking.charts import KEY, TERMS, axes, write_view
+from sfddm.tracking.charts import KEY, TERMS, axes, share_charts
 from sfddm.tracking.logging import send_points
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _fill(client: "MlflowClient", experiment: str, runs: int) -> list[str]:
     run = next(run for run in spec.runs() if run.student == "ours-t4")
     content = resolved(spec, run)
     base: dict[str, Any] = {**flatten({"student": content.pop("students")["ours-t4"]}), **flatten(content)}
-    write_view(client, experiment)
+    share_charts(client, experiment)
     ids = []
     for number in range(runs):
         run_id = client.create_run(experiment, run_name=f"digits-ours-{number}").info.run_id

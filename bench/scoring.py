@@ -5,7 +5,6 @@ teacher's and for the real ones, and a ResNet-18 with random weights for the sco
 weights. SIZE is what images are resized to (32 by default). The data lie where `SFDDM_DATA_ROOT` names.
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -24,13 +23,12 @@ import torch  # noqa: E402
 from sfddm.data import store  # noqa: E402
 from sfddm.data.prepare import prepare  # noqa: E402
 from sfddm.diffusion.sampler import Sampler  # noqa: E402
-from sfddm.evaluation.figures import figures  # noqa: E402
+from sfddm.evaluation.measure import measure  # noqa: E402
 from sfddm.evaluation.real import write_real  # noqa: E402
 from sfddm.evaluation.reference import Reference  # noqa: E402
-from sfddm.evaluation.scorers.install import install  # noqa: E402
-from sfddm.evaluation.scorers.scorer import load_extractor, load_scorer  # noqa: E402
-from sfddm.evaluation.scorers.torchvision import VARIABLE, architecture  # noqa: E402
-from sfddm.runtime.files import digest_file  # noqa: E402
+from sfddm.evaluation.scorer import load_scorer  # noqa: E402
+from sfddm.evaluation.scorers.extractor import load_extractor  # noqa: E402
+from sfddm.evaluation.scorers.torchvision import write_random  # noqa: E402
 from sfddm.runtime.machine import device, peak_memory_mb  # noqa: E402
 from sfddm.spec.data import CIFAR10  # noqa: E402
 from sfddm.spec.evaluation import OwnStatistics, Torchvision  # noqa: E402
@@ -43,14 +41,16 @@ def main(count: int, size: int) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         splits = _cifar10(folder, count)
-        _install(folder, size)
+        statistics = OwnStatistics(kind="data")
+        settings = Torchvision(kind="torchvision", model=MODEL, size=size, sha256="0" * 64, statistics=statistics)
+        write_random(folder, settings, (3, 32, 32))
         extractor = load_extractor(folder, device())
         scored: dict[str, tuple[int, Callable[[], Any]]] = {
             "real images: moments, floor": (
                 len(splits[1]),
                 lambda: write_real(folder, extractor, splits[1], count, False, None),
             ),
-            "a student's and the teacher's: every figure": (2 * len(splits[0]), lambda: _figures(folder, *splits)),
+            "a student's and the teacher's: every metric": (2 * len(splits[0]), lambda: _measure(folder, *splits)),
         }
         print(f"{MODEL} at {size}x{size} on {device()}, {torch.get_num_threads()} threads, {count} images")
         for what, (images, work) in scored.items():
@@ -61,21 +61,12 @@ def main(count: int, size: int) -> None:
     print(f"largest resident memory: {peak_memory_mb('cpu'):.0f} MiB")
 
 
-def _figures(folder: Path, images: np.ndarray, teachers: np.ndarray) -> None:
+def _measure(folder: Path, images: np.ndarray, teachers: np.ndarray) -> None:
     sampler = Sampler(solver="ddim", levels=(1,), clip_sample=True)
     reference = Reference(
         images=teachers[: len(images)], strips=images[:0], sampler=sampler, weights="none", digest="none"
     )
-    figures(images, reference, load_scorer(folder, device()), "scoring")
-
-
-def _install(folder: Path, size: int) -> None:
-    path = folder / "weights.pth"
-    torch.save(architecture(MODEL).state_dict(), path)
-    os.environ[VARIABLE] = str(path)
-    statistics = OwnStatistics(kind="data")
-    settings = Torchvision(kind="torchvision", model=MODEL, size=size, sha256=digest_file(path), statistics=statistics)
-    install(settings, (3, 32, 32), folder)
+    measure(images, reference, load_scorer(folder, device()), "scoring")
 
 
 def _cifar10(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:

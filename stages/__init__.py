@@ -1,4 +1,4 @@
-"""What DVC runs: one module a stage. A stage reads its sections of the spec, calls the library, writes one folder."""
+"""What DVC runs: a module per stage. A stage reads its sections of the spec, calls the library, writes one folder."""
 
 # Every Python that comes first on PATH parses this file, whatever its version: it tells those that can't run a stage.
 import sys

@@ -21,8 +21,8 @@ from stages.torchrun import run_under_torchrun
 def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> None:
     """Run a stage with the command line's arguments, alone: a second one with the same ones waits.
 
-    A stage that `shares` its work runs in as many processes as SFDDM_NPROC says, of which the first holds the lock.
-    A user's error is shown as it stands, with exit code 2; SIGINT ends a stage with 130, SIGTERM with 143.
+    A stage that `shares` its work runs in as many processes as SFDDM_NPROC says, of which the first has the lock.
+    A user's error is shown without a traceback, with exit code 2; SIGINT ends a stage with 130, SIGTERM with 143.
     """
     arguments = sys.argv[1:]
     for number in SIGNALS:

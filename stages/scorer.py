@@ -1,55 +1,53 @@
-"""Scorer: the feature extractor that distances are taken in, and the real images in its features."""
-
-from pathlib import Path
+"""Scorer: the feature extractor that distances are measured in, and the real images in its features."""
 
 from sfddm.data import store
 from sfddm.data.source import root
-from sfddm.evaluation.real import Given, read_statistics, write_real
-from sfddm.evaluation.scorers.classifier import Network, train_scorer, write_scorer
-from sfddm.evaluation.scorers.install import install
-from sfddm.evaluation.scorers.scorer import load_extractor
-from sfddm.pipeline.params import code
+from sfddm.evaluation.real import FileMoments, read_statistics, write_real
+from sfddm.evaluation.scorers.extractor import Job, load_extractor
+from sfddm.pipeline.params import code, section
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import atomic_folder, digest_folder
+from sfddm.runtime.kinds import import_kind
 from sfddm.runtime.machine import device, scratch
 from sfddm.runtime.processes import is_main
 from sfddm.spec.evaluation import Classifier, GivenStatistics, Scorer
 from sfddm.spec.parse import unstructure
 from sfddm.spec.read import load_spec
 from sfddm.training.checkpoints import Checkpoints
-from sfddm.training.curve import Curve
 from stages.harness import main
 
 
 def scorer(spec_name: str) -> None:
     """Write `runs/SPEC/scorer`."""
     spec = load_spec(spec_name)
-    paths, settings = Paths(spec.name), spec.evaluation.scorer
-    images = store.read(paths.data, "train").images
-    name = f"{spec.name}-scorer"
-    inputs = {"scorer": unstructure(settings), "data": digest_folder(paths.data), "code": code("scorer")}
-    checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
-    network = _train(settings, paths.data, name, checkpoints) if isinstance(settings, Classifier) else None
+    paths, settings, name = Paths(spec.name), spec.evaluation.scorer, f"{spec.name}-scorer"
+    inputs = {
+        "scorer": unstructure(settings),
+        "data": digest_folder(paths.data),
+        "code": code(section("scorer", spec)),
+    }
+    job = Job(
+        data=paths.data,
+        shape=spec.data.shape,
+        device=device(),
+        curve=scratch() / "curves" / f"{name}.jsonl",
+        checkpoints=Checkpoints(scratch() / "checkpoints" / name, inputs),
+    )
+    kind = import_kind("scorer", settings.kind)
+    write = kind.make(settings, job)
     if not is_main():
         return
+    images = store.read(paths.data, "train").images
     with atomic_folder(paths.scorer) as folder:
-        if isinstance(settings, Classifier) and network is not None:
-            write_scorer(folder, settings, network, store.read(paths.data, "test"), device())
-        elif not isinstance(settings, Classifier):
-            install(settings, spec.data.shape, folder)
+        write(folder)
         extractor = load_extractor(folder, device())
-        given = _given(settings, extractor.features)
-        write_real(folder, extractor, images, spec.evaluation.samples, isinstance(settings, Classifier), given)
-    checkpoints.remove()
+        moments = _moments(settings, extractor.features)
+        write_real(folder, extractor, images, spec.evaluation.samples, kind.STANDARDISE, moments)
+    job.checkpoints.remove()
 
 
-def _train(settings: Classifier, data: Path, name: str, checkpoints: Checkpoints) -> Network:
-    path = scratch() / "curves" / f"{name}.jsonl"
-    with Curve(path, "scorer", settings.training.iterations, settings.training.batch_size) as curve:
-        return train_scorer(settings, store.read(data, "train"), device(), curve, checkpoints)
-
-
-def _given(settings: Scorer, features: int) -> Given | None:
+def _moments(settings: Scorer, features: int) -> FileMoments | None:
+    """The moments of real images that the spec takes from a file; None where they are those of the training split."""
     if isinstance(settings, Classifier) or not isinstance(settings.statistics, GivenStatistics):
         return None
     wanted = settings.statistics

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 
+from sfddm.evaluation.metrics import METRICS
 from sfddm.images import grid, png
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import load_rows
@@ -34,7 +35,8 @@ SHARED = {
     "notes": [],
 }
 """What is the same in the metrics of all students."""
-FIGURES = {
+OWN = {
+    **{metric.key: 0.5 for metric in METRICS if not metric.timed},
     "kernel_distance": 0.004,
     "precision": 0.75,
     "recall": 0.625,
@@ -48,6 +50,7 @@ FIGURES = {
     "agreement": 0.9,
     "weights": "89ab89ab89ab89ab",
 }
+"""What every student has of its own, unless a test says otherwise."""
 
 
 class Experiment:
@@ -79,9 +82,9 @@ class Experiment:
         free = isinstance(method, Free)
         cost = {"cache": 1000, "training": 0 if free else 2000, "folds": 0 if free else 1, "total": 0 if free else 3000}
         for seed, distance in enumerate(distances):
-            figures = {
+            found = {
                 **SHARED,
-                **FIGURES,
+                **OWN,
                 "frechet_distance": distance,
                 "frechet_blocks": [distance + 0.1 + moved for moved in noise],
                 "frechet_distance_at_floor": distance + 0.05,
@@ -89,7 +92,7 @@ class Experiment:
                 "levels": list(self.spec.levels(name)),
                 "cost": cost,
             }
-            self._write(name, seed, {**figures, **metrics})
+            self._write(name, seed, {**found, **metrics})
             if method.kind == "sfddm":
                 self._curve(name, seed)
 
@@ -107,7 +110,8 @@ class Experiment:
         paths = Paths(self.spec.name)
         folder = paths.result(name, seed)
         write_json(folder / "metrics.json", metrics)
-        timing = {"seconds_per_1000_images": 1.5 * metrics["nfe"], "speed_up": 16.0, "latency_ms": 7.5,
+        measured = {metric.key: 0.5 for metric in METRICS if metric.timed}
+        timing = {**measured, "seconds_per_1000_images": 1.5 * metrics["nfe"], "speed_up": 16.0, "latency_ms": 7.5,
                   "peak_memory_mb": 400.0, "device": "cpu"}  # fmt: skip
         write_json(folder / "timing.json", timing)
         np.save(folder / "shown.npy", self.images)

@@ -9,11 +9,11 @@ from attrs import evolve
 from PIL import Image
 from rich.console import Console
 
-from sfddm.evaluation.statistics import difference, fields_that_differ, why_not
+from sfddm.evaluation.statistics import difference, why_not
 from sfddm.images import grid, png
-from sfddm.report.compare import Subject, side_by_side
+from sfddm.report.compare import Subject, fields_that_differ, side_by_side
 from sfddm.report.terminal import show
-from tests.experiment import FIGURES, NOISE, SHARED
+from tests.experiment import NOISE, OWN, SHARED
 from tests.project import OURS, Project
 
 DDIM = "tiny-ddim-t4-s0"
@@ -24,7 +24,7 @@ def subject(name: str, distance: float, noise: tuple[float, ...] = NOISE, **metr
     return Subject(
         name=name,
         fields={"name": "tiny", "student.method.kind": "sfddm", "student.seeds": "0"},
-        metrics={**SHARED, **FIGURES, "frechet_distance": distance, "frechet_blocks": blocks, "nfe": 4, **metrics},
+        metrics={**SHARED, **OWN, "frechet_distance": distance, "frechet_blocks": blocks, "nfe": 4, **metrics},
         timing={"seconds_per_1000_images": 2.0, "latency_ms": 8.0},
         picture=png(grid(np.full((64, 1, 8, 8), 255 if name == "white" else 0, dtype=np.uint8), 16)),
     )

@@ -12,13 +12,15 @@ from sfddm.data import store
 from sfddm.data.prepare import prepare
 from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import UserError
-from sfddm.evaluation.distances import Moments, MomentSums, flat_pixels, frechet_distance, pixel_moments
-from sfddm.evaluation.figures import check_inputs, figures
+from sfddm.evaluation.measure import check_inputs, measure
+from sfddm.evaluation.metrics import BLOCKS, METRICS
+from sfddm.evaluation.moments import Moments, MomentSums, flat_pixels, frechet_distance, pixel_moments
 from sfddm.evaluation.real import read_real, write_real
 from sfddm.evaluation.reference import Reference
-from sfddm.evaluation.scorers.classifier import train_scorer, write_scorer
-from sfddm.evaluation.scorers.scorer import Scorer, load_extractor, load_scorer
-from sfddm.evaluation.statistics import Distances, paired_difference
+from sfddm.evaluation.scorer import Scorer, load_scorer
+from sfddm.evaluation.scorers.classifier import make
+from sfddm.evaluation.scorers.extractor import Job, load_extractor
+from sfddm.evaluation.statistics import Measured, paired_difference
 from sfddm.images import from_bytes, to_bytes
 from sfddm.networks import storage
 from sfddm.networks.generation import draw, generate
@@ -26,7 +28,6 @@ from sfddm.networks.weights import write_tensors
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.evaluation import Classifier
 from sfddm.training.checkpoints import Checkpoints
-from sfddm.training.curve import Curve
 from tests.parts import tiny, untrained_teacher
 
 CPU = torch.device("cpu")
@@ -82,8 +83,8 @@ def test_pixels_are_averaged_until_there_are_few_enough() -> None:
     assert torch.equal(flat_pixels(odd)[:, -1], odd[:, 0, 32, 32]), "the edge is not lost"
 
 
-def of_blocks(*blocks: float, whole: float = 0.0) -> Distances:
-    return Distances(whole=whole, blocks=blocks)
+def of_blocks(*blocks: float, whole: float = 0.0) -> Measured:
+    return Measured(whole=whole, blocks=blocks)
 
 
 def test_a_paired_difference_by_hand() -> None:
@@ -126,13 +127,11 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     (root / "scorer").mkdir()
     settings = spec.evaluation.scorer
     assert isinstance(settings, Classifier)
-    with Curve(root / "curve", "scorer", settings.training.iterations, settings.training.batch_size) as curve:
-        splits = [store.read(root / "data", split) for split in store.SPLITS]
-        checkpoints = Checkpoints(root / "checkpoints", {})
-        network = train_scorer(settings, splits[0], CPU, curve, checkpoints)
-    write_scorer(root / "scorer", settings, network, splits[1], CPU)
+    checkpoints = Checkpoints(root / "checkpoints", {})
+    job = Job(data=root / "data", shape=spec.data.shape, device=CPU, curve=root / "curve", checkpoints=checkpoints)
+    make(settings, job)(root / "scorer")
     extractor = load_extractor(root / "scorer", CPU)
-    write_real(root / "scorer", extractor, splits[0].images, 5000, True, None)
+    write_real(root / "scorer", extractor, store.read(root / "data", "train").images, 5000, True, None)
     return root / "data", root / "scorer"
 
 
@@ -145,13 +144,16 @@ def judged(images: np.ndarray, teachers: np.ndarray, scorer: Scorer) -> dict[str
     half = scorer.real.half
     if len(images) < half.count:  # the floor that `write_real` makes for so few; its distance is not looked at
         scorer = evolve(scorer, real=evolve(scorer.real, half=evolve(half, count=len(images) // 2)))
-    return figures(images, reference_of(teachers), scorer, "test")
+    return measure(images, reference_of(teachers), scorer, "test")
 
 
 def test_figures_of_the_references_own_images(scored: tuple[Path, Path]) -> None:
     images = np.array(store.read(scored[0], "train").images)
     scorer = load_scorer(scored[1], CPU)
     found = judged(images, images, scorer)
+    added = {"path_length", "nfe"}  # of the sampler, by `evaluate`
+    assert {metric.key for metric in METRICS if not metric.timed} - set(found) == added
+    assert set(BLOCKS.values()) <= set(found)
     assert found["frechet_distance"] == pytest.approx(0, abs=1e-6), (
         "the very images that the scorer's statistics are of"
     )

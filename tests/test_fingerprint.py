@@ -11,9 +11,10 @@ from sfddm.pipeline.params import code, expand_code, require_current_code
 from tests.project import ROOT
 
 SECTIONS = (
-    "data.digits", "data.folder", "scorer", "teacher", "reference", "distill.free", "distill.resampled",
+    "data.digits", "data.folder", "scorer.classifier", "scorer.torchvision", "teacher", "reference", "distill.free",
+    "distill.resampled",
     "distill.sfddm+feature+hidden", "distill.sfddm+output", "distill.any-step+hidden", "distill.progressive",
-    "distill.consistency", "distill.tract", "evaluate", "track", "report",
+    "distill.consistency", "distill.tract", "evaluate.classifier", "evaluate.torchvision", "track", "report",
 )  # fmt: skip
 """Sections of code.yaml, each method and some combinations of terms among them."""
 
@@ -77,7 +78,8 @@ def test_a_method_depends_on_the_terms_of_its_loss_alone(copy: Path) -> None:
 
 
 def test_what_a_method_costs_is_part_of_what_it_stores(copy: Path) -> None:
-    found = changed(copy, "sfddm/spec/students.py", "training=images * TRAINED, folds=1", "training=images, folds=1")
+    old, new = "self.training.images * TRAINED, folds=1", "self.training.images, folds=1"
+    found = changed(copy, "sfddm/spec/students.py", old, new)
     assert found == {"distill.any-step+hidden"}
 
 
@@ -108,12 +110,24 @@ def test_a_definition_counts_wherever_it_is_written(copy: Path) -> None:
 
 
 def test_a_constant_inside_a_function_counts_for_the_stages_that_call_it(copy: Path) -> None:
-    assert changed(copy, "sfddm/evaluation/similarity.py", "/ 3.5", "/ 3.6") == {"evaluate"}
+    assert changed(copy, "sfddm/evaluation/similarity.py", "/ 3.5", "/ 3.6") == {
+        "evaluate.classifier", "evaluate.torchvision"
+    }  # fmt: skip
 
 
 def test_a_stale_file_stops_a_stage_before_it_works(copy: Path) -> None:
     shutil.copytree(ROOT / "specs", copy / "specs")
     (copy / "code.yaml").write_text(expand_code().replace('reference: "', 'reference: "0'))
-    require_current_code("scorer")
+    require_current_code("scorer.classifier")
     with pytest.raises(UserError, match=r"code\.yaml does not describe the code of reference .* `sfddm spec sync`"):
         require_current_code("reference")
+
+
+def test_words_of_a_metric_evaluate_no_student_again(copy: Path) -> None:
+    found = changed(copy, "sfddm/evaluation/metrics.py", "KID: kernel distance", "KID: the kernel distance")
+    assert found == {"report", "track"}
+
+
+def test_a_scorer_judges_the_students_of_its_own_kind_alone(copy: Path) -> None:
+    found = changed(copy, "sfddm/evaluation/scorers/torchvision.py", "0.485", "0.486")
+    assert found == {"scorer.torchvision", "evaluate.torchvision"}

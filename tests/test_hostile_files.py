@@ -21,11 +21,11 @@ from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.evaluation.real import DESCRIPTION as REAL
 from sfddm.evaluation.real import FEATURES, STATISTICS
 from sfddm.evaluation.reference import read_reference
+from sfddm.evaluation.scorer import load_scorer
 from sfddm.evaluation.scorers import inception
 from sfddm.evaluation.scorers import torchvision as torchvision_model
 from sfddm.evaluation.scorers.classifier import VERSION, Network
 from sfddm.evaluation.scorers.extractor import DESCRIPTION, WEIGHTS
-from sfddm.evaluation.scorers.scorer import load_scorer
 from sfddm.methods.trajectories import load_or_compute
 from sfddm.networks import storage
 from sfddm.networks.layout import CONFIG, CONTRACT, COST, SAMPLER, read_cost, read_sampler

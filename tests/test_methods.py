@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from attrs import evolve
+from sfddm.methods.costs import cost, split
 
 from sfddm.diffusion.process import hidden_target
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.steps import ddim_step
 from sfddm.methods import any_step, closure, progressive
-from sfddm.methods.costs import cost, split
 from sfddm.methods.job import Job, distill
 from sfddm.methods.sources import Needs, batches, jump, paths
 from sfddm.methods.terms import jump_loss

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from sfddm.methods.closure import target
 from torch import Tensor
 
 from sfddm.diffusion.prediction import to_sample
@@ -14,7 +15,6 @@ from sfddm.diffusion.sampling import sample
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.solvers import Solver
 from sfddm.diffusion.spacing import resolve
-from sfddm.methods.closure import target
 from sfddm.methods.sources import jump, walk
 from sfddm.spec.index_set import Uniform
 from tests.test_diffusion import NO_NOISE, GaussianTeacher, S, T

@@ -6,13 +6,16 @@ import torch
 from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.evaluation.distances import MomentSums, frechet_distance, kernel_distance, kernel_distances, precision_recall
+from sfddm.evaluation.distances import kernel_distances, precision_recall
 from sfddm.evaluation.interpolation import PAIRS, STEPS, path_length, paths, strips
+from sfddm.evaluation.metrics import BLOCKS, METRIC
+from sfddm.evaluation.moments import MomentSums, frechet_distance
 from sfddm.evaluation.similarity import structural_similarity
 from sfddm.images import to_bytes
 from sfddm.networks.generation import draw_from, generate
 from sfddm.randomness import Purpose, normals
 from tests.parts import untrained_teacher
+from tests.project import ROOT
 
 
 def features(seed: int, count: int, dimensions: int, shift: float = 0.0, scale: float = 1.0) -> Tensor:
@@ -24,6 +27,10 @@ def features(seed: int, count: int, dimensions: int, shift: float = 0.0, scale: 
 
 def distance(a: Tensor, b: Tensor) -> float:
     return frechet_distance(*(MomentSums(x.shape[1]).add(x[:7]).add(x[7:]).moments() for x in (a, b)))
+
+
+def kernel_distance(a: Tensor, b: Tensor) -> float:
+    return kernel_distances([a], b)[0]
 
 
 def test_the_frechet_distance_is_torch_fidelitys() -> None:
@@ -142,3 +149,8 @@ def test_a_stochastic_sampler_adds_the_same_noise_along_a_strip() -> None:
     assert np.abs(same - again).max() <= 1 and np.abs(same - other).max() > 10
     strip = strips(teacher, sampler, 5, 100)[0]
     assert np.abs(strip[0] - same).max() <= 1 and np.abs(strip[-1] - end).max() <= 1
+
+
+def test_the_documentation_has_every_metric_and_its_blocks() -> None:
+    text = (ROOT / "docs/evaluation.md").read_text()
+    assert [key for key in (*METRIC, *BLOCKS.values()) if f"`{key}`" not in text] == []

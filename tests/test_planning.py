@@ -114,4 +114,4 @@ def test_a_plan_of_images_that_are_not_there_says_where_they_should_be(project: 
         project.run("sfddm", "spec", "sync")
         output = project.run("sfddm", "plan", "tiny", code=2)
     project.run("sfddm", "spec", "sync")
-    assert "mine is no folder" in output and "SFDDM_DATA_ROOT" in output and "Traceback" not in output
+    assert "mine is not a folder" in output and "SFDDM_DATA_ROOT" in output and "Traceback" not in output

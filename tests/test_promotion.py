@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from sfddm.errors import UserError
-from sfddm.evaluation.statistics import SHARED as CONDITIONS
+from sfddm.evaluation.metrics import CONDITIONS
 from sfddm.pipeline.git import head, uncommitted, worktree
 from sfddm.pipeline.promotions import (
     PROMOTED,
@@ -21,7 +21,7 @@ from sfddm.pipeline.promotions import (
     write_history,
 )
 from sfddm.pipeline.rows import Row, load_row
-from sfddm.registry.gates import FIGURES, gates
+from sfddm.registry.gates import REMEMBERED, gates
 from sfddm.spec.evaluation import Gates
 from tests.experiment import NOISE, Experiment
 
@@ -50,7 +50,7 @@ def promotion(of: Row, alias: str = "champion", **changed: Any) -> Promotion:
     fields = {
         "kind": "promotion", "time": "2026-01-01T00:00:00+00:00", "model": "sfddm-tiny", "alias": alias, "spec": "tiny",
         "run": of.run.name, "content_key": of.content_key, "commit": "0123456789abcdef", "gates": (),
-        "figures": {key: of.metrics[key] for key in FIGURES if key in of.metrics},
+        "figures": {key: of.metrics[key] for key in REMEMBERED if key in of.metrics},
     }  # fmt: skip
     return Promotion(**{**fields, **changed})
 

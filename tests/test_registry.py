@@ -239,15 +239,15 @@ def test_what_does_not_exist_is_named_with_the_nearest(released: Project, comman
     assert words in " ".join(output.split()) and "Traceback" not in output
 
 
-def about(project: Project, name: str) -> str:
-    (path,) = (project.folder / "mlartifacts").rglob(f"about/{name}")
+def provenance(project: Project, name: str) -> str:
+    (path,) = (project.folder / "mlartifacts").rglob(f"provenance/{name}")
     return path.relative_to(project.folder).as_posix()
 
 
 def test_a_tampered_version_is_refused_by_the_name_of_the_file(released: Project) -> None:
     (weights,) = (released.folder / "mlartifacts").rglob(WEIGHTS)
     name = weights.relative_to(released.folder).as_posix()
-    for tampered, words in ((name, f"{WEIGHTS} is "), (about(released, "metrics.json"), "metrics.json is ")):
+    for tampered, words in ((name, f"{WEIGHTS} is "), (provenance(released, "metrics.json"), "metrics.json is ")):
         with kept(released, tampered):
             path = released.folder / tampered
             text = path.read_bytes()
@@ -262,7 +262,7 @@ def test_a_version_of_another_schema_or_without_a_commit_is_refused(released: Pr
 
     from sfddm.runtime.files import digest
 
-    spec, client = about(released, "spec.yaml"), client_of(released)
+    spec, client = provenance(released, "spec.yaml"), client_of(released)
     key = champion(released)
     with kept(released, spec):
         path = released.folder / spec
@@ -270,15 +270,15 @@ def test_a_version_of_another_schema_or_without_a_commit_is_refused(released: Pr
         changed["teacher"]["colour"] = changed["teacher"].pop("timesteps")
         with path.open("w") as file:
             YAML().dump(changed, file)
-        metrics = json.loads((released.folder / about(released, "metrics.json")).read_text())
+        metrics = json.loads((released.folder / provenance(released, "metrics.json")).read_text())
         changed_key = digest({"spec": changed, "metrics": metrics})[:16]
         client.set_model_version_tag(MODEL, "1", "sfddm.content_key", changed_key)
         output = released.run("sfddm", "reproduce", CHAMPION, "--quick", code=2)
         client.set_model_version_tag(MODEL, "1", "sfddm.content_key", key)
     assert "another spec schema" in output and "unknown key 'colour'" in output and "missing key 'timesteps'" in output
-    with kept(released, "promotions.json"), kept(released, about(released, "origin.json")):
+    with kept(released, "promotions.json"), kept(released, provenance(released, "origin.json")):
         (released.folder / "promotions.json").write_text('{"events": []}')
-        origin = released.folder / about(released, "origin.json")
+        origin = released.folder / provenance(released, "origin.json")
         origin.write_text(json.dumps({**json.loads(origin.read_text()), "commit": ""}))
         output = released.run("sfddm", "reproduce", CHAMPION, "--quick", code=2)
     assert "registered from files that no commit had" in output

@@ -10,15 +10,17 @@ import pytest
 import torch
 
 from sfddm.errors import SpecError, UserError
-from sfddm.evaluation.distances import frechet_distance
-from sfddm.evaluation.figures import figures
+from sfddm.evaluation.measure import measure
+from sfddm.evaluation.moments import frechet_distance
 from sfddm.evaluation.real import read_real, read_statistics, write_real
+from sfddm.evaluation.scorer import Scorer, load_scorer
+from sfddm.evaluation.scorers.extractor import Job, load_extractor
 from sfddm.evaluation.scorers.inception import architecture
-from sfddm.evaluation.scorers.install import install
-from sfddm.evaluation.scorers.pretrained import read_published
-from sfddm.evaluation.scorers.scorer import Scorer, load_extractor, load_scorer
+from sfddm.evaluation.scorers.published import read_published
+from sfddm.runtime.kinds import import_kind
 from sfddm.spec.evaluation import Inception, OwnStatistics, Torchvision
 from sfddm.spec.read import parse_spec
+from sfddm.training.checkpoints import Checkpoints
 from tests.parts import TINY
 from tests.test_evaluation import reference_of
 
@@ -49,6 +51,12 @@ def inception(path: Path) -> Inception:
 
 def torchvision(path: Path, model: str = "resnet18", size: int = 32) -> Torchvision:
     return Torchvision(kind="torchvision", model=model, size=size, sha256=digest(path), statistics=OWN)
+
+
+def install(settings: Inception | Torchvision, shape: tuple[int, ...], folder: Path) -> None:
+    checkpoints = Checkpoints(folder / "checkpoints", {})
+    job = Job(data=folder, shape=shape, device=CPU, curve=folder / "curve", checkpoints=checkpoints)
+    import_kind("scorer", settings.kind).make(settings, job)(folder)
 
 
 def installed(settings: Inception | Torchvision, folder: Path, images: np.ndarray) -> Scorer:
@@ -93,7 +101,7 @@ def test_a_torchvision_networks_features_are_what_its_head_is_given(
     grey = load_extractor(installed_grey(path, tmp_path), CPU)
     ((of_grey, _),) = grey.batches(GREY)
     assert of_grey.shape == (12, 512), "8x8 grey images are made 32x32 and coloured"
-    judged = figures(colour, reference_of(colour), scorer, "test")
+    judged = measure(colour, reference_of(colour), scorer, "test")
     assert judged["frechet_distance"] == pytest.approx(0, abs=1e-4)
     assert len(judged["notes"]) == 3 and "12 images are fewer than the scorer's 512 features" in judged["notes"][0]
     assert scorer.extractor.name == f"torchvision:resnet18-1:{digest(path)[:8]}"
@@ -154,7 +162,7 @@ def test_weights_of_another_network_and_unknown_networks_are_refused(
     path = weights / "resnet18.pth"
     for variable in ("SFDDM_INCEPTION_WEIGHTS", "SFDDM_TORCHVISION_WEIGHTS"):
         monkeypatch.setenv(variable, str(path))
-    with pytest.raises(UserError, match=r"weights are of another network: Missing key"):
+    with pytest.raises(UserError, match=r"weights belong to another network: Missing key"):
         install(inception(path), (3, 32, 32), tmp_path)
     with pytest.raises(UserError, match="no classification network 'resnet81', did you mean 'resnet18'"):
         install(torchvision(path, "resnet81"), (3, 32, 32), tmp_path)
@@ -188,10 +196,10 @@ def test_distances_are_measured_to_given_statistics(
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"mu": np.zeros(4)}, "no file of statistics .*sigma"),
-        ({"mu": np.zeros(4), "sigma": np.array([{}], dtype=object)}, "no file of statistics"),
+        ({"mu": np.zeros(4)}, "not a file of statistics .*sigma"),
+        ({"mu": np.zeros(4), "sigma": np.array([{}], dtype=object)}, "not a file of statistics"),
         ({"mu": np.zeros(3), "sigma": np.eye(3)}, "are not of the scorer's 4 features"),
-        ({"mu": np.full(4, np.nan), "sigma": np.eye(4)}, "no mean and covariance"),
+        ({"mu": np.full(4, np.nan), "sigma": np.eye(4)}, "not mean and covariance"),
         ({"mu": np.zeros(4), "sigma": np.triu(np.ones((4, 4)))}, "sigma is not symmetric"),
     ],
 )
@@ -209,7 +217,7 @@ def test_missing_damaged_and_other_statistics_are_refused(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="and the spec expects 0000"):
         read_statistics(path, "0" * 64, 100, 4)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(UserError, match="no file of statistics"):
+    with pytest.raises(UserError, match="not a file of statistics"):
         read_statistics(path, digest(path), 100, 4)
 
 

@@ -116,7 +116,7 @@ def student_folder(source: str) -> Path:
     from sfddm.pipeline.rows import find_run
 
     if source.startswith("models:/"):
-        from sfddm.tracking.registry import download
+        from sfddm.tracking.versions import download
 
         return download(source).student
     if Path(source).is_dir():

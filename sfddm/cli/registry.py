@@ -101,7 +101,7 @@ def track(
     specs: Annotated[list[str] | None, typer.Argument(help="Names in specs/; all of them when left out.")] = None,
 ) -> None:
     """Fill MLflow with what it lacks: runs, versions and aliases, from DVC's outputs and promotions.json."""
-    from sfddm.tracking.track import track as fill
+    from sfddm.registry.track import track as fill
 
     for line in fill(specs or []):
         typer.echo(line)

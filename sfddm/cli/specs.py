@@ -78,10 +78,11 @@ def sync() -> None:
 
 @app.command()
 def schema() -> None:
-    """Write specs/schema.json, which editors complete and check specs by."""
-    from sfddm.spec.schema import write_schema
+    """Write specs/schema.json, which editors complete and check specs by, and docs/spec.md, the same for people."""
+    from sfddm.spec.schema import write_generated
 
-    typer.echo(f"{write_schema()}: written")
+    for path in write_generated():
+        typer.echo(f"{path}: written")
 
 
 def _report(changed: Collection[Path]) -> None:

@@ -1,91 +1,52 @@
-"""Distances between two sets of images: Frechet and kernel distance, precision and recall, in features or in pixels."""
+"""Metrics of a set of images against the real images, in a scorer's features: Frechet and kernel distance, precision
+and recall."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from math import fsum
-from typing import Self
+from typing import Any
 
 import numpy as np
 import torch
-from attrs import frozen
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
-from sfddm.images import from_bytes
-
-
-@frozen
-class Moments:
-    """Number, mean [D] and covariance [D, D] of features, in float64."""
-
-    count: int
-    mean: Tensor
-    covariance: Tensor
-
-    @cached_property
-    def root(self) -> Tensor:
-        """Symmetric square root [D, D] of the covariance; taken once for all distances to these moments."""
-        values, vectors = torch.linalg.eigh(self.covariance)
-        root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-        return root
+from sfddm.evaluation.metrics import BLOCKS
+from sfddm.evaluation.moments import frechet_distance
+from sfddm.evaluation.real import Real
+from sfddm.evaluation.similarity import Comparison
 
 
-class MomentSums:
-    """Gathers the moments of features batch by batch."""
-
-    def __init__(self, dimensions: int) -> None:
-        self._count = 0
-        self._sum = torch.zeros(dimensions, dtype=torch.float64)
-        self._outer = torch.zeros(dimensions, dimensions, dtype=torch.float64)
-
-    def add(self, features: Tensor) -> Self:
-        """Take in a batch of features [B, D]."""
-        features = features.double().cpu()
-        self._count += len(features)
-        self._sum += features.sum(0)
-        self._outer += features.T @ features
-        return self
-
-    def __add__(self, other: Self) -> Self:
-        """The sums of both sets of features together."""
-        total = type(self)(len(self._sum))
-        total._count = self._count + other._count
-        total._sum = self._sum + other._sum
-        total._outer = self._outer + other._outer
-        return total
-
-    def moments(self) -> Moments:
-        """The moments so far; the covariance is the unbiased one."""
-        mean = self._sum / self._count
-        covariance = (self._outer - self._count * torch.outer(mean, mean)) / (self._count - 1)
-        return Moments(self._count, mean, covariance)
-
-
-def frechet_distance(a: Moments, b: Moments) -> float:
-    """Squared Frechet distance of the Gaussians with these moments (Dowson and Landau 1982; Heusel et al. 2017).
-
-    |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), the last trace through the symmetric B^(1/2) A B^(1/2).
-    """
-    overlap = torch.linalg.eigvalsh(b.root @ a.covariance @ b.root).clamp(min=0).sqrt().sum()
-    spread = torch.trace(a.covariance) + torch.trace(b.covariance) - 2 * overlap
-    return float((a.mean - b.mean).square().sum() + spread)
+def distances(compared: Comparison, real: Real, blocks: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """Every metric of this module by its key, and on how many images it is based."""
+    own, floor = compared.features, real.half.count
+    kept = np.array_split(np.arange(len(own)), len(blocks))
+    kernel, *kernel_blocks = kernel_distances([own, *(own[part] for part in kept)], real.features)
+    equal = min(len(own), len(real.features))
+    precision, recall = precision_recall(own[:equal], real.features[:equal])
+    return {
+        "frechet_distance": frechet_distance(compared.sums(0, blocks[-1][1]).moments(), real.moments),
+        BLOCKS["frechet_distance"]: [frechet_distance(compared.sums(*of).moments(), real.moments) for of in blocks],
+        "frechet_distance_at_floor": frechet_distance(compared.sums(0, floor).moments(), real.half),
+        "teacher_frechet_distance": frechet_distance(compared.teachers.moments(), real.moments),
+        "kernel_distance": kernel,
+        BLOCKS["kernel_distance"]: kernel_blocks,
+        "kernel_samples": [len(own), len(real.features)],
+        "precision": precision,
+        "recall": recall,
+        "precision_samples": equal,
+    }
 
 
 CHUNK = 1000
 """Rows of the kernel matrix that are held at a time."""
 
 
-def kernel_distance(a: Tensor, b: Tensor) -> float:
-    """Unbiased squared maximum mean discrepancy of features a [N, D] and b [M, D] (Binkowski et al. 2018).
-
-    Kernel (x.y / D + 1)^3; mean over pairs within a, plus within b, less twice the mean over pairs across. Its
-    expectation is the same at every number of images, so small sets scatter but are not biased; it can be negative.
-    """
-    return kernel_distances([a], b)[0]
-
-
 def kernel_distances(sets: Sequence[Tensor], b: Tensor) -> list[float]:
-    """The kernel distance of each of several sets to the same b."""
+    """Unbiased squared maximum mean discrepancies of features [N, D] and b [M, D] (Binkowski et al. 2018), for each of
+    several sets.
+
+    Kernel (x.y / D + 1)^3; mean over pairs within the set, plus within b, less twice the mean over pairs across. The
+    expectation doesn't depend on the number of images, so small sets scatter but are not biased; it can be negative.
+    """
     within = _within(b)
     return [_within(a) + within - 2 * _sum(a, b) / (len(a) * len(b)) for a in sets]
 
@@ -102,16 +63,16 @@ def _sum(x: Tensor, y: Tensor) -> float:
 
 
 NEIGHBOUR = 3
-"""k: a set's region is the union of balls around its features that reach to each one's k-th nearest neighbour."""
+"""k: the region of a set is the union of balls around its features, each reaching to its k-th nearest."""
 ROUNDING = 1e-13
-"""Of a squared distance, as a share of the features' squared sizes."""
+"""Rounding error of a squared distance, as a share of the squared sizes of both features."""
 
 
 def precision_recall(generated: Tensor, real: Tensor) -> tuple[float, float]:
     """Share of generated features [N, D] in the real ones' region, and of real features [M, D] in the generated ones'
     (Kynkaanniemi et al. 2019, equations 1 and 2, k = 3).
 
-    Both depend on N and M: only figures of equal numbers compare.
+    Both depend on N and M, so they compare only at equal numbers of images.
     """
     generated, real = generated.double(), real.double()
     return _share_inside(generated, real), _share_inside(real, generated)
@@ -127,25 +88,5 @@ def _squares(a: Tensor, b: Tensor) -> Tensor:
     """Squared distances [N, M]."""
     sizes = a.square().sum(1)[:, None] + b.square().sum(1)
     squares = torch.addmm(sizes, a, b.T, alpha=-2)
-    # Of equal features this leaves rounding; a set of equal ones has a region without extent.
+    # Equal features leave a rounding error, but the region of a set of equal features has no extent.
     return squares.masked_fill_(squares < ROUNDING * sizes, 0)
-
-
-MOST = 1024
-"""Numbers an image: beyond it the covariance is larger than n images can fill."""
-BATCH = 1000
-
-
-def flat_pixels(images: Tensor) -> Tensor:
-    """[B, D] of images [B, C, H, W]; while D is above `MOST`, every 2x2 pixels (fewer at an odd edge) are averaged."""
-    while images[0].numel() > MOST:
-        images = avg_pool2d(images, 2, ceil_mode=True)
-    return images.flatten(1)
-
-
-def pixel_moments(images: np.ndarray) -> Moments:
-    """Moments of the pixels, in [-1, 1], of uint8 images [N, C, H, W]."""
-    sums = MomentSums(flat_pixels(torch.zeros(1, *images.shape[1:])).shape[1])
-    for start in range(0, len(images), BATCH):
-        sums.add(flat_pixels(from_bytes(np.array(images[start : start + BATCH]))))
-    return sums.moments()

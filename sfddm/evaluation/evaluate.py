@@ -1,17 +1,17 @@
-"""One row of the comparison: a student's figures, times and pictures."""
+"""One row of the comparison: a student's metrics, times and pictures."""
 
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from sfddm.evaluation.figures import check_inputs, figures
 from sfddm.evaluation.interpolation import path_length, strips
+from sfddm.evaluation.measure import check_inputs, measure
+from sfddm.evaluation.metrics import SUMMARY
 from sfddm.evaluation.reference import read_reference
-from sfddm.evaluation.scorers.scorer import load_scorer
+from sfddm.evaluation.scorer import load_scorer
 from sfddm.evaluation.timing import time_sampling
 from sfddm.images import grid, png
 from sfddm.networks import storage
@@ -25,8 +25,6 @@ SHOWN = 64
 """Images in the sample grid."""
 STRIPS = 4
 """Interpolations that are stored as images."""
-SUMMARY = ("nfe", "frechet_distance", "agreement", "mse_to_teacher")
-"""The figures that `dvc metrics` and `dvc exp show` have room for, a scorer without classes giving no agreement."""
 
 
 def evaluate(
@@ -40,12 +38,12 @@ def evaluate(
     out: Path,
     label: str,
 ) -> None:
-    """Judge the student in one folder and store its figures, times and pictures in `out`, whole or not at all.
+    """Evaluate the student in one folder and store its metrics, times and pictures in `out`, whole or not at all.
 
-    Several processes draw images together; all else is the business of process 0.
+    Several processes draw images together; process 0 does the rest.
 
     Raises:
-        UserError: something is missing, damaged or doesn't fit, or the student put out NaN; then nothing is written.
+        UserError: something is missing, damaged or doesn't fit, or the network produced NaN; then nothing is written.
     """
     started = time.perf_counter()
     own, sampler, weights = storage.load(student, device), read_sampler(student), weights_digest(student)
@@ -59,7 +57,7 @@ def evaluate(
     if not is_main():
         return
     metrics = {
-        **figures(images, wanted, judged_by, f"{label}: scoring"),
+        **measure(images, wanted, judged_by, f"{label}: scoring"),
         "path_length": path_length(between, judged_by.features),
         "teacher_path_length": path_length(wanted.strips, judged_by.features),
         "path_pairs": len(between),
@@ -69,19 +67,15 @@ def evaluate(
         "weights": weights[:16],
         "cost": read_cost(student),
     }
-    for note in metrics["notes"]:
-        print(f"warning: {note}.", file=sys.stderr, flush=True)
+    for warning in metrics["notes"]:
+        print(f"warning: {warning}.", file=sys.stderr, flush=True)
     timing = time_sampling(own, sampler, storage.load(teacher, device))
+    summary = {**{key: metrics[key] for key in SUMMARY}, "cost": metrics["cost"]["total"]}
     took = {"evaluation_seconds": time.perf_counter() - started, "machine": machine(world_size())}
     with atomic_folder(out) as folder:
         write_json(folder / "metrics.json", metrics)
-        write_json(folder / "summary.json", summary(metrics))
+        write_json(folder / "summary.json", summary)
         write_json(folder / "timing.json", {**timing, **took})
         np.save(folder / "interpolation.npy", np.stack([wanted.strips[:STRIPS], between[:STRIPS]]))
         np.save(folder / "shown.npy", images[:SHOWN])
         (folder / "grid.png").write_bytes(png(grid(images[:SHOWN], 16)))
-
-
-def summary(metrics: dict[str, Any]) -> dict[str, Any]:
-    """What DVC shows of a run's metrics: a few plain numbers, each of which becomes a column."""
-    return {**{name: metrics[name] for name in SUMMARY if name in metrics}, "cost": metrics["cost"]["total"]}

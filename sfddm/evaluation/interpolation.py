@@ -16,19 +16,19 @@ from sfddm.runtime.processes import distributed_map
 PAIRS = 64
 """Pairs of noises: the evaluation noises 0 and 1, 2 and 3, and so on."""
 STEPS = 8
-"""Images a pair, both ends included."""
+"""Images per pair, both ends included."""
 
 
 def strips(denoiser: Denoiser, sampler: Sampler, seed: int, batch_size: int) -> np.ndarray:
     """The images, uint8 [PAIRS, STEPS, C, H, W], along the interpolations between pairs of the evaluation noises.
 
-    Of several processes, process 0 has them and the others have none.
+    With several processes, process 0 has them and the others have none.
 
     A stochastic sampler adds the same noise after each step to all images of a strip, so that what changes along it
     comes from the interpolation alone.
 
     Raises:
-        UserError: the network put out NaN.
+        UserError: the network produced NaN.
     """
     noise = paths(normals(seed, Purpose.EVALUATION_NOISE, range(2 * PAIRS), denoiser.image_shape))
     flat, streams = noise.reshape(-1, *noise.shape[2:]), np.arange(PAIRS).repeat(STEPS).tolist()
@@ -57,9 +57,9 @@ def paths(noises: np.ndarray) -> np.ndarray:
 
 
 def path_length(images: np.ndarray, features: Callable[[np.ndarray], Tensor]) -> float:
-    """Length of the way through feature space along a strip, mean over strips uint8 [P, S, C, H, W].
+    """Length of the path through feature space along a strip, mean over strips uint8 [P, S, C, H, W].
 
-    Of the steps as they are, so a longer way between fewer images counts as the straight lines between them.
+    It is the sum of the straight lines between consecutive images.
     """
     found = torch.stack([features(strip) for strip in images])
     return float(found.double().diff(dim=1).norm(dim=2).sum(1).mean())

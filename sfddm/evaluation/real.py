@@ -1,6 +1,6 @@
-"""What figures need of the real images: moments, some of the features, and how far apart two halves are.
+"""What metrics need of the real images: moments, some of the features, and how far apart two halves are.
 
-Made once, with the scorer, in one pass that holds one batch at a time, or read from a file that others computed."""
+Made once, with the scorer, in one pass that holds one batch at a time. The moments can also come from a file."""
 
 import hashlib
 import io
@@ -14,9 +14,8 @@ from torch import Tensor
 
 from sfddm.data.store import read_array
 from sfddm.errors import UserError, damaged
-from sfddm.evaluation.distances import Moments, MomentSums, flat_pixels, frechet_distance, pixel_moments
-from sfddm.evaluation.scorers.extractor import Extractor
-from sfddm.evaluation.similarity import check_images
+from sfddm.evaluation.moments import Moments, MomentSums, flat_pixels, frechet_distance, pixel_moments
+from sfddm.evaluation.scorers.extractor import Extractor, check_images
 from sfddm.networks.weights import read_tensors, write_tensors
 from sfddm.randomness import Purpose, generator
 from sfddm.runtime.files import check_regular, write_json
@@ -24,19 +23,19 @@ from sfddm.spec.fields import Samples
 from sfddm.spec.parse import read_stored
 
 BROKEN = ValueError, OSError, EOFError, KeyError, TypeError, OverflowError, MemoryError, RecursionError
-"""What numpy raises on a damaged file, its header being a Python literal."""
+"""What numpy raises on a damaged file, whose header is a Python literal."""
 
 
 @frozen
-class Given:
+class FileMoments:
     """Moments from a file."""
 
     moments: Moments
     digest: str
 
 
-def read_statistics(path: Path, sha256: str, images: int, features: int) -> Given:
-    """The moments in an `.npz` file with `mu` [D] and `sigma` [D, D], of so many images.
+def read_statistics(path: Path, sha256: str, images: int, features: int) -> FileMoments:
+    """The moments in an `.npz` file with `mu` [D] and `sigma` [D, D], computed from so many images.
 
     Raises:
         UserError: the file is missing, its content has another SHA-256, or it holds no moments of D features.
@@ -54,19 +53,19 @@ def read_statistics(path: Path, sha256: str, images: int, features: int) -> Give
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             mean, covariance = (torch.from_numpy(arrays[name].astype(np.float64)) for name in ("mu", "sigma"))
     except (*BROKEN, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no file of statistics ({error}): expected an .npz with mu and sigma.") from None
+        raise UserError(f"{path} is not a file of statistics ({error}): expected an .npz with mu and sigma.") from None
     if mean.shape != (features,) or covariance.shape != (features, features):
         raise UserError(f"{path}: mu {list(mean.shape)} and sigma {list(covariance.shape)} are not of the scorer's "
                         f"{features} features.")  # fmt: skip
     if not bool(mean.isfinite().all() and covariance.isfinite().all()) or not torch.allclose(covariance, covariance.T):
-        raise UserError(f"{path}: mu and sigma are no mean and covariance: not finite, or sigma is not symmetric.")
-    return Given(Moments(images, mean, covariance), sha256[:16])
+        raise UserError(f"{path}: mu and sigma are not mean and covariance: not finite, or sigma is not symmetric.")
+    return FileMoments(Moments(images, mean, covariance), sha256[:16])
 
 
 KEPT = 10_000
-"""Features that are held at once, of real images and of each student's: for kernel distance, precision and recall."""
+"""Features that are held at once, real ones and each student's: for kernel distance, precision and recall."""
 FEWEST = 10
-"""Real images: below it nothing has a meaning."""
+"""Real images below which nothing has a meaning."""
 STATISTICS, FEATURES, DESCRIPTION = "statistics.safetensors", "features.npy", "real.json"
 
 
@@ -77,31 +76,36 @@ class Real:
     scale: Tensor
     """[D]: standard deviations of the real features, or ones."""
     moments: Moments
-    """What distances are measured to."""
+    """Moments that distances are measured to."""
     pixels: Moments
     features: Tensor
-    """Of at most `KEPT` images drawn without replacement, float32 [M, D]."""
+    """Features of at most `KEPT` images drawn without replacement, float32 [M, D]."""
     half: Moments
-    """Of a random half of the images, or of as many as a student has."""
+    """Moments of a random half of the images, or of as many as a student has."""
     distance: float
     """The floor: the Frechet distance between `half` and as many of the other images."""
     digest: str
-    """Of what distances are measured to."""
+    """Hash of the moments that distances are measured to."""
 
 
 def write_real(
-    folder: Path, extractor: Extractor, images: np.ndarray, samples: int, standardise: bool, given: Given | None
+    folder: Path,
+    extractor: Extractor,
+    images: np.ndarray,
+    samples: int,
+    standardise: bool,
+    from_file: FileMoments | None,
 ) -> None:
     """Store what `Real` holds in an existing folder.
 
     Args:
-        folder: of the scorer.
+        folder: the scorer's.
         extractor: the scorer's network.
         images: real, uint8 [N, C, H, W].
-        samples: n, how many images a student will be judged by: the halves are not larger, so that figures of equal
-            numbers stand beside the floor.
+        samples: n, how many images a student is judged by; the halves are not larger, so that the floor is the
+            distance of as many images.
         standardise: divide each feature by its standard deviation over the real images.
-        given: moments that distances are measured to, in place of those of `images`.
+        from_file: moments that distances are measured to, in place of those of `images`.
 
     Raises:
         UserError: images of the wrong kind, or too few.
@@ -114,7 +118,7 @@ def write_real(
     whole = (first + second + rest).moments()
     scale = whole.covariance.diagonal().sqrt() if standardise else torch.ones(extractor.features, dtype=torch.float64)
     one, other = (_in_units(sums.moments(), scale) for sums in (first, second))
-    moments = _in_units(whole, scale) if given is None else given.moments
+    moments = _in_units(whole, scale) if from_file is None else from_file.moments
     pixels = pixel_moments(images)
     np.save(folder / FEATURES, (kept / scale.float()).numpy())
     write_tensors(folder / STATISTICS, {
@@ -124,13 +128,13 @@ def write_real(
     })  # fmt: skip
     write_json(folder / DESCRIPTION, {
         "count": moments.count, "half": half, "pixel_count": len(images), "distance": frechet_distance(one, other),
-        "digest": _digest(moments) if given is None else given.digest,
+        "digest": _digest(moments) if from_file is None else from_file.digest,
     })  # fmt: skip
 
 
 @frozen(kw_only=True)
-class _Described:
-    """What stands beside the tensors."""
+class _Description:
+    """real.json."""
 
     count: Samples
     half: Samples
@@ -140,12 +144,12 @@ class _Described:
 
 
 def read_real(folder: Path, features: int, shape: tuple[int, int, int]) -> Real:
-    """Read what `write_real` stored of an extractor's features, and of images of that shape.
+    """Read what `write_real` stored, for an extractor of so many features and images of that shape.
 
     Raises:
-        UserError: a file is missing or damaged, or of other features or images.
+        UserError: a file is missing or damaged, or belongs to other features or images.
     """
-    described, tensors = read_stored(folder / DESCRIPTION, _Described), _read_statistics(folder, features, shape)
+    described, tensors = read_stored(folder / DESCRIPTION, _Description), _read_statistics(folder, features, shape)
     kept = read_array(folder / FEATURES, np.dtype(np.float32), 2)
     if kept.shape[1] != features or not FEWEST <= len(kept) <= KEPT or not np.isfinite(kept).all():
         raise damaged(folder / FEATURES, f"expected {features} finite features of each of {FEWEST} to {KEPT} images")

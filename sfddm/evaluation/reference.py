@@ -1,4 +1,4 @@
-"""The teacher's own images from the evaluation noises: what students should reproduce."""
+"""The teacher's own images from the evaluation noises, which students should reproduce."""
 
 from pathlib import Path
 
@@ -32,8 +32,8 @@ class Reference:
 
 
 @frozen(kw_only=True)
-class _Described:
-    """What stands beside the images."""
+class _Description:
+    """reference.json."""
 
     sampler: Sampler
     weights: str
@@ -60,10 +60,13 @@ def read_reference(folder: Path) -> Reference:
     Raises:
         UserError: a file is missing or damaged.
     """
-    described, images = read_stored(folder / "reference.json", _Described), read_array(folder / "images.npy", BYTES, 4)
+    described, images = (
+        read_stored(folder / "reference.json", _Description),
+        read_array(folder / "images.npy", BYTES, 4),
+    )
     between = read_array(folder / "strips.npy", BYTES, 5)
     if between.shape != (PAIRS, STEPS, *images.shape[1:]):
-        raise damaged(folder / "strips.npy", f"expected {PAIRS} strips of {STEPS} images like those beside it")
+        raise damaged(folder / "strips.npy", f"expected {PAIRS} strips of {STEPS} images like those in images.npy")
     return Reference(
         images=images,
         strips=between,

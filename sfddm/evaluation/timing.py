@@ -1,4 +1,4 @@
-"""How long images take. Measured, so never the same twice: kept apart from the figures that are."""
+"""How long images take; measured, so never the same twice, and stored apart from the metrics that are."""
 
 import time
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from sfddm.randomness import Purpose, normals
 from sfddm.runtime.machine import peak_memory_mb
 
 BATCH = 250
-"""Images that are timed at once."""
+"""Images per batch that is timed."""
 STEPS = 16
-"""A sampler of at most so many levels is timed as it is; the time of a longer one is scaled up from a few levels."""
+"""Samplers of at most so many levels are timed as they are; times of longer ones are scaled up from `FEW` levels."""
 FEW = 4
 REPEATS = 3
 SINGLE_REPEATS = 9
@@ -24,7 +24,7 @@ SINGLE_REPEATS = 9
 
 
 def time_sampling(student: Denoiser, sampler: Sampler, teacher: Denoiser) -> dict[str, Any]:
-    """Seconds a thousand images for the student, and for its teacher under DDIM on all T levels, measured in turn.
+    """Seconds per thousand images for the student, and for its teacher under DDIM on all T levels, measured in turn.
 
     Medians of a few repeats on one batch of given noises, after a warm-up; `speed_up` is their ratio. `latency_ms` is
     the time from one noise to its image, alone in its batch.
@@ -44,7 +44,7 @@ def time_sampling(student: Denoiser, sampler: Sampler, teacher: Denoiser) -> dic
 
 
 def _medians(measures: list[Callable[[], float]], repeats: int) -> list[float]:
-    """Of several measurements, taken in turn."""
+    """Medians of several measurements, taken in turn."""
     for measure in measures:
         measure()
     seconds = [[measure() for measure in measures] for _ in range(repeats)]
@@ -52,7 +52,7 @@ def _medians(measures: list[Callable[[], float]], repeats: int) -> list[float]:
 
 
 def _measure(denoiser: Denoiser, sampler: Sampler, batch: int) -> Callable[[], float]:
-    """A measurement of the seconds an image takes."""
+    """A measurement of the seconds per image."""
     timed = sampler if sampler.nfe <= STEPS else evolve(sampler, levels=sampler.levels[-FEW:])
     noise = torch.from_numpy(normals(0, Purpose.EVALUATION_NOISE, range(batch), denoiser.image_shape))
     noise = noise.to(denoiser.device)

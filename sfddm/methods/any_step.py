@@ -1,4 +1,4 @@
-"""An any-step student: one network that is told where it stands and where it should land, trained once.
+"""An any-step student: one network that is told where it is and where it should land, trained once.
 
     L = w_hidden D(jump from x_s to r, x_r)  +  w_feature |h'(x_s; s, r) - h(x_r)|,   s > r on one trajectory
 
@@ -126,7 +126,7 @@ def between(
     of_high = _column(torch.sin(theta[level] - theta[r]) / whole)
     of_low = _column(torch.sin(theta[s] - theta[level]) / whole)
     part = _column((level - r) / (s - r))
-    # Features are kept where jumps land: not at the noisiest level, nor on clean images (the lowest level stands in).
+    # Features are kept where jumps land: not at the noisiest level; on clean images those of the lowest level are used.
     last = len(cached.features) - 1
     device = level.device
     upper, lower = (gathered(cached.features, (index.clamp(max=last), chosen), device).float() for index in (high, low))

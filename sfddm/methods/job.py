@@ -13,7 +13,7 @@ from sfddm.training.checkpoints import Checkpoints
 
 @frozen(kw_only=True)
 class Job:
-    """One run: a student, a seed, and where what it is made from lies."""
+    """One run: a student, a seed, and where to find what it is made from."""
 
     name: str
     student: Student

@@ -25,7 +25,7 @@ from sfddm.training.batches import Rows, gathered, integers, noise_like, rows_of
 
 @frozen(kw_only=True)
 class Batch:
-    """Where B students stand and where they should go."""
+    """Where a student is, B times, and where it should go."""
 
     x: Tensor
     """x_s, [B, C, H, W]."""
@@ -88,7 +88,7 @@ def walk(teacher: Denoiser, x: Tensor, path: Tensor, ahead: bool) -> tuple[Tenso
     if not ahead:
         return x, None
     clean = path[:, -1] == 0
-    # The teacher is never evaluated on clean images: the features of the level before stand for them.
+    # The teacher is never evaluated on clean images: the features of the level before are used instead.
     state = torch.where(clean.view(-1, 1, 1, 1), before, x)
     return x, teacher(state, torch.where(clean, path[:, -2], path[:, -1])).features
 

@@ -35,7 +35,7 @@ class Trajectories:
     features: Tensor
     """float16 [T', N, channels, H, W]: the teacher's features where the jump from phi_k lands, for k = 1..T'.
 
-    The last jump lands on the image, where the teacher is never evaluated: the lowest level before it stands in.
+    The last jump lands on the image, where the teacher is never evaluated: the lowest level before it is used instead.
     """
 
 
@@ -88,7 +88,7 @@ def _layout(teacher: Denoiser, steps: int, noises: int) -> Layout:
 
 
 def _read(path: Path, layout: Layout) -> dict[str, Tensor] | None:
-    """What the cache holds; nothing where it holds nothing that can be used."""
+    """What is in the cache; None where nothing in it can be used."""
     try:
         return read_tensors(path, layout)
     except UserError:

@@ -25,7 +25,7 @@ PARAMS, CODE = Path("params.yaml"), Path("code.yaml")
 SYNC = "`sfddm spec sync`"
 """The command that writes both."""
 HEADER = "# Written by {sync} from {origin}: change those, then run it again.\n"
-PLAIN = ("scorer", "teacher", "reference", "evaluate", "track", "report")
+PLAIN = ("teacher", "reference", "track", "report")
 """The stages whose code is the same for every spec."""
 
 
@@ -35,7 +35,8 @@ def expand() -> str:
     runs: dict[str, Any] = {}
     for name in spec_names():
         spec = load_spec(name)
-        specs[spec.name] = {"data": spec.data.kind, "runs": [run.name for run in spec.runs()]}
+        scorer, names = spec.evaluation.scorer.kind, [run.name for run in spec.runs()]
+        specs[spec.name] = {"data": spec.data.kind, "scorer": scorer, "runs": names}
         for run in spec.runs():
             if run.name in runs:
                 other = runs[run.name]["spec"]
@@ -47,6 +48,7 @@ def expand() -> str:
                 "student": run.student,
                 "seed": run.seed,
                 "code": distill_kinds(spec.students[run.student]),
+                "scorer": scorer,
                 "parent": Paths(spec.name).parent(spec.parent(run)).as_posix(),
             }
     return _yaml({"specs": specs, "runs": runs}, "specs/*.yaml")
@@ -60,7 +62,10 @@ def distill_kinds(student: Student) -> str:
 
 def section(stage: str, spec: Spec, student: str = "") -> str:
     """The section of code.yaml that has the code of a stage for a spec, or for one of its students."""
-    kinds = {"data": spec.data.kind, "distill": distill_kinds(spec.students[student]) if student else ""}
+    if stage == "distill":
+        return f"{stage}.{distill_kinds(spec.students[student])}"
+    scorer = spec.evaluation.scorer.kind
+    kinds = {"data": spec.data.kind, "scorer": scorer, "evaluate": scorer}
     return f"{stage}.{kinds[stage]}" if stage in kinds else stage
 
 
@@ -125,7 +130,9 @@ def expand_code() -> str:
     students = [student for spec in specs for student in spec.students.values()]
     found: dict[str, Any] = {
         "data": _fingerprints("data", {spec.data.kind for spec in specs}),
+        "scorer": _fingerprints("scorer", {spec.evaluation.scorer.kind for spec in specs}),
         "distill": _fingerprints("distill", {distill_kinds(student) for student in students}),
+        "evaluate": _fingerprints("evaluate", {spec.evaluation.scorer.kind for spec in specs}),
     }
     found |= {stage: _quoted(code(stage)) for stage in PLAIN}
     return _yaml(found, "specs/*.yaml and the code")

@@ -7,20 +7,18 @@ import torch
 from attrs import evolve, frozen
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.evaluation.distances import Moments, frechet_distance, kernel_distances, precision_recall
-from sfddm.evaluation.figures import figures
+from sfddm.evaluation.distances import kernel_distances, precision_recall
+from sfddm.evaluation.measure import measure as judge
+from sfddm.evaluation.moments import Moments, frechet_distance
 from sfddm.evaluation.real import KEPT, read_real, write_real
 from sfddm.evaluation.reference import Reference
-from sfddm.evaluation.scorers import classifier, inception
-from sfddm.evaluation.scorers import torchvision as torchvision_model
-from sfddm.evaluation.scorers.extractor import WEIGHTS, Extractor
-from sfddm.evaluation.scorers.install import write
-from sfddm.evaluation.scorers.scorer import Scorer as Judge
-from sfddm.evaluation.scorers.scorer import load_extractor
-from sfddm.networks.weights import write_weights
+from sfddm.evaluation.scorer import Scorer as Judge
+from sfddm.evaluation.scorers.classifier import Network
+from sfddm.evaluation.scorers.extractor import Extractor, load_extractor
 from sfddm.planning.rates import LONG_ENOUGH, now, timed, train_seconds, working_folder
+from sfddm.runtime.kinds import import_kind
 from sfddm.runtime.machine import device
-from sfddm.spec.evaluation import Classifier, Inception, Scorer
+from sfddm.spec.evaluation import Classifier, Scorer
 
 MOST = 500
 """Images that are judged."""
@@ -64,10 +62,10 @@ def measure(settings: Scorer, shape: tuple[int, int, int], classes: int) -> Scor
         began = now()
         write_real(folder, extractor, images[:count], count, False, None)
         real = max(now() - began - distance, 0) / count
-        judge = Judge(extractor, read_real(folder, extractor.features, extractor.shape))
+        scorer = Judge(extractor, read_real(folder, extractor.features, extractor.shape))
         sampler = Sampler(solver="ddim", levels=(1,), clip_sample=True)
         reference = Reference(images=images[:count], strips=images[:1], sampler=sampler, weights="", digest="")
-        whole = timed(lambda: figures(images[:count][::-1].copy(), reference, judge, "measuring"), 1)
+        whole = timed(lambda: judge(images[:count][::-1].copy(), reference, scorer, "measuring"), 1)
     rest = whole - pairs * (count / ROWS) ** 2 - DISTANCES * distance
     image = max(rest / count, real)  # a student's passes through the extractor as well
     return Scoring(train=train, real=real, image=image, pairs=pairs, distance=distance,
@@ -76,19 +74,15 @@ def measure(settings: Scorer, shape: tuple[int, int, int], classes: int) -> Scor
 
 def _extractor(settings: Scorer, shape: tuple[int, int, int], classes: int, folder: Path) -> tuple[float, Extractor]:
     """Seconds an image of its training, and the extractor, with random weights."""
+    import_kind("scorer", settings.kind).write_random(folder, settings, shape)
+    extractor = load_extractor(folder, device())
     if not isinstance(settings, Classifier):
-        if isinstance(settings, Inception):
-            published = inception.architecture()
-        else:
-            published = torchvision_model.architecture(settings.model)
-        write(settings, published, shape, folder)
-        return 0.0, load_extractor(folder, device())
-    network = classifier.Network(shape, settings.channels, settings.features, classes).to(device())
+        return 0.0, extractor
+    network = Network(shape, settings.channels, settings.features, classes).to(device())
     size = min(settings.training.batch_size, MOST)
     batch = torch.zeros(size, *shape, device=device())
     seconds = train_seconds(network, evolve(settings.training, batch_size=size), lambda _: network(batch)[1]) / size
-    write_weights(folder / WEIGHTS, network)
-    return seconds, classifier.extractor_of(network, folder, shape, device())
+    return seconds, extractor
 
 
 def _long_enough(extractor: Extractor, images: np.ndarray) -> int:

@@ -1,11 +1,12 @@
-"""A student's stored figures against the gates of its spec."""
+"""A student's stored metrics against the gates of its spec."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import evolve
 
-from sfddm.evaluation.statistics import BLOCKS, SHARED, difference, why_not
+from sfddm.evaluation.metrics import BLOCKS, CONDITIONS, METRIC, SUMMARY
+from sfddm.evaluation.statistics import difference, why_not
 from sfddm.pipeline.promotions import Gate, Promotion
 from sfddm.pipeline.rows import Row, load_row
 from sfddm.spec.evaluation import Against
@@ -13,25 +14,22 @@ from sfddm.spec.experiment import Run, Spec
 
 COMPARED = "frechet_distance"
 INCOMPARABLE = "does not compare"
-FIGURES = (
-    *SHARED, COMPARED, BLOCKS[COMPARED], "teacher_frechet_distance", "agreement", "mse_to_teacher", "nfe", "weights"
-)  # fmt: skip
-"""Of `metrics.json`, what is remembered of a promoted student; the next one is compared with it."""
+REMEMBERED = (*CONDITIONS, *SUMMARY, BLOCKS[COMPARED], "teacher_frechet_distance", "weights")
+"""Keys of metrics.json that promotions.json keeps of a promoted student; the next one is compared with it."""
 
 
 def gates(spec: Spec, row: Row, champion: Promotion | None) -> Iterator[Gate]:
-    """Every gate of the spec's section `promotion`; `champion` is None where that comparison is not asked.
+    """Every gate of the spec's section `promotion`; `champion` is None where that comparison is not wanted.
 
     Raises:
         UserError: a `ddim` student with as many steps has not been evaluated.
     """
     wanted, metrics = spec.promotion, row.metrics
     ratio = metrics[COMPARED] / metrics["teacher_frechet_distance"]
-    yield _gate("samples", f"{metrics['samples']}", f"at least {wanted.samples}", metrics["samples"] >= wanted.samples)
-    yield _gate("distance_ratio", f"{ratio:.3f}", f"at most {wanted.distance_ratio}", ratio <= wanted.distance_ratio)
-    agreement, speed_up = metrics["agreement"], row.timing["speed_up"]
-    yield _gate("agreement", f"{agreement:.4f}", f"at least {wanted.agreement}", agreement >= wanted.agreement)
-    yield _gate("speed_up", f"{speed_up:.1f}", f"at least {wanted.speed_up}", speed_up >= wanted.speed_up)
+    yield _bound("samples", "{}", metrics["samples"], wanted.samples, "higher")
+    yield _bound("distance_ratio", "{:.3f}", ratio, wanted.distance_ratio, METRIC[COMPARED].better)
+    yield _bound("agreement", "{:.4f}", metrics["agreement"], wanted.agreement, METRIC["agreement"].better)
+    yield _bound("speed_up", "{:.1f}", row.timing["speed_up"], wanted.speed_up, METRIC["speed_up"].better)
     if wanted.against_ddim != "any":
         yield _against_ddim(spec, row, wanted.against_ddim)
     if wanted.against_champion != "any" and champion is not None:
@@ -44,6 +42,13 @@ def gates(spec: Spec, row: Row, champion: Promotion | None) -> Iterator[Gate]:
 
 def _gate(name: str, figure: str, bound: str, passed: bool) -> Gate:
     return Gate(name=name, figure=figure, bound=bound, passed=passed)
+
+
+def _bound(name: str, form: str, value: float, wanted: float, better: str | None) -> Gate:
+    """The gate of a value that has to be as good as what the spec wants."""
+    if better == "lower":
+        return _gate(name, form.format(value), f"at most {wanted}", value <= wanted)
+    return _gate(name, form.format(value), f"at least {wanted}", value >= wanted)
 
 
 def _against_ddim(spec: Spec, row: Row, wanted: Against) -> Gate:

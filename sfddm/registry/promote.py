@@ -1,4 +1,4 @@
-"""Giving an alias to a student, and taking it away: the file in git first, then MLflow's aliases from it."""
+"""Giving an alias to a student, and taking it away: first the file in git, from which MLflow's aliases follow."""
 
 import re
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ from sfddm.pipeline.git import head, uncommitted
 from sfddm.pipeline.lock import CODE, LOCK, changes, lineage
 from sfddm.pipeline.promotions import Alias, Demotion, Gate, History, Promotion, read_history
 from sfddm.pipeline.rows import Row
-from sfddm.registry.gates import FIGURES
+from sfddm.registry.gates import REMEMBERED
 from sfddm.runtime.locks import locked
 from sfddm.runtime.machine import scratch
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import nearest
 
 DEPENDS_ON = (*CODE, str(LOCK))
-"""What a version rests on beside its spec; the whole package travels with it."""
-SHOWN = 10
+"""What a version depends on in addition to its spec; the whole package is stored with it."""
+NAMED = 10
 """Files that an error names."""
 
 
@@ -44,30 +44,30 @@ def check_marked(spec: Spec, run: Run) -> None:
 
 
 def check_artifacts(spec: Spec, row: Row) -> None:
-    """Raises: UserError: spec, code or outputs that the run rests on are not those of dvc.lock."""
+    """Raises: UserError: spec, code or outputs that the run depends on are not those of dvc.lock."""
     found = changes(lineage(spec, row.run))
     if found:
         raise UserError(
-            f"{row.run.name} is not what dvc.lock describes:\n  " + "\n  ".join(found[:SHOWN]) + "\n"
+            f"{row.run.name} is not what dvc.lock describes:\n  " + "\n  ".join(found[:NAMED]) + "\n"
             f"`dvc checkout` brings outputs back; after a change of spec or code, `dvc repro track@{spec.name}` makes "
             "them anew."
         )
 
 
 def check_committed(spec: Spec, row: Row) -> str:
-    """The commit that has all that the version rests on.
+    """The commit that has everything that the version depends on.
 
     Raises:
-        UserError: some of it is in no commit yet; with what to type.
+        UserError: some of it is not committed yet; with what to type.
     """
     left = uncommitted([*DEPENDS_ON, f"specs/{spec.name}.yaml"])
     commit = head()
     if left or commit is None:
         names = left or [*DEPENDS_ON, f"specs/{spec.name}.yaml"]
-        listed = " ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-        added = " ".join(names if len(names) <= SHOWN else sorted({name.partition("/")[0] for name in names}))
+        listed = " ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        added = " ".join(names if len(names) <= NAMED else sorted({name.partition("/")[0] for name in names}))
         raise UserError(
-            f"{row.run.name} rests on what is not committed: {listed}\n"
+            f"{row.run.name} depends on what is not committed: {listed}\n"
             "A version can only be rebuilt from a commit. Type:\n"
             f"  git add {added}\n"
             f'  git commit -m "Results of {row.run.name}"\n'
@@ -82,8 +82,8 @@ def promote(history: History, spec: Spec, row: Row, alias: Alias, passed: list[G
     Raises:
         UserError: the student isn't registered, or MLflow does not answer, or names another champion than the file.
     """
-    from sfddm.tracking.aliases import record
-    from sfddm.tracking.registry import require_version
+    from sfddm.registry.aliases import record
+    from sfddm.tracking.versions import require_version
 
     version = require_version(spec, row)
     event = Promotion(
@@ -95,7 +95,7 @@ def promote(history: History, spec: Spec, row: Row, alias: Alias, passed: list[G
         run=row.run.name,
         content_key=row.content_key,
         commit=commit,
-        figures={key: row.metrics[key] for key in FIGURES if key in row.metrics},
+        figures={key: row.metrics[key] for key in REMEMBERED if key in row.metrics},
         gates=tuple(passed),
     )
     record(history, event)
@@ -108,8 +108,8 @@ def demote(history: History, name: str) -> list[Demotion]:
     Raises:
         UserError: no such model, alias or version; it has no alias; or MLflow does not answer.
     """
-    from sfddm.tracking.aliases import record
-    from sfddm.tracking.registry import content_key
+    from sfddm.registry.aliases import record
+    from sfddm.tracking.versions import content_key
 
     model, alias, version = _parts(history, name)
     key = content_key(name) if version else None

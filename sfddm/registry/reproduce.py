@@ -1,4 +1,4 @@
-"""Rebuilding a version in a worktree of its commit, and what came of it."""
+"""Rebuilding a version in a worktree of its commit, and comparing the result."""
 
 from collections.abc import Iterator
 from contextlib import chdir
@@ -31,7 +31,7 @@ def reproduce(uri: str, quick: bool) -> Iterator[Item]:
         UserError: no such version; it is tampered with, or of another schema; its commit, or an object of DVC is
             missing; or a stage failed. MLflow is as it was.
     """
-    from sfddm.tracking.registry import download
+    from sfddm.tracking.versions import download
 
     version = read_version(download(uri))
     yield Item(name="artifacts", verdict="as registered", passed=True)
@@ -47,7 +47,7 @@ def reproduce(uri: str, quick: bool) -> Iterator[Item]:
 
 def write_verdict(uri: str, quick: bool, items: list[Item]) -> str:
     """Put the verdict into a tag of the version, and return it."""
-    from sfddm.tracking.registry import set_version_tag
+    from sfddm.tracking.versions import set_version_tag
 
     done = "evaluated again" if quick else "rebuilt"
     word = f"{done} {'with the same result' if all(item.passed for item in items) else 'with ANOTHER result'}"
@@ -68,9 +68,9 @@ def _checkout_items(version: Version, spec: Spec, found: Run) -> Iterator[Item]:
 
 
 def _entries(version: Version, spec: Spec, found: Run) -> Lineage:
-    """What the version rests on: the commit's own dvc.lock where that has the version's bytes, else what it carries.
+    """What the version depends on: the commit's dvc.lock if that has the version's bytes, else what is stored with it.
 
-    Code may change without changing a byte; what was registered before such a change is promoted from behind it.
+    Code may change without changing a byte: then a version can be registered before the change and promoted after it.
     """
     try:
         here = lineage(spec, found)
@@ -88,11 +88,11 @@ def _evaluated(version: Version, spec: Spec, found: Run, folder: Path) -> Iterat
     fetch(folder, version.lineage, [f"{name}@{spec.name}" for name in ("scorer", "teacher", "reference")])
     copytree(version.student, folder / paths.student(found.student, found.seed))
     _stage(folder, ["stages.evaluate", spec.name, found.student, str(found.seed)], _machine(version, "evaluation"))
-    yield from _figures(version, found, folder)
+    yield from _metrics(version, found, folder)
 
 
 def _rebuilt(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator[Item]:
-    """Everything made anew: data, scorer, teacher, reference, student, figures."""
+    """Everything made anew: data, scorer, teacher, reference, student, metrics."""
     paths, noted = Paths(spec.name), _machine(version, "student")
     made = data_rebuilt(folder, version.lineage, f"data@{spec.name}")
     _stage(folder, ["dvc", "repro", f"evaluate@{found.name}"], noted)
@@ -105,7 +105,7 @@ def _rebuilt(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator
     yield from _others(version.lineage, after, paths, same)
     student = paths.student(found.student, found.seed)
     yield weights_item("weights", version.student / WEIGHTS, folder / student / WEIGHTS, same)
-    yield from _figures(version, found, folder, same)
+    yield from _metrics(version, found, folder, same)
 
 
 def _trained(spec: Spec, found: Run) -> str:
@@ -114,14 +114,14 @@ def _trained(spec: Spec, found: Run) -> str:
 
 
 def _others(before: Lineage, after: Lineage, paths: Paths, same: bool) -> Iterator[Item]:
-    """What a student is made and judged with. On another kind of machine its bytes are other ones, as the weights'."""
+    """What a student is made and evaluated with. Another kind of machine gives other bytes, as it does for weights."""
     names = {paths.scorer: "scorer", paths.teacher: "teacher", paths.reference: "reference"}
     for item in output_items(before, after, {path.as_posix(): name for path, name in names.items()}):
         yield item if same or item.passed else Item(name=item.name, verdict="other bytes", passed=True)
 
 
-def _figures(version: Version, found: Run, folder: Path, same: bool = True) -> Iterator[Item]:
-    """The new figures against the registered ones; `same`: the weights come from the same kind of machine."""
+def _metrics(version: Version, found: Run, folder: Path, same: bool = True) -> Iterator[Item]:
+    """The new metrics against the registered ones; `same`: the weights come from the same kind of machine."""
     result = folder / Paths(version.name).result(found.student, found.seed)
     here = read_mapping(result / "timing.json").get("machine")
     same = same and _machine(version, "evaluation") == here

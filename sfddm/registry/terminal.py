@@ -12,7 +12,7 @@ WHAT = {"promotion": "promoted", "demotion": "demoted"}
 
 
 def gates_table(title: str, gates: Sequence[Gate]) -> Table:
-    """Each gate with its figure and its bound."""
+    """Each gate with its value and its bound."""
     rows = ((gate.name, gate.figure, gate.bound, gate.passed) for gate in gates)
     return marked_table(title, ("gate", "figure", "bound"), rows)
 

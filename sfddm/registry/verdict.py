@@ -6,13 +6,13 @@ from typing import Any
 
 from attrs import frozen
 
-from sfddm.evaluation.statistics import BLOCKS, difference
+from sfddm.evaluation.metrics import BLOCKS
+from sfddm.evaluation.statistics import difference
 from sfddm.pipeline.lock import Lineage, outputs
 
 TOLERANCE = 0.05
-"""Between kinds of machines. Of weights: norm of the difference over the norm of the registered ones. Of figures: what
-they may differ by, relative to the registered ones, even where common noises tell them apart. Sums in another order
-differ in their last bits, and a training makes more of that with every iteration."""
+"""Allowed relative difference between kinds of machines: of weights by their norm, of metrics even where common noises
+tell them apart. Sums in another order differ in their last bits, and training amplifies that with every iteration."""
 
 
 @frozen(kw_only=True)
@@ -25,14 +25,14 @@ class Item:
 
 
 def machine_item(noted: Mapping[str, Any], found: Mapping[str, Any]) -> Item:
-    """Whether the two are of one kind, so that bits have to agree. No fault by itself."""
+    """Whether the two are of one kind, so that bits have to agree. A difference is not a fault."""
     other = [f"{key} {noted.get(key)} | {found[key]}" for key in found if noted.get(key) != found[key]]
     kind = "same kind" if not other else "another kind: " + ", ".join(other)
     return Item(name="machine", verdict=kind, passed=True)
 
 
 def lock_file_item(noted: str, found: str) -> Item:
-    """Whether the commit asks for the packages that were there. No fault: what counts is what is installed."""
+    """Whether the commit asks for the packages that were there. A difference is not a fault: installed ones count."""
     return Item(name="requirements.lock", verdict="equal" if noted == found else "another", passed=True)
 
 
@@ -70,7 +70,7 @@ def relative_difference(registered: Path, rebuilt: Path) -> float:
 
 
 def metrics_item(registered: Mapping[str, Any], rebuilt: Mapping[str, Any], same_machine: bool) -> Item:
-    """Figures: equal to the last digit on the same kind of machine, else no further apart than noise explains."""
+    """Metrics: equal to the last digit on the same kind of machine, else no further apart than noise explains."""
     changed = sorted(key for key in {*registered, *rebuilt} if registered.get(key) != rebuilt.get(key))
     if not changed:
         return Item(name="metrics", verdict="equal to the last digit", passed=True)

@@ -15,12 +15,12 @@ from sfddm.runtime.files import LARGEST_JSON, digest, parse_json, read_bytes
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import StructureError, structure
 from sfddm.spec.read import plain_data
-from sfddm.tracking.registry import Downloaded
+from sfddm.tracking.versions import Downloaded
 
 
 @frozen(kw_only=True)
 class Version:
-    """What is known of a version, in plain data."""
+    """What is stored with a version, as plain data."""
 
     uri: str
     student: Path
@@ -49,30 +49,30 @@ class Version:
 
 
 def read_version(downloaded: Downloaded) -> Version:
-    """What a downloaded version says of itself.
+    """A downloaded version, checked.
 
     Raises:
-        UserError: it carries too little, or is not what its hashes say; or it is of another spec schema.
+        UserError: something is missing, or differs from its hash; or it has another spec schema.
     """
-    uri, about = downloaded.uri, downloaded.about
+    uri, folder = downloaded.uri, downloaded.provenance
     try:
         version = Version(
             uri=uri,
             student=downloaded.student,
-            spec=dict(plain_data((about / "spec.yaml").read_text(encoding="utf-8"), "spec.yaml")),
-            lineage=_json(about / "lineage.json"),
-            metrics=_json(about / "metrics.json"),
-            origin=_json(about / "origin.json"),
+            spec=dict(plain_data((folder / "spec.yaml").read_text(encoding="utf-8"), "spec.yaml")),
+            lineage=_json(folder / "lineage.json"),
+            metrics=_json(folder / "metrics.json"),
+            origin=_json(folder / "origin.json"),
             content_key=downloaded.content_key,
         )
-        faults = _tampered(version, about)
+        faults = _tampered(version, folder)
     except FileNotFoundError as error:
         raise UserError(
             f"{uri} has no {Path(str(error.filename)).name}: it was registered by an older version of this project, "
             "and nothing says how it was made."
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError, StopIteration, RecursionError) as error:
-        raise UserError(f"{uri}: what it says of itself is damaged ({type(error).__name__}: {error}).") from None
+        raise UserError(f"{uri}: what is stored with it is damaged ({type(error).__name__}: {error}).") from None
     if faults:
         raise UserError(
             f"{uri} is not what was registered:\n  " + "\n  ".join(faults) + "\n"
@@ -103,16 +103,16 @@ def _json(path: Path) -> dict[str, Any]:
     return dict(parse_json(read_bytes(path, LARGEST_JSON)))
 
 
-def _tampered(version: Version, about: Path) -> list[str]:
-    """Which of a version's parts have other hashes than they had, each with both."""
+def _tampered(version: Version, provenance: Path) -> list[str]:
+    """The parts of a version whose hashes changed, each with both."""
     locked, paths = outputs(version.lineage), Paths(version.name)
     student, seed = version.run
     folder, metrics = paths.student(student, int(seed)), paths.result(student, int(seed)) / "metrics.json"
     key = digest({"spec": version.spec, "metrics": version.metrics})[:16]
     faults = [f"spec.yaml and metrics.json have the content key {key}, the version {version.content_key}"]
     faults = faults if key != version.content_key else []
-    if md5(about / "metrics.json") != locked[metrics.as_posix()]:
-        faults.append(f"metrics.json is {md5(about / 'metrics.json')}, in lineage.json {locked[metrics.as_posix()]}")
+    if (now := md5(provenance / "metrics.json")) != locked[metrics.as_posix()]:
+        faults.append(f"metrics.json is {now}, in lineage.json {locked[metrics.as_posix()]}")
     found = files_of(version.student)
     if md5_of_folder(found) != locked[folder.as_posix()]:
         faults += _changed_files(found, version.origin["student"], locked[folder.as_posix()])
@@ -141,7 +141,7 @@ def _check_schema(version: Version) -> None:
             faults += [str(fault).replace("$", f"$.{section}", 1) for fault in _described(error)]
     if faults:
         raise UserError(
-            f"{version.uri} is of another spec schema (version {version.spec.get('version')}) than this checkout:\n  "
+            f"{version.uri} has another spec schema (version {version.spec.get('version')}) than this checkout:\n  "
             + "\n  ".join(faults)
             + f"\n`git checkout {commit_of(version)}` has the code of its time: run the command there."
         )

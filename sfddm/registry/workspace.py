@@ -1,4 +1,4 @@
-"""A commit's worktree, in which DVC finds or makes what a version rests on."""
+"""A commit's worktree, in which DVC finds or makes what a version depends on."""
 
 import os
 import shutil
@@ -14,13 +14,13 @@ from sfddm.errors import UserError
 from sfddm.pipeline.lock import LOCK, Lineage, md5, outputs
 from sfddm.runtime.processes import NUMBER, available
 
-OURS = ("MLFLOW_TRACKING_URI", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE")
+CLEARED = ("MLFLOW_TRACKING_URI", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE")
 """Variables that would lead a stage out of the worktree."""
 
 
 def run(folder: Path, *command: str, quiet: bool = False, machine: Mapping[str, Any] | None = None) -> int:
     """Run `python -m COMMAND` in a worktree, as if on a machine, and return its exit code; this Python comes first."""
-    kept = {name: text for name, text in os.environ.items() if name not in OURS}
+    kept = {name: text for name, text in os.environ.items() if name not in CLEARED}
     asked = _environment(machine or {})
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     streams: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL) if quiet else {}
@@ -44,7 +44,7 @@ def _environment(machine: Mapping[str, Any]) -> dict[str, str]:
     return asked | ({"SFDDM_DEVICE": "cpu"} if on_cpu else {})
 
 
-def share_cache(folder: Path) -> None:
+def _share_cache(folder: Path) -> None:
     """Let a worktree find what this clone's DVC has, and its remotes with their passwords."""
     own = Path(".dvc/config.local")
     if own.exists():
@@ -62,7 +62,7 @@ def fetch(folder: Path, entries: Lineage, stages: Sequence[str]) -> None:
         UserError: they are in neither; with the hash of every one that is missing.
     """
     _write_lock(folder, entries)
-    share_cache(folder)
+    _share_cache(folder)
     if run(folder, "dvc", "checkout", "--quiet", *stages, quiet=True):
         run(folder, "dvc", "pull", "--quiet", *stages, quiet=True)
     wanted = outputs({stage: entries[stage] for stage in stages})
@@ -77,7 +77,7 @@ def fetch(folder: Path, entries: Lineage, stages: Sequence[str]) -> None:
 
 
 def data_rebuilt(folder: Path, entries: Lineage, stage: str) -> bool:
-    """Make the data from their source; where that is not to be had, take them from DVC. Says whether they were made.
+    """Make the data from their source; if that is not available, take them from DVC. Returns whether they were made.
 
     Raises:
         UserError: neither was possible.

@@ -1,4 +1,4 @@
-"""The charts: distance against steps, quality against time, courses of trainings, index sets."""
+"""The charts: distance against steps, quality against time, training curves, index sets."""
 
 from statistics import fmean
 
@@ -55,11 +55,11 @@ def _draw(axes: Axes, series: Series) -> None:
 
 
 Point = tuple[float, float]
-"""Seconds a thousand images, Frechet distance."""
+"""Seconds per thousand images, Frechet distance."""
 
 
 def quality_time_svg(spec: Spec, rows: list[Row]) -> bytes:
-    """The figure as SVG: a mark a student with its number of steps, a line through those that none beats in both."""
+    """The figure as SVG: a mark per student with its number of steps, a line through those that none beats in both."""
     shown = series_of(spec, rows)
 
     def paint(figure: Figure) -> None:
@@ -119,7 +119,7 @@ def _draw_quality(axes: Axes, series: Series, front: list[Point]) -> None:
 Curve = list[dict[str, float]]
 """Points of a training, each with its `step` and `loss`."""
 WINDOW = 9
-"""Points that a line is the median of; the points themselves lie faintly behind it."""
+"""Points of each median in a line; the points themselves are drawn faintly behind it."""
 COLUMNS = 3
 
 
@@ -202,7 +202,7 @@ def index_sets_figure(
 
 
 def _draw_index_sets(axes: Axes, row: int, levels: tuple[int, ...], ratios: np.ndarray) -> None:
-    """One set: a line from the noisiest level of the schedule to level 1, a dot a level."""
+    """One set: a line from the noisiest level of the schedule to level 1, with a dot per level."""
     axes.plot([ratios[-1], ratios[0]], [row, row], color=INK, alpha=0.15, linewidth=1.2, zorder=1)
     at = ratios[np.array(levels) - 1]
     axes.plot(at, [row] * len(at), color=COLOURS[0], marker="o", markersize=4.5, linestyle="none", zorder=2)

@@ -1,9 +1,8 @@
-"""Runs, versions and revisions side by side: what `sfddm compare` takes, and where it finds it."""
+"""Runs and revisions side by side: what `sfddm compare` takes, and where it finds it."""
 
 import io
 import subprocess
-import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,26 +15,33 @@ from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import find_run, flatten, load_row, resolved, section_of
 from sfddm.report.style import draw
 from sfddm.runtime.files import parse_json
-from sfddm.spec.parse import nearest, read_mapping
+from sfddm.spec.parse import nearest
 from sfddm.spec.read import SPECS, plain_data
 
 
 @frozen(kw_only=True)
 class Subject:
-    """One trained student with its figures."""
+    """One trained student with its results."""
 
     name: str
     """As the user gave it."""
     fields: dict[str, Any]
-    """What it depends on: the spec's fields by their paths, its own under `student`."""
+    """The fields of the spec that it depends on, by their paths; its own are under `student`."""
     metrics: dict[str, Any]
     timing: dict[str, Any]
     picture: bytes
     """Its images from the first evaluation noises, a grid as PNG."""
 
 
+def fields_that_differ(subjects: list[Subject]) -> dict[str, list[Any]]:
+    """Paths of the fields that are not the same in all, with every subject's value; None where it has no such field."""
+    paths = dict.fromkeys(path for subject in subjects for path in subject.fields)
+    values = {path: [subject.fields.get(path) for subject in subjects] for path in paths}
+    return {path: of for path, of in values.items() if any(value != of[0] for value in of)}
+
+
 def fields_of(content: dict[str, Any], student: str) -> dict[str, Any]:
-    """The fields of a run's part of the spec; students of different names have theirs in common."""
+    """The fields of a run's part of the spec, in which the student's name doesn't occur."""
     students = dict(content["students"])
     rest = {section: value for section, value in content.items() if section != "students"}
     own = {"student": students.pop(student)}
@@ -44,19 +50,13 @@ def fields_of(content: dict[str, Any], student: str) -> dict[str, Any]:
 
 
 def find(name: str) -> Subject:
-    """The student of that name: SPEC-STUDENT-sSEED, models:/NAME@ALIAS, models:/NAME/VERSION or REVISION:RUN.
+    """The student of that name: SPEC-STUDENT-sSEED or REVISION:SPEC-STUDENT-sSEED.
 
     Raises:
         UserError: there is none, or it has no results; with the nearest name.
     """
-    if name.startswith("models:/"):
-        return _registered(name)
     if ":" in name:
-        return at_revision(name)
-    return _run(name)
-
-
-def _run(name: str) -> Subject:
+        return _at_revision(name)
     spec, run = find_run(name)
     row, picture = load_row(spec, run), Paths(spec.name).result(run.student, run.seed) / "grid.png"
     if not picture.exists():
@@ -65,29 +65,10 @@ def _run(name: str) -> Subject:
     return Subject(name=name, fields=fields, metrics=row.metrics, timing=row.timing, picture=picture.read_bytes())
 
 
-def _registered(uri: str) -> Subject:
-    from sfddm.tracking.registry import download_results
-
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        student = download_results(uri, folder)
-        content = plain_data((folder / "spec.yaml").read_text(encoding="utf-8"), f"{uri}, spec.yaml")
-        return Subject(
-            name=uri,
-            fields=fields_of(content, student),
-            metrics=dict(read_mapping(folder / "metrics.json")),
-            timing=dict(read_mapping(folder / "timing.json")),
-            picture=(folder / "grid.png").read_bytes(),
-        )
-
-
-def at_revision(name: str) -> Subject:
+def _at_revision(name: str) -> Subject:
     """What git and DVC have of REVISION:RUN; REVISION is a commit, a branch, a tag, or an experiment's name.
 
-    Its spec is not held against today's classes: a revision may have other fields.
-
-    Raises:
-        UserError: no such revision or run, or its outputs are not there.
+    Its spec is not checked by today's classes, because a revision may have other fields.
     """
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
@@ -107,7 +88,7 @@ def at_revision(name: str) -> Subject:
         )
     except (DvcException, FileNotFoundError):
         raise UserError(
-            f"{revision}:{run}: its results are not to be had. They need a dvc.lock that was committed with them, and "
+            f"{revision}:{run}: its results are not available. They need a dvc.lock that was committed with them, and "
             "their bytes in DVC's cache: `dvc pull --all-commits` fetches those from a remote."
         ) from None
     return Subject(
@@ -137,7 +118,7 @@ def _find(files: Any, revision: str, run: str) -> tuple[str, dict[str, Any], str
             if run in runs:
                 return stem, section_of(content, *runs[run]), *runs[run]
         except (UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
-            raise UserError(f"{revision}:{path} is no spec ({type(error).__name__}: {error}).") from None
+            raise UserError(f"{revision}:{path} is not a spec ({type(error).__name__}: {error}).") from None
         known += runs
     raise UserError(f"no run is called {run!r} at {revision}{nearest(run, known)}")
 
@@ -164,11 +145,11 @@ def _references() -> list[str]:
 
 
 WIDTH = 5.0
-"""Inches a subject."""
+"""Inches per subject."""
 
 
 def side_by_side(subjects: list[Subject]) -> bytes:
-    """A PNG: each subject's grid of images under its name; the same noise at the same place where noises are shared."""
+    """A PNG with each subject's grid of images under its name; where noises are shared, so are places in the grid."""
     grids = [_grid(subject) for subject in subjects]
     tallest = max(grid.shape[0] / grid.shape[1] for grid in grids)
 
@@ -185,4 +166,4 @@ def _grid(subject: Subject) -> np.ndarray:
     try:
         return np.asarray(Image.open(io.BytesIO(subject.picture), formats=["PNG"]).convert("RGBA"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise UserError(f"{subject.name}: its grid.png is no picture of ours.") from None
+        raise UserError(f"{subject.name}: its grid.png is not a picture that this project wrote.") from None

@@ -14,11 +14,11 @@ from sfddm.report.table import Entry, best_trained
 from sfddm.spec.experiment import Spec
 
 MOST_PIXELS = 32
-"""A side of an image in the report: larger ones are reduced, so that the page stays small."""
+"""The largest side of an image in the report; larger ones are reduced, so that the page stays small."""
 SAMPLES = 10
-"""Noises of the sample grids."""
+"""Noises per strip of samples."""
 COMPARED = 6
-"""Noises of the strips that compare a student with its teacher."""
+"""Noises per strip that compares a student with its teacher."""
 
 
 @frozen(kw_only=True)
@@ -26,17 +26,17 @@ class Strip:
     """A row of images."""
 
     name: str
-    """Of its file, without the ending."""
+    """The name of its file, without the ending."""
     label: str
-    """What stands beside it."""
-    note: str
-    """A figure or two that belong to it; may be empty."""
+    """The words next to it."""
+    detail: str
+    """A number that belongs to it; may be empty."""
     png: bytes
 
 
 @frozen(kw_only=True)
 class Gallery:
-    """Strips that tell one thing together."""
+    """Strips about one question."""
 
     name: str
     title: str
@@ -52,11 +52,11 @@ def galleries_of(spec: Spec, groups: list[list[Entry]]) -> list[Gallery]:
     return [gallery for gallery in galleries if gallery.groups]
 
 
-def strip(spec: Spec, entry: Entry, count: int, name: str, label: str, note: str = "") -> Strip:
+def strip(spec: Spec, entry: Entry, count: int, name: str, label: str, detail: str = "") -> Strip:
     """The student's images, of its first training seed, from the first `count` noises."""
     row = entry.rows[0]
     images = read_array(Paths(spec.name).result(row.run.student, row.run.seed) / "shown.npy", BYTES, 4)
-    return _strip(images[:count], name, label, note)
+    return _strip(images[:count], name, label, detail)
 
 
 def _samples(spec: Spec, groups: list[list[Entry]]) -> Gallery:
@@ -77,7 +77,7 @@ def _samples(spec: Spec, groups: list[list[Entry]]) -> Gallery:
 
 
 def _consistency(spec: Spec, groups: list[list[Entry]]) -> Gallery:
-    """Of every number of steps that something was trained for."""
+    """The best trained student of every number of steps, the teacher and DDIM."""
     found = []
     for group, best in _with_trained(groups):
         steps = best.rows[0].metrics["nfe"]
@@ -144,6 +144,6 @@ def _reference(spec: Spec, count: int, name: str) -> Strip:
     return _strip(images[:count], f"reference-{name}", "teacher", "")
 
 
-def _strip(images: np.ndarray, name: str, label: str, note: str) -> Strip:
+def _strip(images: np.ndarray, name: str, label: str, detail: str) -> Strip:
     shown = reduced(np.asarray(images), MOST_PIXELS)
-    return Strip(name=name, label=label, note=note, png=png(grid(shown, len(shown))))
+    return Strip(name=name, label=label, detail=detail, png=png(grid(shown, len(shown))))

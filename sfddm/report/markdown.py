@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from sfddm.report import summary as cost
-from sfddm.report.columns import COLUMNS
+from sfddm.report.columns import COLUMNS, explanations
 from sfddm.report.contents import Contents
 from sfddm.report.gallery import Gallery
 from sfddm.report.summary import headline
@@ -28,7 +28,7 @@ def _lines(contents: Contents) -> Iterator[str]:
         for entry in table.entries
     ]
     yield from markdown_table(header, rows)
-    yield from ("", " ".join([*table.warnings, *table.notes(COLUMNS)]), "")
+    yield from ("", " ".join([*table.warnings, *explanations(table, COLUMNS)]), "")
     for chart in contents.charts:
         yield from (
             f"## {chart.title}",
@@ -47,7 +47,7 @@ def _lines(contents: Contents) -> Iterator[str]:
             "",
             *markdown_table(list(cost.COLUMNS), trained),
             "",
-            cost.NOTE,
+            cost.MEANING,
             "",
             cost.resampled(spec),
             "",
@@ -59,7 +59,7 @@ def _gallery(contents: Contents, gallery: Gallery) -> Iterator[str]:
     yield from (f"## {gallery.title}", "", gallery.caption, "")
     for heading, strips in gallery.groups:
         rows = [
-            [f"{strip.label}<br>{strip.note}", f"![{strip.label}]({_path(contents, strip.name)}.png)"]
+            [f"{strip.label}<br>{strip.detail}", f"![{strip.label}]({_path(contents, strip.name)}.png)"]
             for strip in strips
         ]
         yield from (*markdown_table([heading, ""], rows), "")

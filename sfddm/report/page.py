@@ -1,4 +1,4 @@
-"""The report as one self-contained page, `reports/SPEC.html`: no file beside it, no request, dark and light."""
+"""The report as one self-contained page, `reports/SPEC.html`: no other file, no request, dark and light."""
 
 import io
 from base64 import b64encode
@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from sfddm.report import summary as cost
-from sfddm.report.columns import COLUMNS
+from sfddm.report.columns import COLUMNS, explanations
 from sfddm.report.contents import Contents
 from sfddm.report.gallery import Strip, strip
 from sfddm.report.style import inline
@@ -21,7 +21,7 @@ from sfddm.spec.parse import unstructure
 
 HERE = Path(__file__).parent
 SHOWN = 5
-"""Images beside the best student of every number of steps."""
+"""Images next to the best student of every number of steps."""
 
 
 @frozen(kw_only=True)
@@ -31,11 +31,11 @@ class Best:
     steps: int
     entry: Entry
     ratio: float
-    """Of its distance to the teacher's."""
+    """Its distance over the teacher's."""
     free: Entry | None
     """The best free sampler of as many steps."""
     equals: list[str]
-    """The students whose distance can't be told from its own."""
+    """Students whose distance does not differ from its own by more than noise."""
     strip: Strip
 
 
@@ -54,7 +54,7 @@ def to_html(contents: Contents) -> str:
         table=table,
         columns=COLUMNS,
         column_groups=[(name, len(list(members))) for name, members in groupby(COLUMNS, lambda column: column.group)],
-        notes=table.notes(COLUMNS),
+        explanations=explanations(table, COLUMNS),
         sections={name: _yaml(section) for name, section in unstructure(spec)["students"].items()},
         charts=contents.charts,
         galleries=contents.galleries,
@@ -67,7 +67,7 @@ def to_html(contents: Contents) -> str:
 
 
 def _best(contents: Contents) -> list[Best]:
-    """Of every number of steps that something was trained for, few first."""
+    """The best student of every number of steps that something was trained for, few first."""
     found = []
     for group in reversed(contents.table.groups):
         trained, entry = best_trained(group), group[0]
@@ -83,7 +83,7 @@ def _best(contents: Contents) -> list[Best]:
 
 
 def _facts(contents: Contents) -> list[tuple[str, str]]:
-    """What every figure of the page rests on."""
+    """What every number of the page depends on."""
     spec, shared = contents.spec, contents.table.shared
     teacher = spec.teacher
     return [

@@ -10,7 +10,7 @@ from sfddm.spec.experiment import Spec
 
 
 def distance_points(spec: Spec, rows: list[Row]) -> list[dict[str, Any]]:
-    """A point a student: mean, lowest and highest distance of its training seeds, and the teacher's."""
+    """A point per student: mean, lowest and highest distance of its training seeds, and the teacher's."""
     points = []
     for series in series_of(spec, rows):
         for seeds in series.students:
@@ -30,7 +30,7 @@ def distance_points(spec: Spec, rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def curve_points(spec: Spec, rows: list[Row]) -> list[dict[str, Any]]:
-    """A point for each that the trainings wrote."""
+    """Every point of every training curve."""
     return [
         {"run": row.run.name, "series": series_name(row.run.student), "step": point["step"], "loss": point["loss"]}
         for row, curve in trainings(spec, rows)

@@ -18,15 +18,15 @@ from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Free
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Of Okabe and Ito (2008), which colour-blind people tell apart; without yellow and black, which a page swallows."""
+"""Colours of Okabe and Ito (2008), which colour-blind people tell apart; yellow and black are hard to see on pages."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """One more than colours, so that 42 series look different."""
 INK = "#1c1b22"
-"""Of text and axes. In an SVG it becomes `currentColor`, so that the figure follows the page that it stands in."""
+"""The colour of text and axes. In an SVG it becomes `currentColor`, so that the figure follows its page."""
 THEME = (
     f"<style>:root{{color:{INK}}}@media (prefers-color-scheme:dark){{:root{{color:#e6e4df}}}}</style>"
 )  # fmt: skip
-"""What an SVG that stands alone takes its ink from."""
+"""Where an SVG outside a page takes its ink from."""
 STYLE = {
     "svg.fonttype": "none",
     "font.family": ["DejaVu Sans", "sans-serif"],
@@ -48,7 +48,7 @@ def draw(paint: Callable[[Figure], None], size: tuple[float, float], salt: str, 
     Args:
         paint: puts the axes into an empty figure.
         size: width and height in inches.
-        salt: told apart by it are the ids of figures that stand in one page.
+        salt: makes ids differ between the figures of one page.
         file_format: svg, transparent and in the page's ink; or png, on white.
     """
     with style.context(["default", {**STYLE, "svg.hashsalt": salt}], after_reset=True):
@@ -111,8 +111,8 @@ class Series:
 def series_of(spec: Spec, rows: list[Row]) -> list[Series]:
     """The series of a spec, in its order; every figure gives them the same colours.
 
-    The teacher's own rows are left out: free samplers on at least as many levels as the reference. They stand for the
-    teacher, and their many steps would push the students together.
+    The teacher's own rows are left out: free samplers on at least as many levels as the reference. Their many
+    steps would push the students together.
     """
     most = len(spec.levels_of(spec.evaluation.reference.index_set))
     found: dict[str, dict[str, list[Row]]] = {}

@@ -1,4 +1,4 @@
-"""The comparison in words, and what the trainings took."""
+"""The comparison in words, and the table of what the trainings took."""
 
 from sfddm.report.table import Entry, Table, best_trained
 from sfddm.spec.experiment import Spec
@@ -28,7 +28,7 @@ def _nearest(trained: list[Entry]) -> str:
 
 
 COLUMNS = ("student", "cache", "training", "total", "folds", "seconds", "peak MB", "device")
-NOTE = (
+MEANING = (
     "cache, training, total: forward-equivalents. folds: trainings one after another, of equal cost. seconds: from the "
     "stored teacher to the stored student on this machine, whatever else it did meanwhile; trajectories that an "
     "earlier training left in the cache take no time again, though their forward-equivalents count. peak MB: largest "

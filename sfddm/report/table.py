@@ -5,20 +5,19 @@ from typing import Any
 
 from attrs import frozen
 
-from sfddm.evaluation.statistics import Difference, Distances, paired_difference
+from sfddm.evaluation.statistics import Difference, Measured, measured, paired_difference
 from sfddm.pipeline.rows import Row
-from sfddm.report.columns import Column
 from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Free
 
 
 @frozen(kw_only=True)
 class Entry:
-    """One student and how it stands among those of equal number of steps."""
+    """One student, compared with the others of as many steps."""
 
     student: str
     rows: list[Row]
-    """One a training seed."""
+    """One per training seed."""
     above_best: Difference | None
     """How much its distance is above that of the best; None if it is the best, or alone."""
     best: bool
@@ -53,27 +52,24 @@ def best_trained(group: list[Entry]) -> Entry | None:
     return next((entry for entry in group if not entry.free), None)
 
 
-def distances(rows: list[Row]) -> list[Distances]:
-    """What differences between Frechet distances are taken from."""
-    return [
-        Distances(whole=row.metrics["frechet_distance"], blocks=tuple(row.metrics["frechet_blocks"])) for row in rows
-    ]
-
-
 def _group(spec: Spec, students: dict[str, list[Row]]) -> list[Entry]:
     """The students of equal number of steps, each against the best of them."""
     ordered = sorted(students.items(), key=lambda item: fmean(row.metrics["frechet_distance"] for row in item[1]))
-    best = distances(ordered[0][1])
+    best = _distances(ordered[0][1])
     return [
         Entry(
             student=name,
             rows=rows,
-            above_best=paired_difference(distances(rows), best) if place else None,
+            above_best=paired_difference(_distances(rows), best) if place else None,
             best=place == 0 and len(ordered) > 1,
             free=isinstance(spec.students[name].method, Free),
         )
         for place, (name, rows) in enumerate(ordered)
     ]
+
+
+def _distances(rows: list[Row]) -> list[Measured]:
+    return [found for row in rows if (found := measured(row.metrics, "frechet_distance"))]
 
 
 @frozen(kw_only=True)
@@ -83,9 +79,9 @@ class Table:
     groups: list[list[Entry]]
     """One list of rows for each number of steps, falling; in it the lowest distance first."""
     shared: dict[str, Any]
-    """Some row's `metrics.json`: scorer, noises, samples and the teacher's figures are the same in all."""
+    """Some row's metrics.json: scorer, noises, samples and the teacher's metrics are the same in all."""
     basis: str
-    """What all figures rest on."""
+    """What all metrics depend on."""
 
     @property
     def entries(self) -> list[Entry]:
@@ -94,13 +90,8 @@ class Table:
 
     @property
     def warnings(self) -> list[str]:
-        """What the evaluation says is amiss with the figures; empty where nothing is."""
+        """What the evaluation says is amiss with the metrics; empty where nothing is."""
         return [f"Beware: {warning}." for warning in self.shared["notes"]]
-
-    def notes(self, columns: tuple[Column, ...]) -> list[str]:
-        """What these columns mean, with the figures that they rest on."""
-        known = {**self.shared, "blocks": len(self.shared["frechet_blocks"])}
-        return [*(column.note.format_map(known) for column in columns if column.note), self.basis]
 
 
 def make_table(spec: Spec, rows: list[Row]) -> Table:

@@ -1,23 +1,22 @@
 """Comparisons on a terminal."""
 
-from collections.abc import Callable
 from typing import Any
 
-from attrs import frozen
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from sfddm.evaluation.statistics import difference, fields_that_differ, why_not
-from sfddm.report.columns import TERMINAL
-from sfddm.report.compare import Subject
+from sfddm.evaluation.metrics import METRICS, Metric
+from sfddm.evaluation.statistics import difference, why_not
+from sfddm.report.columns import TERMINAL, explanations
+from sfddm.report.compare import Subject, fields_that_differ
 from sfddm.report.table import Table
 
 
 def to_terminal(name: str, table: Table, console: Console) -> None:
-    """The columns that fit, a rule between numbers of steps; long names are broken, figures never."""
-    caption = escape(" ".join([*table.warnings, *table.notes(TERMINAL)]))
+    """The columns that fit, a rule between numbers of steps; long names are broken, numbers never."""
+    caption = escape(" ".join([*table.warnings, *explanations(table, TERMINAL)]))
     rich = RichTable(title=name, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=0)
     rich.add_column("student", overflow="fold")
     for column in TERMINAL:
@@ -31,57 +30,28 @@ def to_terminal(name: str, table: Table, console: Console) -> None:
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """What the tables call the subjects; their names may be long."""
-NOTE = (
+LEGEND = (
     "Figures: {others} less A, with the 95 % interval of what was measured on common noises; ≈: the interval holds 0. "
     "Differences without an interval have no measured spread. Each subject is one trained network: of its method with "
     "other seeds this says nothing, `sfddm report` does."
 )
 
 
-@frozen
-class Figure:
-    """A figure that is listed, with its part of the results and its format."""
-
-    key: str
-    words: str
-    form: str
-    measured: bool = False
-    """Whether it is a time, which depends on the machine and not on scorer or noises."""
-
-
-FIGURES = (
-    Figure("frechet_distance", "Frechet distance", "{:.4f}"),
-    Figure("kernel_distance", "KID", "{:.5f}"),
-    Figure("precision", "precision", "{:.3f}"),
-    Figure("recall", "recall", "{:.3f}"),
-    Figure("pixel_distance", "pixel distance", "{:.4f}"),
-    Figure("agreement", "agrees", "{:.4f}"),
-    Figure("mse_to_teacher", "MSE to the teacher", "{:.5f}"),
-    Figure("psnr", "PSNR", "{:.2f}"),
-    Figure("ssim", "SSIM", "{:.4f}"),
-    Figure("feature_cosine", "feature cosine", "{:.4f}"),
-    Figure("path_length", "path length", "{:.3f}"),
-    Figure("nfe", "network evaluations", "{:.0f}", measured=True),
-    Figure("seconds_per_1000_images", "s/1000", "{:.3f}", measured=True),
-    Figure("latency_ms", "latency, ms", "{:.2f}", measured=True),
-)
-
-
 def show(subjects: list[Subject], console: Console) -> None:
-    """Print which fields and which figures differ; the first subject is what the others are held against."""
+    """Print which fields and which metrics differ; the others are compared with the first subject."""
     named = list(zip(LETTERS, subjects, strict=False))
     for letter, subject in named:
         console.print(f"[bold]{letter}[/bold]  {escape(subject.name)}", highlight=False)
     console.print(_fields(subjects))
     reasons = {letter: why_not(subjects[0].metrics, subject.metrics) for letter, subject in named[1:]}
-    console.print(_figures(subjects, reasons))
+    console.print(_metrics(subjects, reasons))
     for letter, found in reasons.items():
         if found:
             console.print(
                 f"[bold]{letter} does not compare with A:[/bold] {escape('; '.join(found))}.", highlight=False
             )
     others = ", ".join(letter for letter, _ in named[1:])
-    console.print(NOTE.format(others=others), style="dim", highlight=False)
+    console.print(LEGEND.format(others=others), style="dim", highlight=False)
 
 
 def _fields(subjects: list[Subject]) -> RichTable:
@@ -94,34 +64,36 @@ def _fields(subjects: list[Subject]) -> RichTable:
     return table
 
 
-def _figures(subjects: list[Subject], reasons: dict[str, list[str]]) -> RichTable:
+def _metrics(subjects: list[Subject], reasons: dict[str, list[str]]) -> RichTable:
     differences = [f"{letter} - A" for letter in reasons]
     table = _table("figures", "figure", [*LETTERS[: len(subjects)], *differences], "right")
-    for figure in FIGURES:
-        values = [{**subject.timing, **subject.metrics}.get(figure.key) for subject in subjects]
+    for metric in METRICS:
+        if not metric.compared:
+            continue
+        values = [(subject.timing if metric.timed else subject.metrics).get(metric.key) for subject in subjects]
         if any(value is not None for value in values):
             pairs = zip(subjects[1:], values[1:], reasons.values(), strict=True)
-            compared = [_difference(figure, subjects[0], values[0], *pair) for pair in pairs]
-            table.add_row(figure.words, *(_text(figure.form.format, value) for value in values), *compared)
+            compared = [_difference(metric, subjects[0], values[0], *pair) for pair in pairs]
+            table.add_row(metric.compared, *(_text(metric, value) for value in values), *compared)
     return table
 
 
-def _difference(figure: Figure, a: Subject, of_a: Any, b: Subject, of_b: Any, reasons: list[str]) -> str:
-    if of_a is None or of_b is None or (reasons and not figure.measured):
+def _difference(metric: Metric, a: Subject, of_a: Any, b: Subject, of_b: Any, reasons: list[str]) -> str:
+    if of_a is None or of_b is None or (reasons and metric.conditional):
         return ""
-    found = difference(a.metrics, b.metrics, figure.key)
+    found = difference(a.metrics, b.metrics, metric.key)
     if found is None:
-        return _signed(figure, of_b - of_a)
-    text = f"{_signed(figure, found.estimate)} ± {figure.form.format(found.half_width)}"
+        return _signed(metric, of_b - of_a)
+    text = f"{_signed(metric, found.estimate)} ± {metric.exact.format(found.half_width)}"
     return f"[bold]{text}[/bold]" if found.different else f"≈ {text}"
 
 
-def _signed(figure: Figure, value: float) -> str:
-    return figure.form.replace(":", ":+").format(value)
+def _signed(metric: Metric, value: float) -> str:
+    return metric.exact.replace(":", ":+").format(value)
 
 
-def _text(form: Callable[[Any], str], value: Any) -> str:
-    return "–" if value is None else form(value)
+def _text(metric: Metric, value: Any) -> str:
+    return "–" if value is None else metric.exact.format(value)
 
 
 def _table(title: str, first: str, columns: list[str], justify: Any) -> RichTable:

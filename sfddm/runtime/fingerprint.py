@@ -22,7 +22,7 @@ LEFT_OUT = (
     "sfddm.spec.safe_yaml", "sfddm.spec.schema",  # they read and check specs, whose values are params of their own
     "sfddm.runtime",
     "sfddm.pipeline.git", "sfddm.pipeline.lock", "sfddm.pipeline.params", "sfddm.pipeline.paths",
-    "sfddm.tracking.live", "sfddm.tracking.live",  # curves of trainings that still run
+    "sfddm.tracking.live",  # curves of trainings that still run
     "sfddm.training.checkpoints", "sfddm.training.guard",
     "stages.harness", "stages.parent", "stages.torchrun",
 )  # fmt: skip

@@ -5,9 +5,22 @@ Modules that are found by name are imported only when a spec asks for them, and 
 
 from importlib import import_module
 from types import ModuleType
+from typing import Any, get_args, get_type_hints
 
-PACKAGES = {"data": "sfddm.data.sets", "distill": "sfddm.methods", "terms": "sfddm.methods.terms"}
-"""What comes in several kinds, the stages data and distill and the terms of a loss: the package with their modules."""
+SCORERS = "sfddm.evaluation.scorers"
+PACKAGES = {
+    "data": "sfddm.data.sets",
+    "scorer": SCORERS,
+    "distill": "sfddm.methods",
+    "terms": "sfddm.methods.terms",
+    "evaluate": SCORERS,
+}
+"""What comes in several kinds, four stages and the terms of a loss: the package with a module for each."""
+
+
+def kinds_of(union: Any) -> list[str]:
+    """The kinds of a union of spec classes, in its order."""
+    return [get_args(get_type_hints(member)["kind"])[0] for member in get_args(union)]
 
 
 def module_name(what: str, kind: str) -> str:

@@ -7,7 +7,7 @@ from attrs import frozen
 from sfddm.spec.fields import Bound, Count, FolderPath, Pixels, Seed
 
 Crop = Literal["center", "stretch"]
-"""Of images that are no squares. center: the largest square in the middle; stretch: all of it, squeezed into one."""
+"""How an image becomes a square. center: the largest square in the middle; stretch: all of it, squeezed."""
 
 
 class _Square:
@@ -36,12 +36,12 @@ class Digits:
 
     kind: Literal["digits"]
     train: Count
-    """Images in the training split; the rest are held out."""
+    """Images in the training split, fewer than all; the rest are held out."""
     split_seed: Seed
     """Seed of the random split."""
 
     images: ClassVar[int] = 1797
-    """In the whole set."""
+    """Images in the whole set."""
     labelled: ClassVar[bool] = True
     """Whether each image has a class, from which a scorer can learn."""
 
@@ -128,11 +128,11 @@ class NoLabels:
 
 @frozen(kw_only=True)
 class FolderLabels:
-    """Images lie in a folder for each class; the classes are numbered in the order of those folders' names."""
+    """Each class has a folder of its own; classes are numbered in the order of the folders' names."""
 
     kind: Literal["folders"]
     held_out: Count
-    """Images that are kept from training, at random; the scorer's accuracy is measured on them."""
+    """Images kept from training, at random; the scorer's accuracy is measured on them."""
     split_seed: Seed
     """Seed of that choice."""
 
@@ -143,7 +143,7 @@ class Folder:
 
     kind: Literal["folder"]
     path: FolderPath
-    """Inside the folder of data sets (`SFDDM_DATA_ROOT`)."""
+    """A folder in the folder of data sets (`SFDDM_DATA_ROOT`)."""
     channels: Literal[1, 3]
     """1: grey, 3: colour; images of the other kind are converted."""
     crop: Crop
@@ -152,8 +152,9 @@ class Folder:
     flip: bool
     """Mirror half of the images of each training batch, at random, left to right."""
     labels: NoLabels | FolderLabels
+    """Whether the images have classes."""
     corrupt: Literal["refuse", "skip"]
-    """What becomes of images that can't be used: all are named, and the stage ends; or they are left out, and named."""
+    """What to do about images that can't be used: name all of them and stop, or leave them out and name them."""
 
     @property
     def labelled(self) -> bool:
@@ -167,4 +168,4 @@ class Folder:
 
 
 Data = Digits | MNIST | FashionMNIST | CIFAR10 | CelebAHQ | LSUN | Folder
-"""Every kind of data set."""
+"""The images that teachers learn from and that students are judged by."""

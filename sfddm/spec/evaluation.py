@@ -10,7 +10,7 @@ from sfddm.spec.index_set import IndexSet
 from sfddm.spec.training import Training
 
 MOST_CONVOLUTIONS = 16
-"""Of a scorer, all but one of which halve the image."""
+"""Convolutions of a scorer, all but one of which halve the image."""
 
 
 @frozen(kw_only=True)
@@ -24,6 +24,7 @@ class Classifier:
     """Width of the last hidden layer."""
     training: Training
     seed: Seed
+    """Seed of its weights and of everything that its training draws."""
 
 
 @frozen(kw_only=True)
@@ -35,45 +36,47 @@ class OwnStatistics:
 
 @frozen(kw_only=True)
 class GivenStatistics:
-    """The real images' moments come from a file, as tools of the field write them: `mu` [D] and `sigma` [D, D]."""
+    """The real images' moments come from a file in the usual format: `mu` [D] and `sigma` [D, D]."""
 
     kind: Literal["file"]
     file: Npz
-    """In the folder of data sets (`SFDDM_DATA_ROOT`)."""
+    """A file in the folder of data sets (`SFDDM_DATA_ROOT`)."""
     sha256: SHA256
+    """The hash of that file."""
     images: Samples
-    """How many images they are of; the file doesn't say."""
+    """How many images the moments were computed from; the file doesn't say."""
 
 
 Statistics = OwnStatistics | GivenStatistics
+"""Where the mean and covariance of the real images' features come from."""
 
 
 @frozen(kw_only=True)
 class Inception:
-    """The network of the usual FID; see `sfddm.evaluation.scorers.inception` for where its weights have to lie."""
+    """The network of the usual FID; docs/evaluation.md says where its weights are looked for."""
 
     kind: Literal["inception"]
     sha256: SHA256
-    """Of the file with the weights."""
+    """The hash of the file with the weights."""
     statistics: Statistics
 
 
 @frozen(kw_only=True)
 class Torchvision:
-    """A classification network of torchvision; distances are taken in what its last linear layer is given."""
+    """A classification network of torchvision; distances are taken in the input of its last linear layer."""
 
     kind: Literal["torchvision"]
     model: ModelName
-    """As torchvision calls it: resnet18, vit_b_16, ..."""
+    """Torchvision's name for it: resnet18, vit_b_16, ..."""
     size: Pixels
-    """Height and width, in pixels, to which images are resized; most of the published weights want 224."""
+    """Height and width, in pixels, to which images are resized; most published weights expect 224."""
     sha256: SHA256
-    """Of the file with the weights."""
+    """The hash of the file with the weights."""
     statistics: Statistics
 
 
 Scorer = Classifier | Inception | Torchvision
-"""Every kind of scorer."""
+"""The network in whose features images are compared."""
 
 
 @frozen(kw_only=True)
@@ -83,6 +86,7 @@ class Reference:
     solver: Deterministic
     index_set: IndexSet
     clip_sample: bool
+    """Clip the predicted images to [-1, 1] while sampling."""
 
 
 @frozen(kw_only=True)
@@ -90,8 +94,9 @@ class Evaluation:
     """The same noises, the same scorer and the same real images for every row of the comparison."""
 
     samples: Samples
-    """n, the number of images a row."""
+    """n, the number of images per row."""
     noise_seed: Seed
+    """Seed of the noises that all rows share."""
     batch_size: Batch
     scorer: Scorer
     reference: Reference
@@ -102,12 +107,14 @@ class Registry:
     """Which students become versions of which registered model."""
 
     model: Name
+    """The registered model."""
     students: tuple[Name, ...]
+    """The students whose runs become versions of it."""
 
 
 Against = Literal["better", "not-worse", "any"]
-"""What the paired difference of two Frechet distances has to say. better: its whole 95 % interval lies below 0;
-not-worse: it does not lie above 0; any: the two are not compared."""
+"""What the paired difference of two Frechet distances must show. better: its whole 95 % interval is below 0; not-worse:
+it is not entirely above 0; any: nothing, the two are not compared."""
 
 
 @frozen(kw_only=True)
@@ -115,14 +122,15 @@ class Gates:
     """The gates that `sfddm promote` holds a student's stored figures against."""
 
     samples: Samples
-    """n at least: images that the figures rest on."""
+    """The smallest n: images that the figures come from."""
     distance_ratio: Positive
-    """Frechet distance over the teacher's own, at most."""
+    """The largest Frechet distance, relative to the teacher's own."""
     agreement: Share
-    """Share of images in the class of the teacher's image from the same noise, at least."""
+    """The smallest share of images in the class of the teacher's image from the same noise."""
     speed_up: Positive
-    """Against DDIM on all of the teacher's levels, at least."""
+    """The smallest speed-up over DDIM on all of the teacher's levels."""
     against_ddim: Against
-    """Compared with free DDIM, the best of the spec's `ddim` students with as many steps."""
+    """The difference from free DDIM, the best of the spec's `ddim` students with as many steps. better: the whole 95 %
+    interval is below 0; not-worse: it is not entirely above 0; any: not compared."""
     against_champion: Against
-    """Compared with the present champion; asked where the student is to become champion itself."""
+    """The same for the present champion; asked only if the student is to become champion."""

@@ -1,4 +1,4 @@
-"""A whole experiment, the runs that it stands for, and what its sections must agree on."""
+"""A whole experiment and its runs."""
 
 from typing import Literal
 
@@ -33,10 +33,11 @@ class Spec:
     version: Literal[2]
     """The version of the format."""
     name: Name
-    """The same as the file's."""
+    """The name of the file, without `.yaml`."""
     data: Data
     teacher: Teacher
     students: dict[Name, Student]
+    """The rows of the comparison by their names: students, and free samplers of the teacher."""
     evaluation: Evaluation
     registry: Registry
     promotion: Gates

@@ -45,7 +45,7 @@ class Pattern:
 
 
 MOST = 10**9
-"""Of anything: what is larger is a slip of the keyboard."""
+"""The largest number of anything: what is larger is a slip of the keyboard."""
 Count = Annotated[int, Bound(1, MOST)]
 """A whole number of things, at least one."""
 Levels = Annotated[int, Bound(1, 100_000)]
@@ -57,7 +57,7 @@ Natural = Annotated[int, Bound(0, MOST)]
 Seed = Annotated[int, Bound(0, 2**31 - 1)]
 """A seed of random numbers."""
 Batch = Annotated[int, Bound(1, 1_000_000)]
-"""Images at a time, which have to fit into memory together with what the network makes of them."""
+"""Images at a time; they have to fit into memory together with the network's activations."""
 Noises = Annotated[int, Bound(1, 100_000_000)]
 """Noises that are kept with all that comes of them."""
 Samples = Annotated[int, Bound(2, 100_000_000)]

@@ -117,6 +117,7 @@ class FromScratch:
     kind: Literal["scratch"]
     prediction: StudentPrediction
     network: TeachersNetwork | UNet2D
+    """The architecture."""
 
     def check(self, context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield what is wrong with the network."""
@@ -135,6 +136,7 @@ class Cache:
     noises: Noises
     """How many trajectories."""
     seed: Seed
+    """Seed of their noises."""
     solver: Deterministic
     substeps: Levels
     """Solver steps inside each segment of the index set, evenly in angle."""
@@ -181,6 +183,7 @@ class DataSource:
     share: Positive
     """Share of each batch, relative to the other sources'."""
     substeps: Levels
+    """DDIM steps of the teacher inside each segment of the index set."""
 
 
 Source = TrajectorySource | RolloutSource | DataSource
@@ -196,10 +199,11 @@ def split(sources: tuple[Source, ...], batch_size: int) -> list[int]:
 
 
 Distance = Literal["mse", "l1", "pseudo-huber"]
-"""pseudo-huber: sqrt(mean e^2 + c^2) - c per image, c = 0.03 (after Song and Dhariwal 2023, section 3.3)."""
+"""mse: mean e^2; l1: mean |e|; pseudo-huber: sqrt(mean e^2 + c^2) - c per image, c = 0.03 (after Song and Dhariwal
+2023, section 3.3)."""
 Weighting = Literal["snr+1", "truncated-snr", "min-snr"]
-"""The weight of the image's squared error: SNR + 1, which makes it the plain squared error of v; max(SNR, 1) (both
-Salimans and Ho 2022); min(SNR, 5) (Hang et al. 2023)."""
+"""The weight of the image's error at each level. snr+1: SNR + 1, the plain error of v; truncated-snr: max(SNR, 1) (both
+Salimans and Ho 2022); min-snr: min(SNR, 5) (Hang et al. 2023)."""
 
 
 @frozen(kw_only=True)
@@ -208,7 +212,9 @@ class OutputTerm:
 
     kind: Literal["output"]
     weight: Positive
+    """Factor of this term in the loss."""
     distance: Literal["l1", "mse"]
+    """l1: mean absolute difference; mse: mean squared difference."""
 
     asks_teacher = True
     lands = False
@@ -221,6 +227,7 @@ class HiddenTerm:
 
     kind: Literal["hidden"]
     weight: Positive
+    """Factor of this term in the loss."""
     distance: Distance
     weighting: Weighting
 
@@ -235,6 +242,7 @@ class FeatureTerm:
 
     kind: Literal["feature"]
     weight: Positive
+    """Factor of this term in the loss."""
     state: Literal["same", "landing"]
     """The teacher's features where the student is (the published code), or where its jump lands (look-ahead)."""
 
@@ -256,15 +264,11 @@ Term = OutputTerm | HiddenTerm | FeatureTerm
 student's own state, the state where the jump should land, the teacher's features there."""
 
 
-def check_terms(
-    terms: tuple[Term, ...], start: Start, allowed: tuple[type, ...], context: Context, path: SpecPath
-) -> Iterator[Fault]:
-    """Yield what is wrong with a method's list of terms, of which it takes those `allowed`."""
+def check_terms(terms: tuple[Term, ...], start: Start, context: Context, path: SpecPath) -> Iterator[Fault]:
+    """Yield what is wrong with a method's list of terms."""
     if not terms:
         yield Fault("expected at least one term", path)
     for position, term in enumerate(terms):
-        if not isinstance(term, allowed):
-            yield Fault(f"this method has no {term.kind} term", (*path, position, "kind"))
         if term.kind in [other.kind for other in terms[:position]]:
             yield Fault(f"a second {term.kind} term: expected one of a kind", (*path, position, "kind"))
         if isinstance(term, FeatureTerm):

@@ -17,9 +17,6 @@ from sfddm.spec.parts import (
     Cost,
     DataSource,
     Distance,
-    FeatureTerm,
-    HiddenTerm,
-    OutputTerm,
     RolloutSource,
     Source,
     Start,
@@ -34,8 +31,27 @@ LISTED = 6
 """Numbers that an error names."""
 
 
+class MethodBase:
+    """What every method answers before anything is made; here for one that needs nothing and costs nothing."""
+
+    any_steps = False
+    """Whether its students can be sampled on index sets other than their own."""
+
+    def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield what doesn't fit the student's index set, the teacher or the other students; `path` is the method's."""
+        yield from ()
+
+    def caches(self) -> tuple[Cache, ...]:
+        """The trajectories of the teacher that it learns from, each once."""
+        return ()
+
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+        """What a student on these levels costs; one that is resampled costs nothing more than the other."""
+        return Cost()
+
+
 @frozen(kw_only=True)
-class Free:
+class Free(MethodBase):
     """The teacher itself under a solver on the index set: free, and what every student has to beat."""
 
     kind: Literal["free"]
@@ -43,30 +59,19 @@ class Free:
     """ddim (Song et al. 2021, eta = 0), dpm-solver (DPM-Solver++(2M), Lu et al. 2022), angle-2m (a two-step exponential
     integrator in the angle), or ancestral (Ho et al. 2020)."""
 
-    any_steps = False
-
-    def check(self, student: "Student", _: Context, path: SpecPath) -> Iterator[Fault]:
+    def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where a free sampler has several seeds."""
         if len(student.seeds) > 1:
             yield Fault("a free sampler trains nothing: give it one seed", (*path[:-1], "seeds"))
 
-    def caches(self) -> tuple[Cache, ...]:
-        """None."""
-        return ()
-
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
-        """Nothing."""
-        return Cost()
-
 
 @frozen(kw_only=True)
-class Resampled:
+class Resampled(MethodBase):
     """Another student of the spec, of the same seed, sampled on this index set: free once that student is there."""
 
     kind: Literal["resampled"]
     student: Name
-
-    any_steps = False
+    """The name of the other student."""
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield what is wrong with the student that is sampled again."""
@@ -85,37 +90,29 @@ class Resampled:
         if isinstance(source.method, Consistency):
             yield from source.method.check_on_grid(student, context, path)
 
-    def caches(self) -> tuple[Cache, ...]:
-        """None."""
-        return ()
-
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
-        """Nothing more than the other student."""
-        return Cost()
-
 
 @frozen(kw_only=True)
-class SFDDM:
+class SFDDM(MethodBase):
     """Single-fold distillation: one training run for any index set."""
 
     kind: Literal["sfddm"]
     start: Start
     time_input: Literal["level", "index"]
-    """What the network is told of time: the teacher's noise level, or the student's own index k."""
+    """What tells the network the time: the teacher's noise level, or the student's own index k."""
     sources: tuple[Source, ...]
     terms: tuple[Term, ...]
     """The loss is their weighted sum."""
     training: Training
 
     @property
-    def any_steps(self) -> bool:
-        """Whether its students can be sampled on index sets other than their own."""
+    def any_steps(self) -> bool:  # type: ignore[override]
+        """Not where the network knows its own levels alone."""
         return self.time_input == "level"
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield what is wrong with terms and sources."""
         levels, size = context.levels(student.index_set), self.training.batch_size
-        yield from check_terms(self.terms, self.start, (OutputTerm, HiddenTerm, FeatureTerm), context, (*path, "terms"))
+        yield from check_terms(self.terms, self.start, context, (*path, "terms"))
         if not self.sources:
             yield Fault("expected at least one source", (*path, "sources"))
             return
@@ -134,7 +131,7 @@ class SFDDM:
                 yield Fault("no term needs the landing state that sub-steps lead to: set substeps to 1", here)
 
     def caches(self) -> tuple[Cache, ...]:
-        """The trajectories that it learns from, each once."""
+        """Those of its sources."""
         return tuple(dict.fromkeys(source.cache for source in self.sources if not isinstance(source, DataSource)))
 
     def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
@@ -155,7 +152,7 @@ class SFDDM:
 
 
 @frozen(kw_only=True)
-class AnyStep:
+class AnyStep(MethodBase):
     """One network that is told where it is and where it should land: trained once, sampled on any index set.
 
     Its own index set is the grid that its training jumps on.
@@ -177,25 +174,29 @@ class AnyStep:
         """Yield what is wrong with terms and trajectories."""
         levels, here = context.levels(student.index_set), (*path, "terms")
         yield from self.cache.check(self.training.batch_size, levels, context, (*path, "cache"))
-        yield from check_terms(self.terms, self.start, (HiddenTerm, FeatureTerm), context, here)
+        yield from check_terms(self.terms, self.start, context, here)
         if self.terms and not any(term.lands for term in self.terms):
             yield Fault("any-step learns where to land from the hidden term: add one", here)
         for position, term in enumerate(self.terms):
-            if isinstance(term, FeatureTerm) and term.state != "landing":
-                yield Fault("any-step compares features where jumps land: use landing", (*here, position, "state"))
+            if term.asks_teacher:
+                yield Fault(
+                    "any-step does not ask the teacher at the student's own state: leave this term out, or compare "
+                    "features where jumps land",
+                    (*here, position),
+                )
 
     def caches(self) -> tuple[Cache, ...]:
-        """The trajectories that it learns from."""
+        """One."""
         return (self.cache,)
 
     def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
         """Trajectories, and a forward and backward pass per image."""
-        images = self.training.iterations * self.training.batch_size
-        return Cost(cache=self.cache.cost(levels, schedule, timesteps), training=images * TRAINED, folds=1)
+        cache = self.cache.cost(levels, schedule, timesteps)
+        return Cost(cache=cache, training=self.training.images * TRAINED, folds=1)
 
 
 @frozen(kw_only=True)
-class Progressive:
+class Progressive(MethodBase):
     """Progressive distillation: each fold halves the number of steps (Salimans and Ho 2022)."""
 
     kind: Literal["progressive"]
@@ -207,8 +208,6 @@ class Progressive:
     weighting: Weighting
     training: Training
     """All folds together: each has an equal part of the iterations, and a learning rate that rises and falls."""
-
-    any_steps = False
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield what is wrong with the number of folds."""
@@ -231,10 +230,6 @@ class Progressive:
         """How often the number of steps is halved, down to `steps`."""
         return (self.start_steps // steps).bit_length() - 1
 
-    def caches(self) -> tuple[Cache, ...]:
-        """None."""
-        return ()
-
     def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
         """Per fold and image, a forward and backward pass and two steps of the fold's teacher."""
         folds = self.folds(len(levels))
@@ -243,7 +238,7 @@ class Progressive:
 
 
 @frozen(kw_only=True)
-class Consistency:
+class Consistency(MethodBase):
     """Consistency distillation: any state of a trajectory to its end; several steps add noise again (Song et al. 2023).
 
     The student's index set has to be part of the grid.
@@ -252,6 +247,7 @@ class Consistency:
     kind: Literal["consistency"]
     start: Start
     grid: IndexSet
+    """The levels that it learns to jump from."""
     distance: Distance
     weighting: Weighting
     training: Training
@@ -278,18 +274,13 @@ class Consistency:
                 (*path[:-1], "index_set"),
             )
 
-    def caches(self) -> tuple[Cache, ...]:
-        """None."""
-        return ()
-
     def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
         """Per image, a forward and backward pass, a step of the teacher and one of the average."""
-        images = self.training.iterations * self.training.batch_size
-        return Cost(training=images * (TRAINED + 2), folds=1)
+        return Cost(training=self.training.images * (TRAINED + 2), folds=1)
 
 
 @frozen(kw_only=True)
-class TRACT:
+class TRACT(MethodBase):
     """Transitive closure: any state of a segment to the segment's end, in one training (Berthelot et al. 2023)."""
 
     kind: Literal["tract"]
@@ -301,23 +292,17 @@ class TRACT:
     training: Training
     """`average` is also that of the network that gives the targets."""
 
-    any_steps = False
-
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where the segments have too few levels."""
         yield from context.check_room(context.levels(student.index_set), self.substeps, (*path, "substeps"))
 
-    def caches(self) -> tuple[Cache, ...]:
-        """None."""
-        return ()
-
     def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
         """Per image, a forward and backward pass, a step of the teacher and one of the average."""
-        images = self.training.iterations * self.training.batch_size
-        return Cost(training=images * (TRAINED + 2), folds=1)
+        return Cost(training=self.training.images * (TRAINED + 2), folds=1)
 
 
 Method = Free | Resampled | SFDDM | AnyStep | Progressive | Consistency | TRACT
+"""How the student is made."""
 Trained = SFDDM | AnyStep | Progressive | Consistency | TRACT
 """Methods that train a network, in the one training loop."""
 
@@ -331,6 +316,7 @@ class Student:
     """Clip the predicted images to [-1, 1] while sampling."""
     method: Method
     seeds: tuple[Seed, ...]
+    """Training seeds: each makes a run of its own."""
 
     def check(self, context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield every disagreement with the rest of the spec."""

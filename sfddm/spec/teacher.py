@@ -14,15 +14,19 @@ from sfddm.spec.training import Training
 
 @frozen(kw_only=True)
 class UNet2D:
-    """diffusers' UNet2DModel, one entry of `channels` and `attention` a resolution level."""
+    """diffusers' UNet2DModel, with one entry of `channels` and `attention` per resolution level."""
 
     kind: Literal["unet2d"]
     channels: tuple[Width, ...]
+    """Channels at each resolution level; every level but the last halves the image."""
     attention: tuple[bool, ...]
-    """Whether the level has self-attention."""
+    """Whether each level has self-attention."""
     middle_attention: bool
+    """Whether the middle block has self-attention."""
     layers_per_block: Depth
+    """Residual layers at each level."""
     norm_groups: Width
+    """Groups of the group normalisation; all channels have to be multiples of it."""
 
     def check(self, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
         """Yield what doesn't fit together, or images of `shape` (channels, height, width)."""
@@ -45,6 +49,7 @@ class Trained:
     network: UNet2D
     training: Training
     seed: Seed
+    """Seed of its weights and of everything that its training draws."""
 
     def check(self, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
         """Yield what is wrong with the training, or with the network for images of `shape`."""
@@ -81,8 +86,9 @@ class FromCheckpoint:
 
     kind: Literal["checkpoint"]
     file: CheckpointFile
-    """In `teachers` of the folder of data sets (SFDDM_DATA_ROOT)."""
+    """A file in `teachers` of the folder of data sets (SFDDM_DATA_ROOT)."""
     sha256: SHA256
+    """The hash of that file."""
     weights: Literal["ema", "last"]
     """The moving average that the library's Trainer keeps, or the weights of the last step."""
 
@@ -92,7 +98,7 @@ class FromCheckpoint:
 
 
 Source = Trained | FromDiffusers | FromCheckpoint
-"""Every way to a teacher."""
+"""Where its weights come from."""
 
 
 @frozen(kw_only=True)

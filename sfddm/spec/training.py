@@ -14,8 +14,9 @@ class Training:
     """One run of the training loop, with Adam."""
 
     iterations: Count
+    """Updates of the weights."""
     batch_size: Batch
-    """Images an iteration, over all processes."""
+    """Images per iteration, over all processes."""
     learning_rate: Positive
     """The highest one, between warm-up and decay."""
     warmup: Natural
@@ -29,9 +30,14 @@ class Training:
     precision: Literal["fp32", "bf16"]
     """bf16 runs the forward pass under bfloat16 autocast; weights and updates stay in fp32."""
     memory_format: Literal["contiguous", "channels_last"]
-    """How activations and the weights of convolutions lie in memory; with bf16 channels_last is often the faster."""
+    """Memory layout of activations and convolutions' weights; with bf16, channels_last is often faster."""
     compile: bool
     """Run the networks, the teacher included, through torch.compile: minutes before the first iteration, less after."""
+
+    @property
+    def images(self) -> int:
+        """Images that pass the network, each as often as it comes."""
+        return self.iterations * self.batch_size
 
     def check(self, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where the learning rate would fall before it has risen."""

@@ -1,1 +1,1 @@
-"""MLflow: a view on what the pipeline made. The only package that imports mlflow, and always inside functions."""
+"""MLflow, which shows what the pipeline made. No other package imports mlflow, and this one only inside functions."""

@@ -1,32 +1,31 @@
-"""Texts about runs and versions: the note on a run's page, and the model card of a version."""
+"""What MLflow's pages say in words: descriptions of runs and experiments, and the model card of a version."""
 
 from statistics import fmean
 from typing import Any
 
+from sfddm.evaluation.metrics import BLOCKS, METRICS
 from sfddm.pipeline.rows import Row, flatten
-from sfddm.report.columns import COLUMNS, TERMINAL
+from sfddm.report.columns import COLUMNS, TERMINAL, VS_BEST, explanations
 from sfddm.report.markdown import markdown_table
 from sfddm.report.summary import headline
-from sfddm.report.table import Entry, Table, make_table
+from sfddm.report.table import Entry, make_table
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import unstructure
 from sfddm.spec.students import Free
 
-NOTE = "mlflow.note.content"
+DESCRIPTION = "mlflow.note.content"
 """The tag that MLflow shows as a run's or an experiment's description."""
-LONGEST_NOTE = 8000
-"""Characters of a tag."""
-COMPARED = "vs best"
-"""The one column that needs other rows."""
+LONGEST_DESCRIPTION = 8000
+"""Characters that a tag can have."""
 
 
-def run_note(spec: Spec, row: Row) -> str:
-    """A run's figures, and how it is made again."""
+def run_description(spec: Spec, row: Row) -> str:
+    """A run's metrics, and how it is made again."""
     run = row.run
     lines = [
         f"**{run.student}**, seed {run.seed} of `specs/{spec.name}.yaml`, content key `{row.content_key}`.",
         "",
-        *figures(spec, row),
+        *_metrics_table(spec, row),
         "",
         "Made again by the command below, in a commit whose `dvc.lock` has the hashes of `lineage.yaml` (artifacts). "
         "`spec.yaml` there is the part of the spec that it depends on.",
@@ -39,54 +38,45 @@ def run_note(spec: Spec, row: Row) -> str:
     return _fit(lines)
 
 
-def comparison_note(spec: Spec, rows: list[Row]) -> str:
+def comparison_description(spec: Spec, rows: list[Row]) -> str:
     """The table of a whole comparison, and how it is made again."""
     table = make_table(spec, rows)
     header = ["student", *(column.name for column in TERMINAL)]
     body = [[entry.label, *(column.text(entry) for column in TERMINAL)] for entry in table.entries]
     lines = [headline(spec, table), "", *markdown_table(header, body)]
-    end = ["", " ".join([*table.warnings, *table.notes(TERMINAL)]), "",
+    end = ["", " ".join([*table.warnings, *explanations(table, TERMINAL)]), "",
            f"Made again by `dvc repro track@{spec.name} report@{spec.name}`; `reports/{spec.name}.html` shows all "
            "columns, pictures and spreads."]  # fmt: skip
     return _fit(lines, end)
 
 
-def figures(spec: Spec, row: Row) -> list[str]:
-    """The lines of a table with a row a figure, and what the figures mean."""
+def _metrics_table(spec: Spec, row: Row) -> list[str]:
+    """The lines of a table with a row per column of the report, and what they mean."""
     free = isinstance(spec.students[row.run.student].method, Free)
     entry = Entry(student=row.run.student, rows=[row], above_best=None, best=False, free=free)
-    columns = tuple(column for column in COLUMNS if column.name != COMPARED)
-    table: Table = make_table(spec, [row])
+    columns = [column for column in COLUMNS if column is not VS_BEST]  # needs other rows
+    table = make_table(spec, [row])
     return [
         *markdown_table(["figure", "value"], [[column.name, column.text(entry)] for column in columns]),
         "",
-        " ".join([*table.warnings, *table.notes(columns)]),
+        " ".join([*table.warnings, *explanations(table, columns)]),
     ]
 
 
 def _fit(lines: list[str], end: list[str] | None = None) -> str:
-    """The lines and the end as one text; of lines that a tag has no room for the last are left out."""
+    """The lines and the end as one text, without the last lines where a tag has no room for all."""
     end, left_out = end or [], "| ... |"
-    while len("\n".join([*lines, *end])) > LONGEST_NOTE and len(lines) > 1:
+    while len("\n".join([*lines, *end])) > LONGEST_DESCRIPTION and len(lines) > 1:
         lines = [*lines[:-2], left_out] if lines[-1] == left_out else [*lines[:-1], left_out]
-    return "\n".join([*lines, *end])[:LONGEST_NOTE]
+    return "\n".join([*lines, *end])[:LONGEST_DESCRIPTION]
 
 
 LICENCES = {"digits": "CC BY 4.0 (UCI, Optical Recognition of Handwritten Digits)", "fashion-mnist": "MIT"}
-"""Of the data sets that are known here."""
+"""Licences of data sets; others are unknown here."""
 LISTED = 32
 """Noise levels that a card names."""
-LONGEST = 5000
+LONGEST_CARD = 5000
 """Characters that MLflow's database has room for."""
-BLOCKS = {"frechet_distance": "frechet_blocks", "agreement": "agreement_blocks", "mse_to_teacher": "mse_blocks"}
-"""Figures that are also taken from parts of the same noises, and the parts' figures."""
-FIGURES = {
-    "frechet_distance": "Frechet distance to real images",
-    "agreement": "share of images in the class of the teacher's",
-    "mse_to_teacher": "mean squared error to the teacher's images",
-    "precision": "precision",
-    "recall": "recall",
-}
 
 
 def model_card(spec: Spec, row: Row, siblings: list[Row], lock: dict[str, Any], run_id: str) -> str:
@@ -94,7 +84,7 @@ def model_card(spec: Spec, row: Row, siblings: list[Row], lock: dict[str, Any], 
 
     Args:
         spec: its spec.
-        row: its figures.
+        row: its results.
         siblings: the rows of the same student under all of its training seeds.
         lock: what dvc.lock says of the stages, by name.
         run_id: the MLflow run that has the sample grid.
@@ -102,13 +92,13 @@ def model_card(spec: Spec, row: Row, siblings: list[Row], lock: dict[str, Any], 
     sections = [
         f"## {row.run.student}, seed {row.run.seed}, of {spec.name}",
         _summary(spec, row),
-        "### Figures\n\n" + "\n".join(_figures(row, siblings)),
+        "### Figures\n\n" + "\n".join(_metrics(row, siblings)),
         f"### Samples\n\n![The first images](get-artifact?path=grid.png&run_uuid={run_id})",
         "### Made of\n\n" + "\n".join(f"- {line}" for line in _made_of(spec, row, lock)),
         "### Licence\n\n" + _licence(spec),
         "### Limits\n\n" + _limits(row),
     ]
-    return "\n\n".join(sections)[:LONGEST]
+    return "\n\n".join(sections)[:LONGEST_CARD]
 
 
 def _summary(spec: Spec, row: Row) -> str:
@@ -119,9 +109,13 @@ def _summary(spec: Spec, row: Row) -> str:
     )
 
 
-def _figures(row: Row, siblings: list[Row]) -> list[str]:
+def _metrics(row: Row, siblings: list[Row]) -> list[str]:
     metrics, timing = row.metrics, row.timing
-    rows = [[words, f"{metrics[key]:.4g}", _spread(key, row, siblings)] for key, words in FIGURES.items()]
+    rows = [
+        [metric.card, f"{metrics[metric.key]:.4g}", _spread(metric.key, row, siblings)]
+        for metric in METRICS
+        if metric.card
+    ]
     rows += [
         ["seconds a thousand images", f"{timing['seconds_per_1000_images']:.3g}", ""],
         ["speed-up against DDIM on all levels", f"{timing['speed_up']:.0f} x", ""],
@@ -137,7 +131,7 @@ def _figures(row: Row, siblings: list[Row]) -> list[str]:
 
 
 def _spread(key: str, row: Row, siblings: list[Row]) -> str:
-    """Over training seeds where there are several, else over parts of the noises."""
+    """The spread over training seeds where there are several, else over parts of the noises."""
     if len(siblings) > 1:
         seeds = [float(sibling.metrics[key]) for sibling in siblings]
         return f"{len(seeds)} training seeds: mean {fmean(seeds):.4g}, {min(seeds):.4g} to {max(seeds):.4g}"
@@ -159,7 +153,7 @@ def _made_of(spec: Spec, row: Row, lock: dict[str, Any]) -> list[str]:
         f"`{_hash(lock, f'teacher@{spec.name}')}`",
         f"student: index set {student.index_set.kind}, T' = {row.metrics['nfe']}, levels {listed}; DVC hash "
         f"`{_hash(lock, f'distill@{row.run.name}')}`",
-        f"made again by `dvc repro evaluate@{row.run.name}`; `spec.yaml` and `lineage.yaml` lie beside the model",
+        f"made again by `dvc repro evaluate@{row.run.name}`; `spec.yaml` and `lineage.yaml` are artifacts of the run",
     ]
 
 
@@ -178,5 +172,5 @@ def _limits(row: Row) -> str:
         f"Unconditional images of the one set that it was trained on. The distance is in the features of "
         f"{metrics['scorer']}, so it compares with others of this spec and with no published FID of another scorer; "
         f"it says nothing of bias in the data. One training seed decides the weights. "
-        + " ".join(f"{note}." for note in metrics["notes"])
+        + " ".join(f"{warning}." for warning in metrics["notes"])
     )

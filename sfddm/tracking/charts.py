@@ -1,30 +1,34 @@
 """The charts with which MLflow's page of an experiment opens.
 
-MLflow keeps views to be shared as tags of the experiment, and an address names one of them. The layout of their content
-is not documented: it is what MLflow 3.17's own page writes (a tag that it can't read gives its usual page).
+MLflow stores shared views as tags of the experiment, and an address names one of them. The format of their content is
+not documented. It is what the page of MLflow 3.17 writes (tests/test_mlflow_charts.py), and nothing but this module
+knows it. Where a server refuses it, or a page can't read it, the page opens with MLflow's own charts.
 """
 
 import base64
 import json
+import sys
 import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sfddm.spec.experiment import Run, Spec
+from sfddm.tracking.server import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 
 KEY = "sfddm"
-"""Names the view in addresses: `viewStateShareKey=sfddm`."""
+"""The name of the view in addresses: `viewStateShareKey=sfddm`."""
 TAG = f"mlflow.sharedViewState.{KEY}"
 TERMS = ("output", "hidden", "feature")
 PARAMS = ["NFE", *(f"Weight.{term}" for term in TERMS)]
 QUALITY = ["speed_up", "agreement", "frechet_distance"]
-"""The last one gives the lines of the parallel coordinates their colours."""
+"""Metrics of the charts; the last one colours the lines of the parallel coordinates."""
 DISTANCE, AGREEMENT = "by_steps/frechet_distance", "by_steps/agreement"
-"""Metrics of the runs that stand for a series; their step is T'."""
+"""Metrics of the runs that show a series; their step is T'."""
 LINE = {
     "useGlobalXaxisKey": False,
     "useGlobalLineSmoothing": False,
@@ -33,18 +37,18 @@ LINE = {
     "lineSmoothness": 0,
     "displayPoints": True,
 }
-"""Of charts over T'."""
+"""Settings of charts over T'."""
 IMAGES = ("samples", "interpolation")
-"""As `sfddm.tracking.logging` logs them."""
+"""Keys under which `sfddm.tracking.logging` logs images."""
 SECTIONS = {
     "compared": ("Comparison", 1, 420),
     "against": ("Against T'", 2, 380),
     "quality": ("Runs", 2, 340),
     "images": ("Images", 1, 420),
 }
-"""Title, columns, and height in pixels of a chart."""
+"""Title, number of columns, and height of a chart in pixels."""
 MOST_COMPARED = 100
-"""Runs of one chart; MLflow's page doesn't show more at a time."""
+"""Runs per chart; MLflow's page doesn't show more at a time."""
 
 
 def axes(spec: Spec, run: Run) -> dict[str, Any]:
@@ -57,19 +61,31 @@ def axes(spec: Spec, run: Run) -> dict[str, Any]:
     return {"NFE": len(spec.levels(run.student)), **weights}
 
 
-def write_view(client: "MlflowClient", experiment: str) -> None:
-    """Store the view in the experiment, if it has no such one yet."""
-    text = _packed(_state())
-    if client.get_experiment(experiment).tags.get(TAG) != text:
-        client.set_experiment_tag(experiment, TAG, text)
+def share_charts(client: "MlflowClient", experiment: str) -> None:
+    """Store the charts in the experiment, if it doesn't have them yet; a warning says if MLflow refuses them."""
+    from mlflow.exceptions import MlflowException
+
+    text = _packed(_view())
+    try:
+        if client.get_experiment(experiment).tags.get(TAG) != text:
+            client.set_experiment_tag(experiment, TAG, text)
+    except MlflowException as error:
+        reason = without_secrets(str(error).splitlines()[0])[:200]
+        print(f"warning: MLflow refused the charts of experiment {experiment}, whose page opens with MLflow's own: "
+              f"{reason}", file=sys.stderr, flush=True)  # fmt: skip
 
 
-def _packed(state: dict[str, Any]) -> str:
-    compressed = zlib.compress(json.dumps(state, sort_keys=True).encode(), 9)
+def opened_with_charts(experiment: "Experiment") -> str:
+    """What to add to the address of an experiment's page, so that it opens with the charts if they are stored."""
+    return f"&viewStateShareKey={KEY}" if TAG in experiment.tags else ""
+
+
+def _packed(view: dict[str, Any]) -> str:
+    compressed = zlib.compress(json.dumps(view, sort_keys=True).encode(), 9)
     return f"deflate;{base64.b64encode(compressed).decode()}"
 
 
-def _state() -> dict[str, Any]:
+def _view() -> dict[str, Any]:
     return {
         "runsHiddenMode": "SHOW_ALL",
         "isAccordionReordered": True,

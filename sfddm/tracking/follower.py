@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SECONDS = 5.0
-"""Between two looks at the file."""
+"""Pause between two looks at the file."""
 AGAIN_SECONDS = 20.0
-"""After MLflow did not answer."""
+"""Pause after MLflow did not answer."""
 NICENESS = 10
 
 
@@ -34,28 +34,28 @@ def main(description: str, pid: str) -> None:
 
 def _follow(run: LiveRun, pid: int) -> None:
     """Send points as they come. Through an outage of MLflow they wait in their file; `track` sends what is left."""
-    shown: _Shown | None = None
+    tracked: _Curve | None = None
     while True:
         alive = _is_alive(pid)  # before the file is read: what is written later will be read next time
         points = read_points(Path(run.curve))
         complete = bool(points) and points[-1]["step"] == run.iterations
         try:
             with users_errors():
-                shown = shown or _Shown(run)
-                shown.send(points)
+                tracked = tracked or _Curve(run)
+                tracked.send(points)
                 if complete or not alive:
-                    shown.end("FINISHED" if complete else "KILLED")
+                    tracked.end("FINISHED" if complete else "KILLED")
                     return
         except UserError as error:
             print(error, file=sys.stderr, flush=True)
-            shown = None  # what MLflow has taken is asked again
+            tracked = None  # what MLflow has is asked again
             if complete or not alive:
                 return
             _wait(pid, AGAIN_SECONDS)
         time.sleep(SECONDS)
 
 
-class _Shown:
+class _Curve:
     """The run in MLflow that shows a training, and the points that it has."""
 
     def __init__(self, run: LiveRun) -> None:
@@ -79,7 +79,7 @@ class _Shown:
 
 
 def _wait(pid: int, seconds: float) -> None:
-    """Until then, or until the process is gone."""
+    """Wait so long, or until the process is gone."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and _is_alive(pid):
         time.sleep(SECONDS)

@@ -33,9 +33,9 @@ LIVE = "SFDDM_LIVE_CURVES"
 KEY = "sfddm.training_key"
 """The tag with the key of the training that a run shows."""
 CONTENT_KEY = "sfddm.content_key"
-"""The tag that `track` sets last: a run without it is one that nobody finished."""
+"""The tag that `track` sets last; runs without it are unfinished."""
 FOLLOWED_BY = "sfddm.followed_by"
-"""The tag with the `follower_name` of who writes to a live run: whose training it is, then who takes it over."""
+"""The tag with the `follower_name` of the clone that writes to a live run: the training one, then the adopting one."""
 
 
 @frozen(kw_only=True)
@@ -54,10 +54,10 @@ class LiveRun:
 def start_follower(run: LiveRun) -> None:
     """Start following a training; does nothing where mlflow is not installed, or SFDDM_LIVE_CURVES is off.
 
-    Of several processes that share the training, the first one starts it.
+    If several processes share the training, the first one starts the follower.
 
     Raises:
-        UserError: SFDDM_LIVE_CURVES is another word than on or off.
+        UserError: SFDDM_LIVE_CURVES is neither on nor off.
     """
     choice = os.environ.get(LIVE, "on")
     if choice not in ("on", "off"):
@@ -87,7 +87,7 @@ def read_live_run(description: Path) -> LiveRun:
 def live_run(client: "MlflowClient", experiment: str, key: str) -> str | None:
     """The newest run that shows the training with this key and that `track` has not taken over, if there is one.
 
-    One with params is one that tracking has begun to fill: params can't be changed, so it is left.
+    Runs with params are left out: tracking has begun to fill them, and params can't be changed.
     """
     found = client.search_runs([experiment], f"tags.`{KEY}` = '{key}'", order_by=["attributes.start_time DESC"])
     usable = (run.info.run_id for run in found if CONTENT_KEY not in run.data.tags and not run.data.params)
@@ -95,12 +95,12 @@ def live_run(client: "MlflowClient", experiment: str, key: str) -> str | None:
 
 
 def follower_lock(name: str) -> Path:
-    """Held by a follower as long as it writes to its run."""
+    """The lock that a follower holds as long as it writes to its run."""
     return _folder() / f"{name}.lock"
 
 
 def follower_name() -> str:
-    """Tells this clone's followers, whose locks can be asked, from those of other clones and machines."""
+    """The name of this clone's followers, whose locks can be asked, unlike those of other clones and machines."""
     path = _folder() / "name"
     with FileLock(_folder() / "name.lock"):
         if not path.exists():
@@ -115,7 +115,7 @@ def _folder() -> Path:
 
 
 SWEEP = "sfddm.experiment"
-"""The tag of what DVC's experiments made."""
+"""The tag of runs that DVC's experiments made."""
 
 
 def follow_training(spec: Spec, run: Run, curve: Path, iterations: int, device: str) -> None:
@@ -161,7 +161,7 @@ def teacher_key(spec: Spec) -> str:
 
 
 def tags(spec: Spec, run: Run, device: str) -> dict[str, str]:
-    """What a run is found by, while it trains and after."""
+    """Tags by which a run is found, while it trains and afterwards."""
     return {
         "sfddm.spec": spec.name,
         "sfddm.run": run.name,

@@ -1,4 +1,4 @@
-"""What a run in MLflow holds beside its figures: curves, data sets, pictures."""
+"""What else a run in MLflow shows: curves, data sets, pictures."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 BATCH = 900
-"""MLflow takes 1000 metrics a call at most."""
+"""Metrics per call; MLflow takes at most 1000."""
 
 
 def send_points(client: "MlflowClient", run_id: str, points: Iterable[dict[str, Any]]) -> None:
@@ -47,17 +47,17 @@ def steps_sent(client: "MlflowClient", run_id: str) -> set[int]:
 
 
 CONTEXTS = {"data": "training", "reference": "evaluation"}
-"""Stages whose outputs a run's figures come from, and what for."""
+"""Stages whose outputs a run's metrics depend on, and what they are used for."""
 
 
 def log_datasets(client: "MlflowClient", run_id: str, spec_name: str, kind: str, lock: Mapping[str, Any]) -> None:
     """List the data set and the teacher's reference images among the inputs of a run.
 
     Args:
-        client: of the tracking server.
+        client: the tracking server's.
         run_id: the run.
-        spec_name: whose data it is.
-        kind: of the data set.
+        spec_name: the spec whose data it is.
+        kind: the data set's kind.
         lock: what dvc.lock says of the stages, by name.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -74,13 +74,13 @@ def log_datasets(client: "MlflowClient", run_id: str, spec_name: str, kind: str,
 
 
 SHOWN, COLUMNS = 16, 4
-"""Images of the grid, the same noises for every run."""
+"""Number of images in the grid, from the same noises for every run, and its columns."""
 MOST_PIXELS = 64
-"""A side of an image; larger ones are reduced."""
+"""The largest side of an image; larger ones are reduced."""
 
 
 def log_pictures(client: "MlflowClient", run_id: str, row: Row) -> None:
-    """Log a run's images from the first noises, and its way between two noises under the teacher's."""
+    """Log a run's images from the first noises, and its images between two noises below the teacher's."""
     folder = Paths(row.run.spec).result(row.run.student, row.run.seed)
     shown = read_array(folder / "shown.npy", BYTES, 4)
     client.log_image(run_id, _picture(shown[:SHOWN], COLUMNS), key="samples", step=0)

@@ -1,4 +1,4 @@
-"""What a version carries with it so that it can be rebuilt: all of it can be read without this repository."""
+"""What is stored with a version so that it can be rebuilt, readable without this repository."""
 
 from functools import cache
 from typing import Any
@@ -13,12 +13,12 @@ from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import read_mapping
 
 
-def about(spec: Spec, row: Row) -> dict[str, Any]:
-    """The files of a version's folder `about`, each as plain data.
+def provenance(spec: Spec, row: Row) -> dict[str, Any]:
+    """The files of a version's folder `provenance`, each as plain data.
 
-    spec.yaml is the part of the spec that the run depends on, lineage.json the entries of dvc.lock that it rests on,
-    metrics.json its figures, and origin.json where it was made: commit, lock file, the machine of every stage whose
-    last bits depend on one, and the MD5 of each of the student's files, of which DVC's hash of the folder is made.
+    spec.yaml is the part of the spec that the run depends on, and lineage.json the entries of dvc.lock. metrics.json
+    has its metrics. origin.json says where it was made: commit, lock file, the machine of every stage whose last bits
+    depend on one, and the MD5 of each of the student's files, from which DVC's hash of the folder is computed.
     """
     return {
         "spec.yaml": resolved(spec, row.run),
@@ -34,7 +34,7 @@ def about(spec: Spec, row: Row) -> dict[str, Any]:
 
 
 def machines(spec: Spec, row: Row) -> dict[str, Any]:
-    """Where teacher, student and figures were made (`sfddm.runtime.machine.machine`); without what is unknown."""
+    """Where teacher, student and metrics were made (`sfddm.runtime.machine.machine`); without what is unknown."""
     teacher = Paths(spec.name).teacher_timing
     noted = {
         "teacher": read_mapping(teacher) if teacher.exists() else {},
@@ -46,7 +46,7 @@ def machines(spec: Spec, row: Row) -> dict[str, Any]:
 
 @cache
 def _commit(spec: str) -> str | None:
-    """The commit that has this spec and this code; None where there is none yet. Asked once a process and spec."""
+    """The commit that has this spec and this code; None where there is none yet. Asked once per process and spec."""
     try:
         return None if uncommitted([*CODE, f"specs/{spec}.yaml"]) else head()
     except UserError:

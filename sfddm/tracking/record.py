@@ -1,4 +1,4 @@
-"""From finished runs to MLflow: one flat run for each, recognised by its content key."""
+"""Finished runs in MLflow: one flat run for each, recognised by its content key."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from sfddm.evaluation.metrics import METRICS
 from sfddm.networks.layout import weights_digest
 from sfddm.pipeline.lock import lineage
 from sfddm.pipeline.paths import Paths
@@ -13,7 +14,7 @@ from sfddm.pipeline.rows import Row, flatten, resolved
 from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import read_mapping, unstructure
-from sfddm.tracking.cards import NOTE, run_note
+from sfddm.tracking.cards import DESCRIPTION, run_description
 from sfddm.tracking.charts import axes
 from sfddm.tracking.live import (
     CONTENT_KEY,
@@ -34,18 +35,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as Tracked
 
-FIGURES = (
-    "frechet_distance", "agreement", "mse_to_teacher", "pixel_distance", "nfe", "samples",
-    "kernel_distance", "precision", "recall", "ssim", "feature_cosine", "path_length",
-)  # fmt: skip
-"""In this order: MLflow's compare page starts with the metric that was logged first."""
-TIMES = ("seconds_per_1000_images", "latency_ms", "speed_up", "peak_memory_mb")
 FOLLOWER_SECONDS = 60.0
 """How long a follower may take to send its last points."""
 PAGE = 1000
-"""Runs that MLflow lists at a time."""
+"""Runs per page of MLflow's list."""
 PARAMS = 100
-"""MLflow takes so many params a call at most."""
+"""Params per call; MLflow takes no more."""
 
 
 def find_runs(client: "MlflowClient", experiment: str) -> list["Tracked"]:
@@ -64,10 +59,10 @@ def track_run(client: "MlflowClient", experiment: str, spec: Spec, row: Row) -> 
         client, experiment, row.run.name, tags(spec, row.run, str(row.timing["device"]))
     )
     _log_params(client, run_id, spec, row.run)
-    _log_figures(client, run_id, row)
+    _log_metrics(client, run_id, row)
     _log_curve(client, run_id, Paths(spec.name).student(row.run.student, row.run.seed))
     _log_artifacts(client, run_id, spec, row)
-    client.set_tag(run_id, NOTE, run_note(spec, row))
+    client.set_tag(run_id, DESCRIPTION, run_description(spec, row))
     _finish(client, run_id, row.content_key)
     return run_id
 
@@ -112,12 +107,12 @@ def delete_unfinished(client: "MlflowClient", found: list["Tracked"], names: set
 
 def _finish(client: "MlflowClient", run_id: str, key: str) -> None:
     client.set_terminated(run_id, "FINISHED")
-    # Last: a run without the key is one that tracking did not finish.
+    # Last, because runs without the key count as unfinished.
     client.set_tag(run_id, CONTENT_KEY, key)
 
 
 def _adopt(client: "MlflowClient", experiment: str, name: str, key: str) -> str | None:
-    """The live run of this very training, once its follower is done with it."""
+    """The live run of this training, once its follower is done with it."""
     with suppress(Timeout), FileLock(follower_lock(name), timeout=FOLLOWER_SECONDS):
         run_id = live_run(client, experiment, key)
         if run_id is not None:
@@ -142,12 +137,16 @@ def _log_params(client: "MlflowClient", run_id: str, spec: Spec, run: Run) -> No
         client.log_batch(run_id, params=params[start : start + PARAMS])
 
 
-def _log_figures(client: "MlflowClient", run_id: str, row: Row) -> None:
-    figures = {name: row.metrics[name] for name in FIGURES}
-    others = {"cost_forward_equivalents": row.metrics["cost"]["total"], "training_seconds": row.training["seconds"]}
-    times = {name: row.timing[name] for name in TIMES}
-    values = {**figures, **others, **times}
-    send_metrics(client, run_id, [(name, float(value), 0) for name, value in values.items()])
+def _log_metrics(client: "MlflowClient", run_id: str, row: Row) -> None:
+    logged = {
+        metric.key: (row.timing if metric.timed else row.metrics)[metric.key] for metric in METRICS if metric.tracked
+    }
+    logged |= {
+        "samples": row.metrics["samples"],
+        "cost_forward_equivalents": row.metrics["cost"]["total"],
+        "training_seconds": row.training["seconds"],
+    }
+    send_metrics(client, run_id, [(name, float(value), 0) for name, value in logged.items()])
 
 
 def _log_curve(client: "MlflowClient", run_id: str, folder: Path) -> None:

@@ -15,10 +15,10 @@ from sfddm.spec.index_set import Explicit, UniformAngle
 from sfddm.spec.parse import StructureError, nearest, structure
 
 MOST_IMAGES = 10_000
-"""Of one request; it is answered at once, from memory."""
+"""Images per request, which is answered at once, from memory."""
 KEYS = ("seed", "num", "steps", "index_set", "noise")
 NOTHING: dict[str, Any] = {"seed": 0, "num": 0, "steps": 0, "index_set": []}
-"""What a request means that leaves a key out."""
+"""What a key that is left out means."""
 
 
 @frozen(kw_only=True)
@@ -65,7 +65,7 @@ def asked_sampler(request: Request, sampler: Sampler, contract: Contract) -> Sam
     """The student's sampler on the index set that is asked for.
 
     Raises:
-        UserError: no valid index set, or the student knows its own alone.
+        UserError: the index set is not valid, or the student knows no other than its own.
     """
     if request.index_set:
         return on_index_set(sampler, contract, Explicit(kind="explicit", levels=request.index_set))

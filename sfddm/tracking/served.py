@@ -15,7 +15,7 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
     """One request of `sfddm.tracking.request`, as {"seed": 3, "num": 8, "steps": 4}, to images, uint8 [N, C, H, W]."""
 
     def load_context(self, context: Any) -> None:
-        """Read the student that lies beside the model."""
+        """Read the student that is stored with the model."""
         from sfddm.networks import storage
         from sfddm.networks.layout import read_sampler
         from sfddm.runtime.machine import device
@@ -28,7 +28,7 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
         """Images, uint8 [N, C, H, W].
 
         Raises:
-            MlflowException: the request asks for what can't be; a server answers with 400 and the sentence.
+            MlflowException: the request is not valid; a server answers with 400 and the sentence.
         """
         from sfddm.networks.generation import from_noise, generate
         from sfddm.tracking.request import asked_sampler, read_request
@@ -42,7 +42,7 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
 
 
 def _one_record(model_input: Any) -> dict[str, Any]:
-    """The request in the table that MLflow makes of it, a row a request, in plain values; None for empty cells."""
+    """The request in the table that MLflow makes of it, a row per request, in plain values; None for empty cells."""
     from sfddm.errors import UserError
 
     if len(model_input) > 1:
@@ -58,7 +58,7 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """What a caller can mend becomes the error that MLflow's server answers with 400."""
+    """Turn errors that a caller can correct into the one that MLflow's server answers with 400."""
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 

@@ -37,7 +37,7 @@ def tracking_uri() -> str:
 
 
 def connect() -> "MlflowClient":
-    """A client of the tracking server, its database created under a lock where it is ours.
+    """A client of the tracking server; the database in the repository is created under a lock.
 
     Raises:
         UserError: mlflow is not installed, or the server does not answer.
@@ -65,7 +65,7 @@ def _connect() -> "MlflowClient":
     # The first processes to open a new database would all create its tables; a client does that when it is made.
     with users_errors(), FileLock(locks / "mlflow.lock"):
         if uri == _own_database() and not _own_path().exists():
-            # Beside its place: a database whose creation was cut off can never be opened again.
+            # Under another name first: a database whose creation was cut off can never be opened again.
             with atomic_file(_own_path()) as partial:
                 mlflow.MlflowClient(f"sqlite:///{partial}")
         client = mlflow.MlflowClient()
@@ -75,8 +75,8 @@ def _connect() -> "MlflowClient":
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No garbage collection in the `with` block, and later none of what it leaves: MLflow's modules stay, and looking
-    through them, again at the process's end, takes a second."""
+    """No garbage collection in the `with` block, and later none of what it leaves: MLflow's modules stay anyway, and to
+    look through them again, as at the end of the process, takes a second."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -89,7 +89,7 @@ def _uncollected() -> Iterator[None]:
 
 @contextmanager
 def users_errors() -> Iterator[None]:
-    """Turn what MLflow and its database raise within a `with` block into errors that a user can act on."""
+    """Turn errors of MLflow and its database within a `with` block into errors that a user can act on."""
     from alembic.util.exc import CommandError
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
@@ -106,7 +106,7 @@ def users_errors() -> Iterator[None]:
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
-    """The experiment of a spec, created when there is none; its artifacts lie beside our own database."""
+    """The experiment of a spec, created when there is none; its artifacts are next to the database, if that is ours."""
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(name)
@@ -144,7 +144,7 @@ def _parts(uri: str) -> SplitResult:
     try:
         return urlsplit(uri)
     except ValueError as error:
-        raise UserError(f"MLFLOW_TRACKING_URI is no address ({error}): correct it.") from None
+        raise UserError(f"MLFLOW_TRACKING_URI is not an address ({error}): correct it.") from None
 
 
 def _own_path() -> Path:
@@ -161,5 +161,5 @@ def server_name() -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A text whose addresses lose what can hold a password: all before an @, and all behind a question mark."""
+    """The text without the parts of addresses that can have a password: before an @, and behind a question mark."""
     return re.sub(r"(://[^\s?]*)\?\S*", r"\1", re.sub(r"://\S*@", "://", text))

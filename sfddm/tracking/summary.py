@@ -1,7 +1,7 @@
-"""A spec's comparison in MLflow: the table as the experiment's note, and distance against T' as a line a series.
+"""A spec's comparison in MLflow: the table as the experiment's description, and a line per series, distance against T'.
 
-A line of MLflow's charts is a run, so each series of students (`NAME-tN`) becomes a small run of its own, beside the
-runs of its students; the steps of its metrics are T'.
+A line in MLflow's charts is a run, so each series of students (`NAME-tN`) becomes a small run of its own, next to the
+runs of its students. The steps of its metrics are T'.
 """
 
 import time
@@ -12,8 +12,8 @@ from sfddm.pipeline.rows import Row
 from sfddm.report.style import Series, series_of
 from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Spec
-from sfddm.tracking.cards import NOTE, comparison_note
-from sfddm.tracking.charts import AGREEMENT, DISTANCE, write_view
+from sfddm.tracking.cards import DESCRIPTION, comparison_description
+from sfddm.tracking.charts import AGREEMENT, DISTANCE, share_charts
 from sfddm.tracking.live import SWEEP, sweep_tags
 from sfddm.tracking.server import experiment_id
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TAG = "sfddm.series_key"
-"""Hash of the content keys of a series; only a run that is whole has it."""
+"""The tag with the hash of a series' content keys; only complete runs have it."""
 Points = list[tuple[int, float, float]]
 """T', mean distance and mean agreement over training seeds."""
 
@@ -29,11 +29,11 @@ Points = list[tuple[int, float, float]]
 def track_summary(client: "MlflowClient", spec: Spec, rows: list[Row]) -> None:
     """Bring the comparison of all rows into MLflow; what is there already is left alone.
 
-    The experiment's note and its view are those of the rows that were tracked last.
+    The experiment's description and charts are those of the rows that were tracked last.
     """
     experiment = experiment_id(client, spec.name)
-    write_view(client, experiment)
-    client.set_experiment_tag(experiment, NOTE, comparison_note(spec, rows))
+    share_charts(client, experiment)
+    client.set_experiment_tag(experiment, DESCRIPTION, comparison_description(spec, rows))
     shown = series_of(spec, rows)
     for series in shown:
         key = digest({row.run.name: row.content_key for seeds in series.students for row in seeds})[:16]
@@ -71,6 +71,6 @@ def _track_line(client: "MlflowClient", experiment: str, spec: Spec, name: str, 
         for steps, *values in points
         for metric, value in zip((DISTANCE, AGREEMENT), values, strict=True)
     ]
-    # In one call, so that a run with the key is whole.
+    # In one call, so that a run with the key is complete.
     client.log_batch(run_id, metrics=metrics, tags=[RunTag(TAG, key)])
     client.set_terminated(run_id, "FINISHED")

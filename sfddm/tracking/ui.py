@@ -14,7 +14,7 @@ import typer
 from sfddm.errors import UserError
 from sfddm.pipeline.rows import load_rows
 from sfddm.spec.experiment import Spec
-from sfddm.tracking.charts import KEY
+from sfddm.tracking.charts import opened_with_charts
 from sfddm.tracking.live import SWEEP
 from sfddm.tracking.server import connect, server_name, tracking_uri
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
-"""What a browser on this machine may call the server. Pages of other names that lead here are refused."""
+"""Host names that a browser on this machine may use; requests with another one are refused."""
 OPENING = re.compile("MLFLOW_(SERVER_.*|HOST|.*_OPTS)")
-"""Variables with which MLflow would listen or answer elsewhere."""
+"""Variables that would make MLflow listen on other interfaces, or answer others."""
 
 
 def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
@@ -45,7 +45,7 @@ def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
     runs = [run for run in tracked if run.data.tags["sfddm.content_key"] in current]
     charts = f"{base}/#/experiments/{number}/runs?workflowType=machine_learning&compareRunsMode=CHART"
     found = {
-        "charts": f"{charts}&viewStateShareKey={KEY}",
+        "charts": charts + opened_with_charts(experiment),
         "comparison": _comparison(base, number, runs),
         "versions": f"{base}/#/models/{spec.registry.model}",
     }
@@ -79,6 +79,6 @@ def serve(spec: Spec, port: int) -> None:
 
 
 def _environment(uri: str) -> dict[str, str]:
-    """The server's environment. Its database stands there, because everyone can read a command line."""
+    """The server's environment, which names its database, because everyone can read a command line."""
     kept = {name: value for name, value in os.environ.items() if not OPENING.fullmatch(name)}
     return {**kept, "MLFLOW_BACKEND_STORE_URI": uri}

@@ -1,5 +1,5 @@
 """The `classifier` scorer: a small convolutional network trained on the data alone, so that distances compare across
-teachers. It gives features for distances and classes for agreement."""
+teachers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,23 +10,34 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
+from sfddm.data import store
 from sfddm.data.store import Split
 from sfddm.errors import damaged
-from sfddm.evaluation.scorers.extractor import DESCRIPTION, WEIGHTS, Extractor, image_shape
+from sfddm.evaluation.scorers.extractor import (
+    DESCRIPTION,
+    WEIGHTS,
+    Extractor,
+    Job,
+    Write,
+    image_shape,
+    write_extractor,
+)
 from sfddm.images import from_bytes
 from sfddm.networks.weights import load_weights, write_weights
 from sfddm.runtime.files import digest_file, write_json
 from sfddm.spec.evaluation import MOST_CONVOLUTIONS, Classifier
 from sfddm.spec.fields import Pixels, Share, Width
-from sfddm.spec.parse import as_stored
+from sfddm.spec.parse import as_stored, unstructure
 from sfddm.training.batches import rows_of, stored_images, take, take_images
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
 
 VERSION = "2"
-"""Of the network and of how its features are normalised."""
+STANDARDISE = True
 BATCH = 1000
+RANDOM_CLASSES = 10
+"""Classes of a network with random weights; the head is a small part of it."""
 
 
 class Network(nn.Module):
@@ -51,9 +62,23 @@ class Network(nn.Module):
         return features, self.head(features)
 
 
+def make(settings: Classifier, job: Job) -> Write:
+    """Train the classifier on the training split; several processes share the work."""
+    train_split, test = (store.read(job.data, split) for split in ("train", "test"))
+    with Curve(job.curve, "scorer", settings.training.iterations, settings.training.batch_size) as curve:
+        network = _train(settings, train_split, job.device, curve, job.checkpoints)
+    return lambda folder: _write(folder, settings, network, test, job.device)
+
+
+def write_random(folder: Path, settings: Classifier, shape: tuple[int, int, int]) -> None:
+    """Store a network with random weights, for images of `shape`, in an existing folder."""
+    network = Network(shape, settings.channels, settings.features, RANDOM_CLASSES)
+    write_extractor(folder, network, _describe(settings, network, shape, 0.0))
+
+
 @frozen(kw_only=True)
-class _Described:
-    """What stands beside the weights."""
+class _Description:
+    """scorer.json."""
 
     kind: Literal["classifier"]
     version: str
@@ -65,23 +90,23 @@ class _Described:
 
 
 def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extractor:
-    """The extractor that is stored in a folder, of which `content` is the description.
+    """The extractor in a folder whose description has this content.
 
     Raises:
-        UserError: the weights are missing or damaged, or the description is.
+        UserError: its weights or its description are missing or damaged.
     """
-    described = as_stored(folder / DESCRIPTION, content, _Described)
+    described = as_stored(folder / DESCRIPTION, content, _Description)
     if len(described.channels) > MOST_CONVOLUTIONS:
         raise damaged(folder / DESCRIPTION, f"more than {MOST_CONVOLUTIONS} convolutions")
     shape = image_shape(folder, described.shape)
     with torch.device("meta"):
         network = Network(shape, described.channels, described.features, described.classes)
     load_weights(network, folder / WEIGHTS)
-    return extractor_of(network.to(device).eval(), folder, shape, device)
+    return _extractor(network.to(device).eval(), folder, shape, device)
 
 
-def extractor_of(network: Network, folder: Path, shape: tuple[int, int, int], device: torch.device) -> Extractor:
-    """The extractor of a network whose weights lie in a folder already."""
+def _extractor(network: Network, folder: Path, shape: tuple[int, int, int], device: torch.device) -> Extractor:
+    """The extractor of a network whose weights are stored in a folder."""
 
     def extract(images: np.ndarray) -> tuple[Tensor, Tensor]:
         features, scores = network(from_bytes(images).to(device))
@@ -93,14 +118,7 @@ def extractor_of(network: Network, folder: Path, shape: tuple[int, int, int], de
     )  # fmt: skip
 
 
-def train_scorer(
-    settings: Classifier,
-    split: Split,
-    device: torch.device,
-    curve: Curve,
-    checkpoints: Checkpoints,
-) -> Network:
-    """Train a classifier of the split's images."""
+def _train(settings: Classifier, split: Split, device: torch.device, curve: Curve, checkpoints: Checkpoints) -> Network:
     images = stored_images(split.images, device)
     labels = torch.from_numpy(np.array(split.required_labels())).to(device)
     shape = (images.shape[1], images.shape[2], images.shape[3])
@@ -117,13 +135,23 @@ def train_scorer(
     return train(network, loss, settings.training, curve, checkpoints)
 
 
-def write_scorer(folder: Path, settings: Classifier, network: Network, test: Split, device: torch.device) -> None:
-    """Store a trained classifier and its accuracy on the `test` split in an existing folder."""
+def _write(folder: Path, settings: Classifier, network: Network, test: Split, device: torch.device) -> None:
+    """Store a trained classifier, and its accuracy on images that it was not trained with, in an existing folder."""
     shape = (test.images.shape[1], test.images.shape[2], test.images.shape[3])
     write_weights(folder / WEIGHTS, network)
-    network_of = {"shape": list(shape), "channels": list(settings.channels), "features": settings.features}
-    content = {"kind": settings.kind, "version": VERSION, "classes": network.head.out_features, **network_of}
-    extractor = extractor_of(network, folder, shape, device)
-    found = np.concatenate([scores.argmax(1).cpu().numpy() for _, scores in extractor.batches(test.images)])
-    accuracy = float((found == test.required_labels()).mean())
-    write_json(folder / DESCRIPTION, {**content, "held_out_accuracy": accuracy})
+    batches = _extractor(network, folder, shape, device).batches(test.images)
+    classes = np.concatenate([scores.argmax(1).cpu().numpy() for _, scores in batches])
+    accuracy = float((classes == test.required_labels()).mean())
+    write_json(folder / DESCRIPTION, unstructure(_describe(settings, network, shape, accuracy)))
+
+
+def _describe(settings: Classifier, network: Network, shape: tuple[int, int, int], accuracy: float) -> _Description:
+    return _Description(
+        kind=settings.kind,
+        version=VERSION,
+        classes=network.head.out_features,
+        held_out_accuracy=accuracy,
+        shape=shape,
+        channels=settings.channels,
+        features=settings.features,
+    )

@@ -1,7 +1,7 @@
-"""The `inception` scorer: the network of the usual FID, in torch-fidelity's port of it.
+"""The `inception` scorer: the network of the usual FID, in torch-fidelity's port.
 
-The weights of 2015 that Heusel et al. (2017) took, with TensorFlow 1's bilinear resizing to 299x299; features are the
-2048 of the last pooling, classes the 1008 of its head.
+Weights are those of 2015 that Heusel et al. (2017) used, with TensorFlow 1's bilinear resizing to 299x299. Features are
+the 2048 numbers of the last pooling, classes the 1008 of its head.
 """
 
 import io
@@ -15,8 +15,17 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from sfddm.evaluation.scorers.extractor import DESCRIPTION, WEIGHTS, Extractor, image_shape, rgb
-from sfddm.evaluation.scorers.pretrained import load_published, read_published
+from sfddm.evaluation.scorers.extractor import (
+    DESCRIPTION,
+    WEIGHTS,
+    Extractor,
+    Job,
+    Write,
+    image_shape,
+    rgb,
+    write_extractor,
+)
+from sfddm.evaluation.scorers.published import load_published, read_published
 from sfddm.networks.weights import load_weights
 from sfddm.spec.evaluation import Inception
 from sfddm.spec.fields import SHA256, Pixels
@@ -25,26 +34,35 @@ from sfddm.spec.parse import as_stored
 VARIABLE = "SFDDM_INCEPTION_WEIGHTS"
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 VERSION = "1"
-"""Of what stands between images and torch-fidelity's network."""
+STANDARDISE = False
 FEATURES = 2048
 BATCH = 32
 
 
-def published(settings: Inception) -> nn.Module:
-    """The network with the published weights.
+def make(settings: Inception, job: Job) -> Write:
+    """Take the published weights.
 
-    Raises:
-        UserError: they are missing, or the file is not the one that the spec means.
+    The function that is returned raises:
+        UserError: the weights are missing, or the file is not the one that the spec means.
     """
-    state = read_published(VARIABLE, [FILE], settings.sha256)
-    network = architecture()
-    load_published(network, state)
-    return network
+
+    def write(folder: Path) -> None:
+        state = read_published(VARIABLE, [FILE], settings.sha256)
+        network = architecture()
+        load_published(network, state)
+        write_extractor(folder, network, _describe(settings, job.shape))
+
+    return write
+
+
+def write_random(folder: Path, settings: Inception, shape: tuple[int, int, int]) -> None:
+    """Store the network with random weights, for images of `shape`, in an existing folder."""
+    write_extractor(folder, architecture(), _describe(settings, shape))
 
 
 @frozen(kw_only=True)
-class _Described:
-    """What stands beside the weights."""
+class _Description:
+    """scorer.json."""
 
     kind: Literal["inception"]
     version: str
@@ -52,13 +70,17 @@ class _Described:
     sha256: SHA256
 
 
+def _describe(settings: Inception, shape: tuple[int, int, int]) -> _Description:
+    return _Description(kind=settings.kind, version=VERSION, shape=shape, sha256=settings.sha256)
+
+
 def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extractor:
-    """The extractor that is stored in a folder, of which `content` is the description.
+    """The extractor in a folder whose description has this content.
 
     Raises:
-        UserError: the weights are missing or damaged, or the description is.
+        UserError: its weights or its description are missing or damaged.
     """
-    described = as_stored(folder / DESCRIPTION, content, _Described)
+    described = as_stored(folder / DESCRIPTION, content, _Description)
     shape = image_shape(folder, described.shape)
     with torch.device("meta"):
         network = architecture()
@@ -76,11 +98,11 @@ def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extr
 
 
 def architecture() -> nn.Module:
-    """torch-fidelity's network, its weights still to come."""
+    """torch-fidelity's network with random weights."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     class WithoutWeights(FeatureExtractorInceptionV3):  # type: ignore[misc]
-        """Its constructor unpickles a file, whatever is in it: this one is given an empty one of our own."""
+        """The constructor unpickles a file, whatever it holds; here it is an empty one of our own."""
 
         def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:
             return super().load_state_dict(state_dict or self.state_dict(), strict, assign)

@@ -12,8 +12,17 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from sfddm.errors import UserError
-from sfddm.evaluation.scorers.extractor import DESCRIPTION, WEIGHTS, Extractor, image_shape, rgb
-from sfddm.evaluation.scorers.pretrained import load_published, read_published
+from sfddm.evaluation.scorers.extractor import (
+    DESCRIPTION,
+    WEIGHTS,
+    Extractor,
+    Job,
+    Write,
+    image_shape,
+    rgb,
+    write_extractor,
+)
+from sfddm.evaluation.scorers.published import load_published, read_published
 from sfddm.networks.weights import load_weights
 from sfddm.spec.evaluation import Torchvision
 from sfddm.spec.fields import SHA256, ModelName, Pixels
@@ -21,30 +30,43 @@ from sfddm.spec.parse import as_stored, nearest
 
 VARIABLE = "SFDDM_TORCHVISION_WEIGHTS"
 VERSION = "1"
-"""Of what stands between images and torchvision's network."""
+STANDARDISE = False
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's channels, in [0, 1]: what torchvision's published weights were trained with."""
+"""Mean and standard deviation of ImageNet's channels in [0, 1], which torchvision's published weights were trained
+with."""
 PIXELS = 32 * 224 * 224
-"""At a time."""
+"""Pixels per batch."""
 
 
-def published(settings: Torchvision) -> nn.Module:
-    """The network with the published weights.
+def make(settings: Torchvision, job: Job) -> Write:
+    """Take the published weights.
 
-    Raises:
+    The function that is returned raises:
         UserError: torchvision has no such network, the weights are missing, or the file is not what the spec means.
     """
     from torchvision.models import get_model_weights  # type: ignore[import-untyped]
 
-    network = architecture(settings.model)
-    names = [weights.url.rsplit("/", 1)[-1] for weights in get_model_weights(settings.model)]
-    load_published(network, read_published(VARIABLE, names, settings.sha256))
-    return network
+    def write(folder: Path) -> None:
+        network = architecture(settings.model)
+        names = [weights.url.rsplit("/", 1)[-1] for weights in get_model_weights(settings.model)]
+        load_published(network, read_published(VARIABLE, names, settings.sha256))
+        write_extractor(folder, network, _describe(settings, job.shape))
+
+    return write
+
+
+def write_random(folder: Path, settings: Torchvision, shape: tuple[int, int, int]) -> None:
+    """Store the network with random weights, for images of `shape`, in an existing folder.
+
+    Raises:
+        UserError: torchvision has no such network.
+    """
+    write_extractor(folder, architecture(settings.model), _describe(settings, shape))
 
 
 @frozen(kw_only=True)
-class _Described:
-    """What stands beside the weights."""
+class _Description:
+    """scorer.json."""
 
     kind: Literal["torchvision"]
     version: str
@@ -54,15 +76,26 @@ class _Described:
     size: Pixels
 
 
+def _describe(settings: Torchvision, shape: tuple[int, int, int]) -> _Description:
+    return _Description(
+        kind=settings.kind,
+        version=VERSION,
+        shape=shape,
+        sha256=settings.sha256,
+        model=settings.model,
+        size=settings.size,
+    )
+
+
 def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extractor:
-    """The extractor that is stored in a folder, of which `content` is the description.
+    """The extractor in a folder whose description has this content.
 
     Raises:
-        UserError: the weights are missing or damaged, or the description is.
+        UserError: its weights or its description are missing or damaged.
     """
-    described = as_stored(folder / DESCRIPTION, content, _Described)
+    described = as_stored(folder / DESCRIPTION, content, _Description)
     model, size, shape = described.model, described.size, image_shape(folder, described.shape)
-    # Not on the meta device: RegNets compute their widths as tensors. Names of the list bound how large it can get.
+    # Not on the meta device: RegNets compute their widths as tensors. The list of names bounds how large it can get.
     network = architecture(model)
     load_weights(network, folder / WEIGHTS)
     network = network.to(device).eval()
@@ -85,7 +118,7 @@ def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extr
 
 
 def architecture(model: str) -> nn.Module:
-    """torchvision's network of that name, with fresh weights.
+    """torchvision's network of that name, with random weights.
 
     Raises:
         UserError: there is none, or it has no linear layer whose input could be the features.

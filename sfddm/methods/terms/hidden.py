@@ -34,7 +34,7 @@ def jump_loss(
     distance: Distance,
     weighting: Weighting,
 ) -> Tensor:
-    """How far the jump that `own` stands for ends from `landing`, as a scalar: a distance in v, weighted by level.
+    """How far the jump of the evaluation `own` ends from `landing`, as a scalar: a distance in v, weighted by level.
 
     Args:
         student: whose evaluation `own` is, at x [B, C, H, W] and levels[0].

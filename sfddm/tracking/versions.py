@@ -1,4 +1,4 @@
-"""Versions of registered models: made once for each content key, promoted by alias."""
+"""Versions of MLflow's registered models: one per content key."""
 
 import re
 import tempfile
@@ -17,11 +17,13 @@ from sfddm.networks.layout import CONFIG
 from sfddm.pipeline.lock import lineage
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import Row, has_results, load_row
+from sfddm.report.compare import Subject, fields_of
 from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.experiment import Spec
-from sfddm.spec.parse import nearest
+from sfddm.spec.parse import nearest, read_mapping
+from sfddm.spec.read import plain_data
 from sfddm.tracking.cards import model_card
-from sfddm.tracking.provenance import about as describe
+from sfddm.tracking.provenance import provenance
 from sfddm.tracking.server import connect, users_errors, without_secrets
 
 if TYPE_CHECKING:
@@ -41,10 +43,10 @@ REQUIREMENTS = (
     "safetensors",
     "torch",
 )
-"""What the served model imports; the library itself travels with the version."""
+"""What the served model imports; the library itself is stored with the version."""
 
-FOUND_OUT = ("mlflow.source.name", "mlflow.source.git.repoURL", "mlflow.user")
-"""What MLflow would note of its surroundings by itself: paths, names, and the remote's address with its password."""
+SURROUNDINGS = ("mlflow.source.name", "mlflow.source.git.repoURL", "mlflow.user")
+"""Tags that MLflow would set by itself, with paths, names, and the remote's address and its password."""
 
 
 def versions_by_key(client: "MlflowClient", model: str) -> dict[str, str]:
@@ -83,7 +85,7 @@ def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> None:
 
 
 def require_version(spec: Spec, row: Row) -> str:
-    """The number of the version that holds a run's student as it is now.
+    """The number of the version that is a run's student as it is now.
 
     Raises:
         UserError: there is none.
@@ -105,11 +107,11 @@ class Downloaded:
     model: str
     number: str
     content_key: str
-    """Empty where it was registered by something else."""
+    """Empty if it was registered by something else."""
     run_id: str
     student: Path
     """The folder with its network and sampler."""
-    about: Path
+    provenance: Path
     """The folder with what `sfddm.tracking.provenance` says of it."""
 
 
@@ -117,7 +119,7 @@ def download(uri: str) -> Downloaded:
     """The files of a registered version, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
 
     Raises:
-        UserError: no such model, alias or version; or it is no student of this project.
+        UserError: no such model, alias or version; or it is not a student of this project.
     """
     import mlflow
     from mlflow.models import Model
@@ -127,9 +129,9 @@ def download(uri: str) -> Downloaded:
         version = _version(client, uri)
         folder = Path(mlflow.artifacts.download_artifacts(uri)).resolve()
         listed = Model.load(folder).flavors["python_function"]["artifacts"]
-        student, about = ((folder / str(listed[part]["path"])).resolve() for part in ("student", "about"))
-    if not (student.is_relative_to(folder) and about.is_relative_to(folder)):
-        raise UserError(f"{uri} is no student of this project: its files would lie outside of it, in {student}.")
+        student, described = ((folder / str(listed[part]["path"])).resolve() for part in ("student", "provenance"))
+    if not (student.is_relative_to(folder) and described.is_relative_to(folder)):
+        raise UserError(f"{uri} is not a student of this project: its files would be outside of it, in {student}.")
     return Downloaded(
         uri=uri,
         model=version.name,
@@ -137,32 +139,45 @@ def download(uri: str) -> Downloaded:
         content_key=version.tags.get("sfddm.content_key", ""),
         run_id=version.run_id,
         student=student,
-        about=about,
+        provenance=described,
     )
 
 
-def download_results(uri: str, folder: Path) -> str:
-    """Put what tracking has of a registered version into a folder, and return the name of its student.
-
-    These are `metrics.json`, `timing.json`, `grid.png` and `spec.yaml`, the part of the spec that it depends on.
+def registered(uri: str) -> Subject:
+    """A registered version, `models:/NAME@ALIAS` or `models:/NAME/VERSION`, for `sfddm compare`.
 
     Raises:
         UserError: no such model, alias or version; or it was registered by something else.
     """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        student = _download_results(uri, folder)
+        content = plain_data((folder / "spec.yaml").read_text(encoding="utf-8"), f"{uri}, spec.yaml")
+        return Subject(
+            name=uri,
+            fields=fields_of(content, student),
+            metrics=dict(read_mapping(folder / "metrics.json")),
+            timing=dict(read_mapping(folder / "timing.json")),
+            picture=(folder / "grid.png").read_bytes(),
+        )
+
+
+def _download_results(uri: str, folder: Path) -> str:
+    """Put what the version's run logged of its results into a folder, and return the name of its student."""
     import mlflow
 
     client = connect()
     with _known_version(client, uri):
         version = _version(client, uri)
         if "sfddm.student" not in version.tags:
-            raise UserError(f"{uri} was not registered by `dvc repro track@SPEC`: there are no figures of it.")
+            raise UserError(f"{uri} was not registered by `dvc repro track@SPEC`: there are no results of it.")
         for file in ("metrics.json", "timing.json", "grid.png", "spec.yaml"):
             mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=str(folder))
     return str(version.tags["sfddm.student"])
 
 
 def content_key(uri: str) -> str:
-    """The content key of a registered version; empty where it was registered by something else.
+    """The content key of a registered version; empty if it was registered by something else.
 
     Raises:
         UserError: no such version, or MLflow does not answer.
@@ -191,7 +206,7 @@ def _version(client: "MlflowClient", uri: str) -> "ModelVersion":
 
 @contextmanager
 def _known_version(client: "MlflowClient", uri: str) -> Iterator[None]:
-    """Tell users which part of a version's name MLflow doesn't know, and what was registered by something else."""
+    """Tell users which part of a version's name MLflow doesn't know, or that something else registered it."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -200,11 +215,11 @@ def _known_version(client: "MlflowClient", uri: str) -> Iterator[None]:
         reason = _unknown(client, uri) or f": {without_secrets(str(error).splitlines()[0])}"
         raise UserError(f"{uri}{reason}\n`sfddm promote RUN` sets the alias champion.") from None
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{uri} is no student of this project ({without_secrets(repr(error))}).") from None
+        raise UserError(f"{uri} is not a student of this project ({without_secrets(repr(error))}).") from None
 
 
 def _unknown(client: "MlflowClient", uri: str) -> str:
-    """Which part of a version's name MLflow doesn't know, and what is nearest; empty where it knows all."""
+    """Which part of a version's name MLflow doesn't know, and what is nearest; empty if it knows all."""
     name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri).groups()  # type: ignore[union-attr]
     with users_errors():
         models = {model.name: model for model in client.search_registered_models()}
@@ -222,29 +237,29 @@ def _log_model(spec: Spec, row: Row, run_id: str) -> "ModelInfo":
     folder = Paths(spec.name).student(row.run.student, row.run.seed)
     package = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as temporary:
-        about = Path(temporary) / "about"
-        about.mkdir()
-        for name, content in describe(spec, row).items():
+        described = Path(temporary) / "provenance"
+        described.mkdir()
+        for name, content in provenance(spec, row).items():
             if name.endswith(".json"):
-                write_json(about / name, content)
+                write_json(described / name, content)
             else:
-                YAML().dump(content, about / name)
+                YAML().dump(content, described / name)
         with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
             # MLflow recommends type hints and an example, from which it would guess the signature that is given here.
             warnings.simplefilter("ignore", UserWarning)
             return mlflow.pyfunc.log_model(
                 name="student",
                 python_model=str(package / "tracking" / "served.py"),
-                artifacts={"student": str(folder), "about": str(about)},
+                artifacts={"student": str(folder), "provenance": str(described)},
                 signature=_signature(folder),
                 code_paths=[str(package)],
                 pip_requirements=list(REQUIREMENTS),
-                tags=dict.fromkeys(FOUND_OUT, ""),
+                tags=dict.fromkeys(SURROUNDINGS, ""),
             )
 
 
 def _signature(folder: Path) -> Any:
-    """A request in, as `sfddm.tracking.request` reads it, images out."""
+    """Takes a request, as `sfddm.tracking.request` reads it, and returns images."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import Array

@@ -1,7 +1,7 @@
-"""Weights that others trained and publish as PyTorch files: found, checked by their hash, and only then read.
+"""Networks that others trained and publish as PyTorch files: found, checked by their hash, and only then read.
 
-A `.pth` file is a pickle. It is read once, when the scorer is made; from then on the weights lie beside the other
-outputs as safetensors.
+A `.pth` file is a pickle. It is read once, when the scorer is made; from then on the weights are stored next to the
+other outputs, as safetensors.
 """
 
 import os
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from sfddm.errors import UserError
 from sfddm.networks.weights import read_pickled
 
 
 def read_published(variable: str, names: Sequence[str], sha256: str) -> dict[str, Any]:
-    """The state dict in the file that the environment variable names, or else in one of torch's cache of these names.
+    """The state dict in the file that an environment variable names, or else in one of torch's cache of these names.
 
     Raises:
         UserError: there is no such file, its content has another SHA-256, or it holds no tensors; nothing of a file
@@ -25,7 +26,7 @@ def read_published(variable: str, names: Sequence[str], sha256: str) -> dict[str
     return read_pickled(_find(variable, names), sha256)
 
 
-def load_published(network: torch.nn.Module, state: dict[str, Any]) -> None:
+def load_published(network: nn.Module, state: dict[str, Any]) -> None:
     """Put a published state dict into its network.
 
     Raises:
@@ -35,7 +36,7 @@ def load_published(network: torch.nn.Module, state: dict[str, Any]) -> None:
         network.load_state_dict(state)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()]
-        raise UserError(f"the scorer's weights are of another network: {' '.join(lines[1:2])[:200]}") from None
+        raise UserError(f"the scorer's weights belong to another network: {' '.join(lines[1:2])[:200]}") from None
 
 
 def _find(variable: str, names: Sequence[str]) -> Path:

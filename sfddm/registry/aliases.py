@@ -1,18 +1,18 @@
-"""MLflow's aliases and what it shows of promotions, as promotions.json has them."""
+"""MLflow's aliases, and what it shows of promotions; both follow from promotions.json."""
 
 from typing import TYPE_CHECKING, get_args
 
 from sfddm.errors import UserError
 from sfddm.pipeline.promotions import PROMOTED, PROMOTIONS, Alias, Event, History, Promotion, write_history
-from sfddm.tracking.registry import versions_by_key
 from sfddm.tracking.server import connect, users_errors
+from sfddm.tracking.versions import versions_by_key
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
 def record(history: History, event: Event) -> History:
-    """Put what was decided into promotions.json, then into MLflow; where MLflow refuses, the file is as it was.
+    """Put what was decided into promotions.json, then into MLflow; if MLflow refuses, the file stays as it was.
 
     Raises:
         UserError: MLflow does not answer, refuses, or names another student than the file.
