@@ -21,10 +21,9 @@ from sfddm.training import batches
 from sfddm.training.batches import gathered, resident
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.trajectories import load_or_compute
-from tests.parts import job, untrained_teacher
+from tests.parts import CACHE, METHODS, SOURCES, job, loss_points, of, untrained_teacher
 from tests.project import ROOT
 from tests.test_checkpoints import Killed, Mortal
-from tests.test_methods import CACHE, METHODS, SOURCES, loss_points, of
 
 COMPUTING = {
     "channels_last": {"memory_format": "channels_last"},
@@ -114,7 +113,7 @@ def test_no_compiler_is_a_users_error(tmp_path: Path) -> None:
     job(tmp_path)
     script = (
         "from pathlib import Path; from attrs import evolve; from sfddm.compiling import compile_errors\n"
-        "from sfddm.methods.job import distill; from tests.test_methods import METHODS, of\n"
+        "from sfddm.methods.job import distill; from tests.parts import METHODS, of\n"
         "method = METHODS['sfddm']\n"
         f"described = of(Path({str(tmp_path)!r}), evolve(method, training=evolve(method.training, compile=True)))\n"
         "with compile_errors(): distill(described)\n"

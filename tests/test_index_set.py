@@ -15,8 +15,8 @@ from sfddm.networks import storage
 from sfddm.spec.edit import write_levels
 from sfddm.spec.index_set import Explicit, IndexSet, Leading, Quadratic, Uniform, UniformAngle, UniformLogSNR
 from sfddm.spec.read import load_spec
+from tests.gaussian import GaussianTeacher, S
 from tests.parts import TINY, untrained_teacher
-from tests.test_diffusion import GaussianTeacher, S
 
 SCHEDULES = ("linear", "cosine", "sigmoid")
 T = 1024

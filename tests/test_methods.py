@@ -16,7 +16,7 @@ from sfddm.diffusion.targets import hidden_target
 from sfddm.generation import draw
 from sfddm.methods import any_step, closure, progressive
 from sfddm.methods.batches import jump, paths
-from sfddm.methods.job import Job, distill
+from sfddm.methods.job import distill
 from sfddm.methods.losses import jump_loss
 from sfddm.methods.sources import Needs, batches
 from sfddm.networks import storage
@@ -24,52 +24,37 @@ from sfddm.networks.denoiser import Denoiser, Evaluated
 from sfddm.networks.layout import weights_digest, write_sampler
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
-from sfddm.spec.index_set import Uniform
 from sfddm.spec.methods import (
     DDIM,
-    SFDDM,
-    TRACT,
     Ancestral,
     AngleMultistep,
-    AnyStep,
-    Consistency,
     DPMSolver,
-    Progressive,
     Resampled,
-)  # fmt: skip
-from sfddm.spec.sources import DataSource, RolloutSource, TrajectorySource, split
-from sfddm.spec.start import FromScratch, FromTeacher, TeachersNetwork
+)
+from sfddm.spec.sources import split
+from sfddm.spec.start import FromScratch, FromTeacher
 from sfddm.spec.teacher import UNet2D
-from sfddm.spec.terms import FeatureTerm, HiddenTerm, OutputTerm
+from sfddm.spec.terms import FeatureTerm, OutputTerm
 from sfddm.trajectories import load_or_compute
-from tests.parts import PUBLISHED, job, tiny, untrained_teacher
+from tests.parts import (
+    CACHE,
+    COPY,
+    CPU,
+    DATA,
+    FEW,
+    HIDDEN,
+    METHODS,
+    OURS,
+    PUBLISHED,
+    ROLLOUT,
+    SCRATCH,
+    SOURCES,
+    job,
+    loss_points,
+    of,
+    untrained_teacher,
+)
 
-CPU = torch.device("cpu")
-OURS = tiny().students["ours-t4"].method
-assert isinstance(OURS, SFDDM) and isinstance(OURS.sources[0], TrajectorySource)
-CACHE = OURS.sources[0].cache
-FEW = evolve(OURS.training, iterations=4, warmup=0)
-COPY = FromTeacher(kind="teacher", prediction="same")
-SCRATCH = FromScratch(kind="scratch", prediction="same", network=TeachersNetwork(kind="teacher"))
-DATA = DataSource(kind="data", share=1.0, substeps=3)
-ROLLOUT = RolloutSource(kind="rollout", share=1.0, cache=CACHE)
-HIDDEN = HiddenTerm(weight=1.0, distance="mse", weighting="snr+1")
-PLAIN: dict[str, Any] = {"start": COPY, "distance": "mse", "weighting": "snr+1", "training": FEW}
-METHODS = {
-    "sfddm": evolve(OURS, training=FEW),
-    "progressive": Progressive(kind="progressive", start_steps=16, **PLAIN),
-    "consistency": Consistency(kind="consistency", grid=Uniform(kind="uniform", steps=8), **PLAIN),
-    "tract": TRACT(kind="tract", substeps=4, **PLAIN),
-    "any-step": AnyStep(
-        kind="any-step",
-        start=COPY,
-        cache=CACHE,
-        unaligned=0.25,
-        hidden=HIDDEN,
-        feature=FeatureTerm(weight=0.3, state="landing"),
-        training=FEW,
-    ),
-}
 TERMS: dict[str, dict[str, Any]] = {
     "output": {"output": OutputTerm(weight=1.0, distance="mse"), "hidden": evolve(HIDDEN, weight=0.0)},
     "hidden": {"hidden": HIDDEN, "feature": FeatureTerm(weight=0.0, state="same")},
@@ -77,18 +62,6 @@ TERMS: dict[str, dict[str, Any]] = {
     "same features": {"feature": FeatureTerm(weight=1.0, state="same"), "hidden": evolve(HIDDEN, weight=0.0)},
     "look-ahead": {"feature": FeatureTerm(weight=1.0, state="landing")},
 }
-SOURCES = {"data": (DATA,), "trajectory": OURS.sources, "mix": (*OURS.sources, ROLLOUT, DATA)}
-
-
-def loss_points(path: Path | None) -> list[float]:
-    assert path is not None
-    return [json.loads(line)["loss"] for line in path.read_text().splitlines()]
-
-
-def of(folder: Path, method: Any, **changes: Any) -> Job:
-    """The job of ours-t4 with another method."""
-    made = job(folder, **changes)
-    return evolve(made, student=evolve(made.student, method=method))
 
 
 @pytest.mark.parametrize("name", METHODS)
