@@ -95,7 +95,7 @@ def hidden_error(student: Denoiser, batch: Batch) -> Tensor:
     at_s, at_r = (student.schedule.at(at, x) for at in (batch.level, batch.landing_level))
     (alpha_s, sigma_s), (alpha_r, sigma_r) = ((alpha.double(), sigma.double()) for alpha, sigma in (at_s, at_r))
     image = (landing - sigma_r / sigma_s * x) / (alpha_r - sigma_r / sigma_s * alpha_s)
-    return student(batch.x, batch.level, batch.landing_level).output - (alpha_s * x - image) / sigma_s
+    return student(batch.x, batch.level, batch.landing_level).output.detach() - (alpha_s * x - image) / sigma_s
 
 
 def with_terms(output: float, hidden: float, feature: float, **changes: Any) -> SFDDM:
