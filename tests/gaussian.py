@@ -91,9 +91,13 @@ class LinearNetwork(nn.Module):
         self.conv_out.weight = nn.Parameter(torch.zeros(config["out_channels"], config["times"], pairs))
         self.conv_out.bias = nn.Parameter(torch.zeros(config["out_channels"]))
 
+    def evaluated(self, images: int) -> None:
+        """For those who count."""
+
     def forward(
         self, x: Tensor, time: Tensor, class_labels: Tensor | None = None, return_dict: bool = False
     ) -> tuple[Tensor]:
+        self.evaluated(len(x))
         second = torch.zeros_like(time) if class_labels is None else class_labels + 1
         factor = self.conv_out.weight[:, time, second].T[:, :, None, None]
         return (factor * self.conv_norm_out(x) + self.conv_out.bias[:, None, None],)

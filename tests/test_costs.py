@@ -1,11 +1,14 @@
 """What students cost, counted by hand: forward 1, forward and backward 3."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import evolve
 
 from sfddm.costs import NO_COST, Cost, cost
+from sfddm.methods.job import distill
+from sfddm.networks.denoiser import Contract
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.methods import (
     DDIM,
@@ -19,13 +22,15 @@ from sfddm.spec.methods import (
 )
 from sfddm.spec.sources import Source
 from sfddm.spec.terms import FeatureTerm, HiddenTerm, OutputTerm
-from tests.parts import CACHE, COPY, DATA, FEW, METHODS, OURS, PUBLISHED, ROLLOUT
+from tests.gaussian import LinearNetwork, gaussian_job, use_linear_networks
+from tests.parts import CACHE, COPY, DATA, FEW, METHODS, OURS, PUBLISHED, ROLLOUT, SCRATCH
 
 LEVELS = (16, 32, 48, 64)
 IMAGES = 4 * 64
 """That four iterations train on."""
 TRAJECTORY = OURS.sources[0]
 OTHER = evolve(CACHE, noises=100, substeps=3)
+NO_HIDDEN = HiddenTerm(weight=0.0, distance="mse", weighting="snr+1")
 OFF = FeatureTerm(weight=0.0, state="landing")
 
 
@@ -88,7 +93,7 @@ def test_a_cache_costs_an_evaluation_for_each_noise_and_solver_level() -> None:
         ({"feature": OFF}, 3 + 3),
         ({"feature": FeatureTerm(weight=0.3, state="same")}, 3 + 1 + 3),
         ({"output": OutputTerm(weight=1.0, distance="l1")}, 3 + 1 + 3 + 1),
-        ({"hidden": HiddenTerm(weight=0.0, distance="mse", weighting="snr+1")}, 3 + 3 + 1),
+        ({"hidden": NO_HIDDEN}, 3 + 3 + 1),
         ({key: PUBLISHED[key] for key in ("output", "hidden", "feature")}, 3 + 1),
     ],
 )
@@ -122,3 +127,34 @@ def test_a_consistency_grid_costs_nothing_by_itself() -> None:
     method = METHODS["consistency"]
     assert isinstance(method, Consistency) and method.start == COPY
     assert found(evolve(method, grid=Uniform(kind="uniform", steps=64))) == found(method)
+
+
+EVALUATED = {
+    **METHODS,
+    "any-step": evolve(METHODS["any-step"], start=SCRATCH),
+    "published": evolve(OURS, **{**PUBLISHED, "training": FEW}),
+    "rollout": ours(ROLLOUT),
+    "data": ours(DATA),
+    "data without features": ours(DATA, feature=OFF),
+    "data for features alone": ours(DATA, hidden=NO_HIDDEN, output=OutputTerm(weight=1.0, distance="l1")),
+    "same features": ours(TRAJECTORY, feature=FeatureTerm(weight=0.3, state="same")),
+    "features off": ours(TRAJECTORY, feature=FeatureTerm(weight=0.0, state="same")),
+}
+
+
+@pytest.mark.parametrize("name", EVALUATED)
+def test_costs_are_the_evaluations_that_are_really_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Every image that passes a network once, plus two more for each that is trained on."""
+    use_linear_networks(monkeypatch)
+    evaluated: list[int] = []
+    monkeypatch.setattr(LinearNetwork, "evaluated", lambda _, images: evaluated.append(images))
+    started: list[int] = []
+    method = EVALUATED[name]
+    described = gaussian_job(tmp_path, method, LEVELS, Contract(timesteps=64, noise_schedule="cosine", prediction="v"))
+    made = distill(evolve(described, training_starts=started.append))
+    assert made.cost == found(method).to_json() and started == [4]
+    # Of random depth are rollouts; of closures some steps end where the average has nothing to add.
+    slack = 0.1 if name in ("rollout", "tract", "consistency") else 0
+    assert sum(evaluated) + 2 * IMAGES == pytest.approx(made.cost["total"], rel=slack)

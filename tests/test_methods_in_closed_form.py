@@ -29,7 +29,7 @@ from tests.gaussian import (
     linear_teacher,
     use_linear_networks,
 )
-from tests.parts import CACHE, CPU, DATA, FEW, METHODS, OURS, ROLLOUT, SCRATCH
+from tests.parts import CACHE, CPU, DATA, FEW, METHODS, OURS, ROLLOUT, SCRATCH, points
 
 T = 64
 LEVELS = (16, 32, 48, 64)
@@ -94,6 +94,8 @@ def test_progressive_folds_keep_what_the_first_sampler_reaches(tmp_path: Path) -
     """Each fold's optimum is two steps of the one before, so four steps end where sixteen ended."""
     student, sampler = trained(tmp_path, evolve(METHODS["progressive"], training=evolve(LONG, average=0.0)))
     assert passed(student, sampler) == pytest.approx(walked(*range(T, -1, -4)), abs=2e-3)
+    steps = [point["step"] for point in points(tmp_path / "curve.jsonl")]
+    assert steps == list(range(3, 301, 3)), "both folds share the hundred points of one curve"
 
 
 def test_transitive_closure_lands_where_the_teachers_small_steps_do(tmp_path: Path) -> None:
