@@ -19,10 +19,9 @@ from sfddm.training import batches
 from sfddm.training.batches import gathered, resident
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.loop import prepare
-from tests.parts import job, untrained_teacher
+from tests.parts import CACHE, METHODS, SOURCES, job, loss_points, of, task, untrained_teacher
 from tests.project import ROOT
 from tests.test_checkpoints import Killed, Mortal
-from tests.test_methods import CACHE, METHODS, SOURCES, loss_points, of
 
 COMPUTING = {
     "channels_last": {"memory_format": "channels_last"},
@@ -99,7 +98,8 @@ def test_rollouts_of_a_compiled_student_compile_nothing(tmp_path: Path) -> None:
     counters.clear()
     plain, student = untrained_teacher(seed=1), untrained_teacher(seed=1)
     student.compile(dynamic=False, backend="eager")
-    draw = batches_of(job(tmp_path), SOURCES["mix"][1:2], 16, untrained_teacher(), Needs(True, True))
+    rollouts = SOURCES["mix"][1:2]
+    draw = batches_of(task(tmp_path, sources=rollouts, training=evolve(SOME, batch_size=16)))
     for step in range(3):
         assert torch.equal(draw(step, student).x, draw(step, plain).x)
     assert not counters["stats"]
@@ -112,7 +112,7 @@ def test_no_compiler_is_a_users_error(tmp_path: Path) -> None:
     job(tmp_path)
     script = (
         "from pathlib import Path; from attrs import evolve; from sfddm.runtime.machine import compile_errors\n"
-        "from sfddm.methods.job import distill; from tests.test_methods import METHODS, of\n"
+        "from sfddm.methods.job import distill; from tests.parts import METHODS, of\n"
         "method = METHODS['sfddm']\n"
         f"described = of(Path({str(tmp_path)!r}), evolve(method, training=evolve(method.training, compile=True)))\n"
         "with compile_errors(): distill(described)\n"

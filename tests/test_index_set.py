@@ -10,13 +10,13 @@ import torch
 from sfddm.cli import main
 from sfddm.diffusion.levels import alpha_bar
 from sfddm.diffusion.search import Walk, cheapest, jump_costs, make_grid, mean_squared_error, search, take_walk
-from sfddm.diffusion.spacing import IndexSetError, resolve
+from sfddm.diffusion.spacing import IndexSetError, _apart, _nearest, evenly_in_angle, finer, resolve
 from sfddm.networks import storage
 from sfddm.spec.edit import write_levels
 from sfddm.spec.index_set import Explicit, IndexSet, Leading, Quadratic, Uniform, UniformAngle, UniformLogSNR
 from sfddm.spec.read import load_spec
+from tests.gaussian import GaussianTeacher, S
 from tests.parts import TINY, untrained_teacher
-from tests.test_diffusion import GaussianTeacher, S
 
 SCHEDULES = ("linear", "cosine", "sigmoid")
 T = 1024
@@ -70,7 +70,7 @@ def test_on_a_cosine_schedule_uniform_angle_is_nearly_uniform() -> None:
     assert max(abs(a - b) for a, b in zip(linear, uniform, strict=True)) > 200
 
 
-@pytest.mark.parametrize("levels", [(), (3, 3), (5, 4), (1, 1025)])
+@pytest.mark.parametrize("levels", [(), (3, 3), (5, 4), (2, 7, 7), (1025,), (1, 1025), (1, 5, 1025)])
 def test_bad_explicit_index_sets_are_refused(levels: tuple[int, ...]) -> None:
     with pytest.raises(IndexSetError) as caught:
         resolve(Explicit(kind="explicit", levels=levels), "cosine", 1024)
@@ -95,6 +95,61 @@ def test_too_many_steps_are_refused_with_the_remedy(index_set: IndexSet, schedul
 def test_a_set_uniform_in_angle_keeps_its_levels_apart_down_to_all_of_them(steps: int) -> None:
     levels = resolve(UniformAngle(kind="uniform-angle", steps=steps), "linear", 64)
     assert len(set(levels)) == steps and levels == tuple(sorted(levels)) and (levels[0] >= 1, levels[-1]) == (True, 64)
+
+
+def test_the_nearest_position_is_the_first_one_of_two() -> None:
+    values, wanted = np.array([0.0, 1.0, 3.0]), np.array([-5, 0.4, 0.5, 0.6, 1, 2, 2.1, 9])
+    assert _nearest(values, wanted).tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("levels", "low", "expected"),
+    [
+        ([2, 5, 9], 0, [2, 5, 9]),
+        ([1, 1, 1, 5], 0, [1, 2, 3, 5]),
+        ([3, 5, 5, 5], 0, [2, 3, 4, 5]),
+        ([8, 8, 9, 12], 7, [8, 9, 10, 12]),
+        ([9, 12, 12], 7, [9, 11, 12]),
+        ([4], 3, [4]),
+    ],
+)
+def test_levels_are_moved_apart_by_as_little_as_needed(levels: list[int], low: int, expected: list[int]) -> None:
+    assert _apart(levels, low) == expected
+
+
+@pytest.mark.parametrize(
+    ("ends", "steps", "expected"),
+    [
+        ((0, 64), 1, [64]),
+        ((16, 48), 4, [24, 32, 40, 48]),
+        ((40, 43), 3, [41, 42, 43]),
+        ((40, 42), 3, [41, 41, 42]),
+        ((40, 41), 3, [41, 41, 41]),
+        ((40, 42), 9, [41, 41, 41, 41, 41, 41, 42, 42, 42]),
+    ],
+)
+def test_levels_between_two_ends_repeat_where_there_is_no_room(
+    ends: tuple[int, int], steps: int, expected: list[int]
+) -> None:
+    """A cosine schedule is even in angle but near clean data; the lower end itself is never among them."""
+    assert evenly_in_angle(ends, steps, "cosine", 64) == expected
+
+
+def test_finer_sets_cut_every_segment_where_there_is_room() -> None:
+    assert finer((16, 64), 1, "cosine", 64) == (16, 64)
+    assert finer((16, 64), 2, "cosine", 64) == (8, 16, 40, 64)
+    assert finer((2, 3, 64), 4, "cosine", 64) == (1, 2, 3, 18, 33, 49, 64)
+    assert finer([3], 9, "cosine", 64) == (1, 2, 3)
+
+
+def test_every_spacing_may_use_all_levels_or_one() -> None:
+    for kind in (Uniform, Leading, UniformAngle):
+        name = {Uniform: "uniform", Leading: "leading", UniformAngle: "uniform-angle"}[kind]
+        assert resolve(kind(kind=name, steps=20), "cosine", 20) == tuple(range(1, 21))
+    for kind, name in ((Uniform, "uniform"), (Quadratic, "quadratic"), (UniformLogSNR, "uniform-log-snr")):
+        assert resolve(kind(kind=name, steps=1), "cosine", 20) == (20,)
+    assert resolve(Leading(kind="leading", steps=1), "cosine", 20) == (1,)
+    assert resolve(Uniform(kind="uniform", steps=2), "cosine", 5) == (3, 5), "halves are rounded up"
 
 
 def gaussian_walk(schedule: str, grid: int, solver: str) -> tuple[GaussianTeacher, Walk]:
