@@ -13,7 +13,7 @@ from sfddm.runtime.kinds import PACKAGES
 from tests.project import ROOT
 
 DECIDES_NOTHING = {
-    "checks", "edit", "experiment", "fields", "limits", "read", "schema", "stored", "structure",
+    "checks", "experiment", "fields", "limits", "read", "schema", "stored", "structure",
 }  # fmt: skip
 """Modules of sfddm/spec with functions: they find, read, check and describe specs, and name their parts."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from attrs import frozen
@@ -13,6 +13,7 @@ from sfddm.diffusion.sampling import sample
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.solvers import SOLVERS
 from sfddm.errors import UserError
+from sfddm.export import Format
 from sfddm.networks import storage
 from sfddm.networks.denoiser import LUCIDRAINS, Contract, LucidrainsUNet, time_input
 from sfddm.randomness import Purpose, normals
@@ -24,10 +25,6 @@ TOLERANCE = 1e-4
 IMAGES = 3
 """That are compared. Not as many as the program is traced with, so that its batch is seen to be free."""
 ABOUT = "export.json"
-
-
-Format = Literal["diffusers", "torch-export", "onnx"]
-"""What a student can be exported to."""
 
 
 @frozen

@@ -57,7 +57,7 @@ class UniformLogSNR:
 
 @frozen(kw_only=True)
 class Explicit:
-    """Any increasing set; `sfddm index-set search` writes the one that it finds as such."""
+    """Any increasing set, such as one that `sfddm index-set search` finds."""
 
     kind: Literal["explicit"]
     levels: tuple[Level, ...]
