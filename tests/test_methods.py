@@ -12,6 +12,7 @@ from attrs import evolve
 from sfddm.diffusion.process import hidden_target
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.steps import ddim_step
+from sfddm.errors import UserError
 from sfddm.methods import any_step, closure, progressive
 from sfddm.methods.costs import cost, split
 from sfddm.methods.job import Job, distill
@@ -419,7 +420,16 @@ def test_free_samplers_are_the_teacher_itself(tmp_path: Path, method: Any) -> No
 
 def test_a_damaged_cache_is_computed_again(tmp_path: Path) -> None:
     first = load_or_compute(untrained_teacher(), "key", (32, 64), CACHE, tmp_path)
-    (path,) = tmp_path.glob("*.safetensors")
+    (path,) = tmp_path.glob("*/features.npy")
     path.write_bytes(path.read_bytes()[:1000])
     again = load_or_compute(untrained_teacher(), "key", (32, 64), CACHE, tmp_path)
-    assert torch.equal(first.states, again.states) and torch.equal(first.features, again.features)
+    assert torch.equal(first.states, again.states)
+    assert torch.equal(first.features, again.features)
+
+
+def test_a_teacher_whose_trajectories_are_no_numbers_is_named_and_nothing_is_kept(tmp_path: Path) -> None:
+    teacher = untrained_teacher()
+    teacher.network.conv_out.bias.data.fill_(torch.nan)
+    with pytest.raises(UserError, match="NaN or infinite"):
+        load_or_compute(teacher, "key", (32, 64), CACHE, tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]

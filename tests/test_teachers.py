@@ -351,7 +351,7 @@ def test_weights_that_were_changed_in_a_folder_are_noticed(trained: Denoiser, im
         ("unet/config.json", {"class_embed_type": "timestep"}, "without classes"),
         ("unet/config.json", {"out_channels": 2}, "as many channels out as in"),
         ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "describes a UNet2DConditionModel"),
-        ("unet/config.json", {"block_out_channels": [8, 32]}, "are of another network"),
+        ("unet/config.json", {"block_out_channels": [8, 32]}, "don't fit the network"),
         ("unet/config.json", {"down_block_types": ["A", "B"]}, "describes no network"),
         ("scheduler/scheduler_config.json", {"_class_name": "KarrasVeScheduler"}, "no discrete noise levels|no sched"),
         ("scheduler/scheduler_config.json", {"_class_name": "os"}, "describes no scheduler"),

@@ -79,7 +79,7 @@ def write(folder: Path, split: str, stream: Stream, shape: tuple[int, int, int])
     labels: list[np.ndarray] = []
     skipped: list[str] = []
     with path.open("wb") as file:
-        _write_header(file, count, shape)
+        write_header(file, BYTES, (count, *shape))
         for block in stream.blocks:
             file.write(np.ascontiguousarray(block.images, BYTES).data)
             count += len(block.images)
@@ -87,7 +87,7 @@ def write(folder: Path, split: str, stream: Stream, shape: tuple[int, int, int])
             if block.labels is not None:
                 labels.append(block.labels)
         file.seek(0)
-        _write_header(file, count, shape)
+        write_header(file, BYTES, (count, *shape))  # as long as the first one
     if not count:
         raise UserError(f"the {split} split has no images: none of {stream.images} could be used.")
     if labels:
@@ -95,9 +95,9 @@ def write(folder: Path, split: str, stream: Stream, shape: tuple[int, int, int])
     return {"images": count, "sha256": digest_file(path), **({"skipped": skipped} if skipped else {})}
 
 
-def _write_header(file: BinaryIO, count: int, shape: tuple[int, int, int]) -> None:
-    """What numpy puts in front of uint8 [count, *shape]; equally long for every count, so that it can be replaced."""
-    described = {"descr": np.lib.format.dtype_to_descr(BYTES), "fortran_order": False, "shape": (count, *shape)}
+def write_header(file: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """Write what numpy puts in front of an array; it is equally long for every length of the first dimension."""
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, described)
 
 
