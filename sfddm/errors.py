@@ -7,7 +7,7 @@ USAGE_ERROR = 2
 
 
 class UserError(Exception):
-    """What is wrong, where, and what to do; shown as it stands, without a traceback."""
+    """What is wrong, where, and what to do; shown without a traceback."""
 
 
 class SpecError(UserError):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def to_bytes(images: Tensor) -> np.ndarray:
-    """uint8 of images in [-1, 1], of any shape; what lies outside is clipped."""
+    """uint8 of images in [-1, 1], of any shape; what is outside is clipped."""
     scaled: np.ndarray = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
     return scaled
 

@@ -31,7 +31,7 @@ def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generato
 
 
 def normals(seed: int, purpose: Purpose, indices: range, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal numbers, float32 [len(indices), *shape], one independent draw an index."""
+    """Standard normal numbers, float32 [len(indices), *shape], one independent draw per index."""
     draws = np.empty((len(indices), *shape), dtype=np.float32)
     for row, index in zip(draws, indices, strict=True):
         row[...] = generator(seed, purpose, index).standard_normal(shape, dtype=np.float32)
@@ -41,7 +41,7 @@ def normals(seed: int, purpose: Purpose, indices: range, shape: tuple[int, ...])
 def epoch_indices(seed: int, step: int, batch_size: int, size: int) -> np.ndarray:
     """Indices of the images in batch `step`, int64 [batch_size]: all `size` images come before any comes again.
 
-    Epochs follow each other without a gap: a batch may hold the end of one and the start of the next.
+    Epochs follow each other without a gap: a batch may contain the end of one and the start of the next.
     """
     first = step * batch_size
     indices = np.empty(batch_size, dtype=np.int64)

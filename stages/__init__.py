@@ -1,4 +1,4 @@
-"""What DVC runs: one module a stage. A stage reads its sections of the spec, calls the library, writes one folder."""
+"""What DVC runs: a module per stage. A stage reads its sections of the spec, calls the library, writes one folder."""
 
 from sfddm.runtime.machine import calm_threads
 from stages.parent import die_with_parent

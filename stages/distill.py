@@ -7,7 +7,7 @@ from sfddm.diffusion.spacing import resolve
 from sfddm.methods.job import Job
 from sfddm.methods.job import distill as make
 from sfddm.networks.layout import COST, write_sampler
-from sfddm.pipeline.params import code_of
+from sfddm.pipeline.params import code, section
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import atomic_folder, digest_folder, write_json
 from sfddm.runtime.kinds import import_kind
@@ -62,7 +62,7 @@ def _checkpoints(spec: Spec, run: Run) -> Checkpoints:
         "levels": list(spec.levels(run.student)),
         "parent": digest_folder(paths.parent(spec.parent(run))),
         "data": digest_folder(paths.data),
-        "code": code_of("distill", student.method.kind),
+        "code": code(section("distill", spec, run.student)),
     }
     return Checkpoints(scratch() / "checkpoints" / run.name, inputs)
 

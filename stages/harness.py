@@ -8,20 +8,21 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from sfddm.errors import USAGE_ERROR, UserError, shown
-from sfddm.pipeline.params import require_current_code
+from sfddm.pipeline.params import require_current_code, section
 from sfddm.runtime.locks import locked
 from sfddm.runtime.machine import compile_errors, memory_errors, scratch
 from sfddm.runtime.processes import is_main, launched, process_group, requested, world_size
 from sfddm.runtime.signals import SIGNALS, Interrupted, interrupt
 from sfddm.spec.fields import require_name
+from sfddm.spec.read import load_spec
 from stages.torchrun import run_under_torchrun
 
 
 def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> None:
     """Run a stage with the command line's arguments, alone: a second one with the same ones waits.
 
-    A stage that `shares` its work runs in as many processes as SFDDM_NPROC says, of which the first holds the lock.
-    A user's error is shown as it stands, with exit code 2; SIGINT ends a stage with 130, SIGTERM with 143.
+    A stage that `shares` its work runs in as many processes as SFDDM_NPROC says, of which the first has the lock.
+    A user's error is shown without a traceback, with exit code 2; SIGINT ends a stage with 130, SIGTERM with 143.
     """
     arguments = sys.argv[1:]
     for number in SIGNALS:
@@ -31,7 +32,7 @@ def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> 
             raise UserError(f"usage: python -m {_module(stage)} {' '.join(name.upper() for name in parameters)}")
         for argument in arguments:
             require_name(argument, "an argument")
-        require_current_code(Path(stage.__code__.co_filename).stem)
+        _check_code(_module(stage).removeprefix("stages."), *arguments)
         if world_size() > 1 and not shares:
             raise UserError(f"{_module(stage)} can't be shared by {world_size()} processes: start it without torchrun.")
         if shares and not launched() and requested() > 1:
@@ -48,6 +49,11 @@ def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> 
     finally:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)  # on the way out nothing would catch an exception
+
+
+def _check_code(stage: str, spec_name: str, student: str = "", seed: str = "") -> None:
+    spec = load_spec(spec_name)
+    require_current_code(section(stage, spec, spec.run(student, seed).student if student else ""))
 
 
 def _run(stage: Callable[..., None], arguments: list[str]) -> None:

@@ -8,7 +8,7 @@ from sfddm.evaluation.real import Given, read_statistics, write_real
 from sfddm.evaluation.scorers.classifier import Network, train_scorer, write_scorer
 from sfddm.evaluation.scorers.install import install
 from sfddm.evaluation.scorers.scorer import load_extractor
-from sfddm.pipeline.params import code_of
+from sfddm.pipeline.params import code
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import atomic_folder, digest_folder
 from sfddm.runtime.machine import device, scratch
@@ -27,7 +27,7 @@ def scorer(spec_name: str) -> None:
     paths, settings = Paths(spec.name), spec.evaluation.scorer
     images = store.read(paths.data, "train").images
     name = f"{spec.name}-scorer"
-    inputs = {"scorer": unstructure(settings), "data": digest_folder(paths.data), "code": code_of("scorer")}
+    inputs = {"scorer": unstructure(settings), "data": digest_folder(paths.data), "code": code("scorer")}
     checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
     network = _train(settings, paths.data, name, checkpoints) if isinstance(settings, Classifier) else None
     if not is_main():

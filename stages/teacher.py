@@ -5,7 +5,7 @@ import time
 from sfddm.data import store
 from sfddm.networks import storage
 from sfddm.networks.layout import SOURCE
-from sfddm.pipeline.params import code_of
+from sfddm.pipeline.params import code
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import atomic_folder, digest_folder, write_json, write_text
 from sfddm.runtime.machine import device, scratch, usage
@@ -45,7 +45,7 @@ def _train(spec: Spec, source: Trained) -> Checkpoints:
     paths, settings = Paths(spec.name), source.training
     split = store.read(paths.data, "train")
     name = f"{spec.name}-teacher"
-    inputs = {"teacher": unstructure(spec.teacher), "data": digest_folder(paths.data), "code": code_of("teacher")}
+    inputs = {"teacher": unstructure(spec.teacher), "data": digest_folder(paths.data), "code": code("teacher")}
     checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
     path = scratch() / "curves" / f"{name}.jsonl"
     follow_teacher(spec, path, settings.iterations, device().type)

@@ -10,7 +10,7 @@ from stages.harness import main
 
 
 def track(spec_name: str) -> None:
-    """Write `runs/SPEC/tracked.json`: the content key of every run that MLflow holds. Safe to repeat."""
+    """Write `runs/SPEC/tracked.json`: the content key of every run in MLflow. Safe to repeat."""
     spec = load_spec(spec_name)
     rows = load_rows(spec)
     sync_spec(connect(), spec, rows)

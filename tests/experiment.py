@@ -12,10 +12,10 @@ from sfddm.pipeline.rows import load_rows
 from sfddm.report.columns import COLUMNS
 from sfddm.report.table import Entry, Table, make_table
 from sfddm.runtime.files import write_json
-from sfddm.spec.experiment import Spec, Student
+from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.read import parse_spec
-from sfddm.spec.students import DDIM, Method
+from sfddm.spec.students import Free, Method, Student
 from tests.project import ROOT
 
 NOISE = (-0.02, -0.01, 0.0, 0.01, 0.02)
@@ -57,7 +57,7 @@ class Experiment:
         tiny = parse_spec((ROOT / "specs/tiny.yaml").read_text(), "tiny.yaml")
         self.spec: Spec = evolve(tiny, students={})
         self.ours = tiny.students["ours-t4"].method
-        self.ddim = DDIM(kind="ddim")
+        self.ddim = Free(kind="free", solver="ddim")
         self.images = np.random.default_rng(0).integers(0, 256, (64, *shape), dtype=np.uint8)
         reference = Paths(self.spec.name).reference
         reference.mkdir(parents=True)
@@ -76,7 +76,7 @@ class Experiment:
         seeds = tuple(range(len(distances)))
         student = Student(index_set=Uniform(kind="uniform", steps=steps), clip_sample=True, method=method, seeds=seeds)
         self.spec = evolve(self.spec, students={**self.spec.students, name: student})
-        free = isinstance(method, DDIM)
+        free = isinstance(method, Free)
         cost = {"cache": 1000, "training": 0 if free else 2000, "folds": 0 if free else 1, "total": 0 if free else 3000}
         for seed, distance in enumerate(distances):
             figures = {

@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sfddm.errors import SpecError, printable
-from sfddm.methods.costs import cost
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import resolved
 from sfddm.spec.experiment import Spec
@@ -232,7 +231,7 @@ def survives(spec: Spec) -> None:
     teacher = spec.teacher
     for name, student in spec.students.items():
         levels = spec.levels(name)
-        assert cost(student.method, levels, teacher.noise_schedule, teacher.timesteps).total >= 0
+        assert student.method.cost(levels, teacher.noise_schedule, teacher.timesteps).total >= 0
     for run in spec.runs()[:50]:
         assert spec.run(run.student, str(run.seed)) == run
         assert Paths(spec.name).student(run.student, run.seed).parts[:2] == ("runs", spec.name)

@@ -9,19 +9,23 @@ from sfddm.data.prepare import prepare
 from sfddm.methods.job import Job
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
-from sfddm.spec.experiment import Spec, Student
+from sfddm.spec.experiment import Spec
+from sfddm.spec.parts import DataSource, FeatureTerm, HiddenTerm, OutputTerm
 from sfddm.spec.read import parse_spec
-from sfddm.spec.students import SFDDM, DataSource, FeatureTerm, HiddenTerm, OutputTerm
+from sfddm.spec.students import SFDDM, Student
 from sfddm.training.checkpoints import Checkpoints
 
 TINY = (Path(__file__).parents[1] / "specs" / "tiny.yaml").read_text()
 
 
+HIDDEN = HiddenTerm(kind="hidden", weight=1.0, distance="mse", weighting="snr+1")
+LOOK_AHEAD = FeatureTerm(kind="feature", weight=0.3, state="landing")
 PUBLISHED = {
     "sources": (DataSource(kind="data", share=1.0, substeps=1),),
-    "output": OutputTerm(weight=1.0, distance="l1"),
-    "hidden": HiddenTerm(weight=0.0, distance="mse", weighting="snr+1"),
-    "feature": FeatureTerm(weight=0.1, state="same"),
+    "terms": (
+        OutputTerm(kind="output", weight=1.0, distance="l1"),
+        FeatureTerm(kind="feature", weight=0.1, state="same"),
+    ),
 }
 """What the published method changes in the method of tiny's ours-t4."""
 

@@ -129,7 +129,7 @@ def test_a_revision_has_the_spec_and_the_figures_of_its_day(project: Project, be
     assert line(project.run("sfddm", "compare", f"{before}:{OURS}", OURS).splitlines(), "none") == ["none"]
     with project.edit("specs/tiny.yaml", "weight: 0.3, state", "weight: 0.4, state"):
         output = project.run("sfddm", "compare", f"{before}:{OURS}", OURS)
-    assert line(output.splitlines(), "student.method.feature.weight")[1:] == ["0.3", "0.4"]
+    assert line(output.splitlines(), "student.method.terms.feature.weight")[1:] == ["0.3", "0.4"]
 
 
 @pytest.mark.pipeline

@@ -12,7 +12,6 @@ from attrs import evolve
 
 from sfddm.errors import UserError
 from sfddm.methods.job import distill
-from sfddm.methods.sources import Needs
 from sfddm.methods.sources import batches as batches_of
 from sfddm.methods.trajectories import load_or_compute
 from sfddm.runtime.machine import compile_errors, memory_errors

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfddm.data import cifar10, store
+from sfddm.data import store
 from sfddm.data.prepare import load, prepare
 from sfddm.data.resize import area_average
+from sfddm.data.sets import cifar10
 from sfddm.errors import SpecError, UserError
 from sfddm.pipeline.params import expand_code
 from sfddm.runtime.files import digest_file, read_json
@@ -275,7 +276,7 @@ def test_missing_files_are_named_with_the_remedy(tmp_path: Path) -> None:
 
 def test_a_spec_of_fashion_mnist_names_its_module_and_its_shape() -> None:
     data = parse_spec(with_data("{kind: fashion-mnist, size: 14}"), "x").data
-    assert module_name("data", data.kind) == "sfddm.data.fashion_mnist" and data.shape == (1, 14, 14)
+    assert module_name("data", data.kind) == "sfddm.data.sets.fashion_mnist" and data.shape == (1, 14, 14)
 
 
 @pytest.mark.parametrize(

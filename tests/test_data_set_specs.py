@@ -9,13 +9,13 @@ import torch
 from attrs import evolve
 
 from sfddm.data import store
-from sfddm.methods.costs import cost
 from sfddm.methods.job import Job, distill
 from sfddm.networks import storage
 from sfddm.pipeline.plan import estimates, stages
 from sfddm.spec.experiment import Spec
+from sfddm.spec.parts import DataSource
 from sfddm.spec.read import load_spec
-from sfddm.spec.students import SFDDM, DataSource, Trained
+from sfddm.spec.students import SFDDM, Free, Trained
 from sfddm.spec.teacher import FromDiffusers
 from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
@@ -77,7 +77,9 @@ def cut_down(name: str) -> Spec:
 def test_every_student_stands_beside_the_free_sampler_of_its_levels(name: str) -> None:
     spec = committed(name)
     assert spec.data.shape == SHAPES[name] and spec.teacher.timesteps == (1000 if name in PUBLIC else 1024)
-    free = {spec.levels(key) for key, student in spec.students.items() if student.method.kind == "ddim"}
+    free = {
+        spec.levels(key) for key, student in spec.students.items() if student.method == Free(kind="free", solver="ddim")
+    }
     ours = [key for key, student in spec.students.items() if isinstance(student.method, Trained)]
     assert all(spec.levels(key) in free for key in ours) and list(spec.registry.students) == ours
     planned = {f"distill@{name}-{key}-s0" for key in spec.students}
@@ -115,7 +117,7 @@ def test_teacher_and_students_train_for_an_iteration_at_the_real_image_size(name
     for job in jobs(spec, tmp_path):
         made = distill(job)
         method = spec.students[job.name].method
-        paid = cost(method, job.levels, spec.teacher.noise_schedule, spec.teacher.timesteps).to_json()
+        paid = method.cost(job.levels, spec.teacher.noise_schedule, spec.teacher.timesteps).to_json()
         assert made.cost == paid and made.sampler.levels == job.levels
 
 

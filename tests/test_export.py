@@ -24,7 +24,7 @@ from sfddm.networks import storage
 from sfddm.networks.denoiser import LUCIDRAINS, Contract, Denoiser, LucidrainsUNet
 from sfddm.networks.layout import write_sampler
 from sfddm.networks.student import first_student
-from sfddm.spec.students import FromTeacher
+from sfddm.spec.parts import FromTeacher
 from tests.parts import untrained_teacher
 from tests.project import ROOT
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from sfddm.data import fashion_mnist, idx, store
+from sfddm.data import store
+from sfddm.data.sets import fashion_mnist, idx
 from sfddm.errors import UserError
 from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.evaluation.real import DESCRIPTION as REAL
@@ -32,7 +33,7 @@ from sfddm.networks.layout import WEIGHTS as DENOISER
 from sfddm.networks.weights import read_tensors, write_tensors, write_weights
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import LARGEST_JSON, atomic_file, atomic_folder, read_json
-from sfddm.spec.students import Cache
+from sfddm.spec.parts import Cache
 from sfddm.training.curve import read_points
 from tests.mutations import limited
 from tests.parts import untrained_teacher

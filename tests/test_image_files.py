@@ -176,7 +176,7 @@ def _nothing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "spec", "words"),
     [
-        (lambda folder: folder.rename(folder.parent / "elsewhere"), {}, "mine is no folder"),
+        (lambda folder: folder.rename(folder.parent / "elsewhere"), {}, "mine is not a folder"),
         (_nothing, {}, "holds no images"),
         (lambda folder: (folder / "link.png").symlink_to("/etc/hostname"), {}, "link.png is a link"),
         (lambda folder: (folder / "more").symlink_to(folder / "dogs"), {}, "more is a link to a folder"),
@@ -184,7 +184,7 @@ def _nothing(folder: Path) -> None:
         (
             lambda folder: (folder / "x.png").write_bytes(b""),
             {"labels": FolderLabels(kind="folders", held_out=1, split_seed=0)},
-            "1 images lie in no folder of a class, x.png for one",
+            "1 images are not in the folder of a class, x.png for one",
         ),
         (lambda folder: None, {"labels": FolderLabels(kind="folders", held_out=6, split_seed=0)}, "held_out"),
         (
@@ -212,7 +212,7 @@ def test_a_link_to_an_image_inside_and_what_is_hidden_or_no_image_do_no_harm(
     prepare(described(), tmp_path / "out")
     images = store.read(tmp_path / "out", "train").images
     assert len(images) == 7 and np.array_equal(images[-1], picture(1).transpose(2, 0, 1))
-    assert "2 files are no images by their names: 1 .db, 1 .txt" in capsys.readouterr().err
+    assert "2 files are not images by their names: 1 .db, 1 .txt" in capsys.readouterr().err
 
 
 def test_the_middle_square_is_cropped_or_all_of_it_is_squeezed() -> None:

@@ -1,7 +1,7 @@
 """Notes and model cards: whole where there is room, cut where MLflow has none, spreads of what there are several of."""
 
 from sfddm.pipeline.rows import load_rows
-from sfddm.spec.students import DDIM
+from sfddm.spec.students import Free
 from sfddm.tracking import cards
 from sfddm.tracking.cards import comparison_note, model_card, run_note
 from tests.experiment import Experiment
@@ -9,14 +9,14 @@ from tests.experiment import Experiment
 
 def test_a_long_comparison_loses_rows_and_keeps_how_it_is_made_again(experiment: Experiment) -> None:
     for number in range(200):
-        experiment.add(f"ddim-number-{number}", 1 + number % 60, DDIM(kind="ddim"), [1.0 + number])
+        experiment.add(f"ddim-number-{number}", 1 + number % 60, Free(kind="free", solver="ddim"), [1.0 + number])
     text = comparison_note(experiment.spec, load_rows(experiment.spec))
     assert cards.LONGEST_NOTE - 200 < len(text) <= cards.LONGEST_NOTE
     assert "| ... |\n" in text and "dvc repro track@tiny report@tiny" in text
 
 
 def test_a_short_one_is_whole(experiment: Experiment) -> None:
-    experiment.add("ddim-t4", 4, DDIM(kind="ddim"), [0.5])
+    experiment.add("ddim-t4", 4, Free(kind="free", solver="ddim"), [0.5])
     experiment.add("ours-t4", 4, experiment.ours, [0.25, 0.75])
     rows = load_rows(experiment.spec)
     text = comparison_note(experiment.spec, rows)

@@ -29,7 +29,7 @@ def test_a_second_repro_runs_nothing(project: Project) -> None:
     [
         ("weight: 0.3, state", "weight: 0.4, state", {f"distill@{OURS}", *LEAVES}),
         ("weight: 0.3, state", "weight: 0.30, state", set()),
-        ("version: 1", "# a comment\nversion: 1", set()),
+        ("version: 2", "# a comment\nversion: 2", set()),
         ("  model: sfddm-tiny", "  model: sfddm-small", {"track@tiny"}),
         ("noise_seed: 3", "noise_seed: 4", {"reference@tiny"} | {f"evaluate@tiny-{name}-t4-s0" for name in
                                                                  ("ddim", "ours")} | set(LEAVES)),

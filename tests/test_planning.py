@@ -17,7 +17,7 @@ from sfddm.runtime.files import write_json
 from sfddm.runtime.machine import device, usage
 from sfddm.spec.evaluation import OwnStatistics, Torchvision
 from sfddm.spec.experiment import Spec
-from sfddm.spec.students import Cache
+from sfddm.spec.parts import Cache
 from sfddm.spec.teacher import FromDiffusers
 from tests.parts import TINY, tiny, untrained_teacher
 from tests.project import Project
@@ -155,6 +155,6 @@ def test_a_plan_of_images_that_are_not_there_says_where_they_should_be(project: 
         project.run("sfddm", "spec", "sync")
         output = project.run("sfddm", "plan", "tiny", code=2)
     project.run("sfddm", "spec", "sync")
-    assert "mine is no folder" in output
+    assert "mine is not a folder" in output
     assert "SFDDM_DATA_ROOT" in output
     assert "Traceback" not in output

@@ -136,7 +136,7 @@ def test_a_changed_spec_or_an_uncommitted_file_is_refused(released: Project) -> 
     with released.edit("specs/tiny.yaml", "weight: 0.3, state", "weight: 0.4, state"):
         output = released.run("sfddm", "promote", OURS, code=2)
     assert "students.ours-t4.method is not what distill@tiny-ours-t4-s0 was run with" in output
-    with released.edit("specs/tiny.yaml", "version: 1", "# a comment\nversion: 1"):
+    with released.edit("specs/tiny.yaml", "version: 2", "# a comment\nversion: 2"):
         output = released.run("sfddm", "promote", OURS, "--to", "staging", code=2)
     assert "git add specs/tiny.yaml" in output and len(events(released)) == 1
 

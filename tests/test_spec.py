@@ -79,8 +79,8 @@ def test_params_yaml_lists_the_runs_of_the_specs() -> None:
         ("prediction: v", "prediction: w", "$.teacher.prediction", "expected 'epsilon' or 'v' or 'sample'"),
         ("prediction: v", "predction: v", "$.teacher.predction", "unknown key 'predction', did you mean 'prediction'?"),
         ("prediction: v", "predction: v", "$.teacher", "missing key 'prediction'"),
-        ("method: {kind: ddim}", "method: {kind: ddpm}", "$.students.ddim-t4.method.kind", "did you mean 'ddim'?"),
-        ("method: {kind: ddim}", "method: ddim", "$.students.ddim-t4.method", "expected a mapping"),
+        ("solver: ddim}", "solver: ddpm}", "$.students.ddim-t4.method.solver", "did you mean 'ddim'?"),
+        ("method: {kind: free, solver: ddim}", "method: ddim", "$.students.ddim-t4.method", "expected a mapping"),
         ("{kind: uniform, steps: 4}", "{kind: uniform, steps: 65}", "$.students.ddim-t4.index_set.steps", "has 64"),
         (
             "{kind: uniform, steps: 4}",
@@ -94,7 +94,7 @@ def test_params_yaml_lists_the_runs_of_the_specs() -> None:
         ("students: [ours-t4]", "students: [our-t4]", "$.registry.students[0]", "did you mean 'ours-t4'?"),
         ("noises: 128", "noises: 12", "$.students.ours-t4.method.sources[0].cache.noises", "at least one batch"),
         ("train: 1500", "train: 1797", "$.data.train", "fewer than the 1797"),
-        ("version: 1", "version: 2", "$.version", "expected '1'"),
+        ("version: 2", "version: 1", "$.version", "expected '2'"),
         ("samples: 256", "samples: 1", "$.evaluation.samples", "at least 2"),
         ("timesteps: 64", "timesteps: " + "9" * 30, "$.teacher.timesteps", "at most 100000"),
         (
@@ -114,12 +114,12 @@ def test_a_fault_names_its_line_its_path_and_what_was_expected(old: str, new: st
     assert abs(line - line_of(old)) <= (0 if "missing key" not in words else 3)
 
 
-def test_all_weights_zero_is_refused() -> None:
-    message = fault(
-        "hidden: {weight: 1.0, distance: mse, weighting: snr+1}\n      feature: {weight: 0.3",
-        "hidden: {weight: 0.0, distance: mse, weighting: snr+1}\n      feature: {weight: 0.0",
-    )
-    assert "all 0" in message and "$.students.ours-t4.method" in message
+def test_terms_that_say_nothing_or_the_same_twice_are_refused() -> None:
+    terms = TINY[TINY.index("      terms:") : TINY.index("      training: *training")]
+    assert "expected at least one term @ $.students.ours-t4.method.terms" in fault(terms, "      terms: []\n")
+    assert "above 0" in fault("weight: 1.0, distance", "weight: 0.0, distance")
+    twice = fault("        - {kind: feature, weight: 0.3, state: landing}", f"        - {HIDDEN}")
+    assert "a second hidden term: expected one of a kind @ $.students.ours-t4.method.terms[1].kind" in twice
 
 
 COPY = "{kind: teacher, prediction: same}"
@@ -128,7 +128,8 @@ TOO_DEEP = (
     "middle_attention: false, layers_per_block: 1, norm_groups: 4}}"
 )
 COMMON = f"start: {COPY}, distance: mse, weighting: snr+1, training: *training"
-HIDDEN = "{weight: 1.0, distance: mse, weighting: snr+1}"
+HIDDEN = "{kind: hidden, weight: 1.0, distance: mse, weighting: snr+1}"
+FEATURE = "{kind: feature, weight: 0.3, state: landing}"
 CACHE = "{noises: 128, seed: 2, solver: ddim, substeps: 1, clip_sample: true}"
 
 
@@ -144,8 +145,8 @@ def with_student(method: str, index_set: str = "{kind: uniform, steps: 4}", seed
         f"{{kind: progressive, start_steps: 16, {COMMON}}}",
         f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {COMMON}}}",
         f"{{kind: tract, substeps: 4, {COMMON}}}",
-        f"{{kind: any-step, start: {COPY}, cache: {CACHE}, unaligned: 0.2, hidden: {HIDDEN}, "
-        "feature: {weight: 0.3, state: landing}, training: *training}",
+        f"{{kind: any-step, start: {COPY}, cache: {CACHE}, unaligned: 0.2, terms: [{HIDDEN}, {FEATURE}], "
+        "training: *training}",
         "{kind: resampled, student: ours-t4}",
     ],
 )
@@ -167,17 +168,17 @@ def test_every_method_can_be_written_in_a_spec_and_survives_plain_data(method: s
         (f"{{kind: consistency, grid: {{kind: uniform, steps: 65}}, {COMMON}}}", None, "method.grid.steps", "has 64"),
         (f"{{kind: tract, substeps: 32, {COMMON}}}", None, "method.substeps", "there is room for"),
         ("{kind: resampled, student: our-t4}", None, "method.student", "did you mean 'ours-t4'?"),
-        ("{kind: resampled, student: ddim-t4}", None, "method.student", "use `kind: ddim`"),
+        ("{kind: resampled, student: ddim-t4}", None, "method.student", "use `{kind: free, solver: ddim}`"),
         (f"{{kind: tract, substeps: 4, {COMMON.replace('same', 'epsilon-sample')}}}", None, "method.start.prediction",
          "the teacher predicts v"),
         (f"{{kind: tract, substeps: 4, {COMMON.replace(COPY, TOO_DEEP)}}}", None, "method.start.network.channels",
          "can't be halved that often"),
-        (f"{{kind: any-step, start: {TOO_DEEP}, cache: {CACHE}, unaligned: 0.2, hidden: {HIDDEN}, "
-         "feature: {weight: 0.3, state: landing}, training: *training}", None, "method.feature.weight",
+        (f"{{kind: any-step, start: {TOO_DEEP}, cache: {CACHE}, unaligned: 0.2, "
+         f"terms: [{HIDDEN}, {FEATURE}], training: *training}}", None, "method.terms[1]",
          "4 features and the teacher's 8"),
-        ("{kind: ddim}", "{kind: uniform-log-snr, steps: 60}", "index_set.steps", "use fewer"),
-        (f"{{kind: any-step, start: {COPY}, cache: {CACHE}, unaligned: 0.2, hidden: {HIDDEN.replace('1.0', '0.0')}, "
-         "feature: {weight: 0.3, state: landing}, training: *training}", None, "method.hidden", "positive weight"),
+        ("{kind: free, solver: ddim}", "{kind: uniform-log-snr, steps: 60}", "index_set.steps", "use fewer"),
+        (f"{{kind: any-step, start: {COPY}, cache: {CACHE}, unaligned: 0.2, "
+         f"terms: [{FEATURE}], training: *training}}", None, "method.terms", "add one"),
     ],
 )  # fmt: skip
 def test_methods_and_index_sets_that_do_not_fit_are_refused_with_a_remedy(
@@ -195,7 +196,9 @@ def test_a_resampled_student_needs_its_parents_seed() -> None:
 
 
 def test_all_faults_are_reported_at_once() -> None:
-    text = TINY.replace("timesteps: 64", "timesteps: none").replace("solver: ddim", "solver: dim").replace("v", "w", 0)
+    text = (
+        TINY.replace("timesteps: 64", "timesteps: none").replace("solver: ddim\n", "solver: dim\n").replace("v", "w", 0)
+    )
     with pytest.raises(SpecError) as caught:
         parse_spec(text.replace("num", "n").replace("samples: 256", "samples: -1"), "x")
     assert len(str(caught.value).splitlines()) == 4

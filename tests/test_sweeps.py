@@ -32,7 +32,7 @@ def committed(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
 
 
 def test_a_queue_of_experiments_is_one_comparison(committed: Project) -> None:
-    weights = f"{STUDENT}.method.feature.weight=0.1,0.6"
+    weights = f"{STUDENT}.method.terms.1.weight=0.1,0.6"
     committed.run("dvc", "exp", "run", "--queue", "-S", f"{STUDENT}.index_set.steps=2", "-S", weights, "track@tiny")
     committed.run("dvc", "queue", "start", "-j", "1")
     status = wait_for(lambda: finished(committed), "both experiments to end")
@@ -48,7 +48,7 @@ def test_a_queue_of_experiments_is_one_comparison(committed: Project) -> None:
 
 def test_an_experiment_in_the_workspace_is_compared_like_those_of_the_queue(committed: Project) -> None:
     before = {run.info.run_id for run in tracked(committed)}
-    committed.run("dvc", "exp", "run", "-S", f"{STUDENT}.method.feature.weight=0.2", "track@tiny")
+    committed.run("dvc", "exp", "run", "-S", f"{STUDENT}.method.terms.1.weight=0.2", "track@tiny")
     (run,) = [run for run in tracked(committed) if run.info.run_id not in before]
     assert run.data.params["Weight.feature"] == "0.2" and run.data.tags[SWEEP] in listed(committed)
     links = printed(committed)

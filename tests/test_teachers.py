@@ -26,8 +26,8 @@ from sfddm.networks.student import first_student
 from sfddm.runtime.files import digest_file
 from sfddm.spec.index_set import UniformAngle
 from sfddm.spec.parse import structure, unstructure
+from sfddm.spec.parts import FromTeacher
 from sfddm.spec.read import parse_spec
-from sfddm.spec.students import FromTeacher
 from sfddm.spec.teacher import FromCheckpoint, FromDiffusers, Teacher
 from sfddm.teachers.candidate import recognised
 from sfddm.teachers.denoising import require_denoising

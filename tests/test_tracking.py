@@ -42,7 +42,7 @@ def test_every_run_is_there_with_figures_params_tags_and_files(project: Project,
     metrics = json.loads((project.folder / "runs/tiny/results/ours-t4-s0/metrics.json").read_text())
     assert run.info.status == "FINISHED"
     assert run.data.metrics["frechet_distance"] == pytest.approx(metrics["frechet_distance"])
-    assert run.data.params["student.method.feature.weight"] == "0.3" and run.data.params["NFE"] == "4"
+    assert run.data.params["student.method.terms.feature.weight"] == "0.3" and run.data.params["NFE"] == "4"
     assert run.data.tags["sfddm.content_key"] and run.data.tags["sfddm.method"] == "sfddm"
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {"grid.png", "metrics.json", "spec.yaml", "lineage.yaml"} <= names

@@ -33,7 +33,6 @@ def show(name: Annotated[str, typer.Argument(help="Name in specs/, or path.")]) 
 
     from ruamel.yaml import YAML
 
-    from sfddm.methods.costs import cost
     from sfddm.spec.parse import unstructure
     from sfddm.spec.read import load_spec
 
@@ -45,7 +44,7 @@ def show(name: Annotated[str, typer.Argument(help="Name in specs/, or path.")]) 
     typer.echo("# Cost in forward-equivalents: a forward pass of one image is 1, forward and backward 3.")
     for name, student in spec.students.items():
         levels = spec.levels(name)
-        total = cost(student.method, levels, spec.teacher.noise_schedule, spec.teacher.timesteps).total
+        total = student.method.cost(levels, spec.teacher.noise_schedule, spec.teacher.timesteps).total
         typer.echo(f"# {name}: {f'cost {total}' if total else 'free'}, levels {', '.join(map(str, levels))}")
 
 

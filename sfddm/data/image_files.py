@@ -29,7 +29,7 @@ from sfddm.spec.data import Crop
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
-"""Of Pillow's decoders no other is tried: some start programs."""
+"""No other decoder of Pillow is tried: some start programs."""
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 """Pillow's kinds of pixels with up to 8 bits a channel."""
 LARGEST = 256 * 2**20
@@ -61,7 +61,9 @@ def find_images(folder: Path) -> list[str]:
         UserError: there is no such folder, no image in it, or a link that leads out of it.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder: put the images there, or set SFDDM_DATA_ROOT to the folder above it.")
+        raise UserError(
+            f"{folder} is not a folder: put the images there, or set SFDDM_DATA_ROOT to the folder above it."
+        )
     found: list[str] = []
     others: Counter[str] = Counter()
     for path in _walk(folder, folder.resolve()):
@@ -73,7 +75,7 @@ def find_images(folder: Path) -> list[str]:
         raise UserError(f"{folder} holds no images: none of its files ends in {', '.join(SUFFIXES)}.")
     if others:
         kinds = ", ".join(f"{count} {printable(suffix)}" for suffix, count in others.most_common(SHOWN))
-        print(f"{folder}: {others.total()} files are no images by their names: {kinds}", file=sys.stderr, flush=True)
+        print(f"{folder}: {others.total()} files are not images by their names: {kinds}", file=sys.stderr, flush=True)
     return sorted(found)
 
 
@@ -97,7 +99,7 @@ def entries(folder: Path, names: Iterable[str]) -> Iterator[Entry]:
 def stream(
     where: Path, files: Iterable[Entry], labels: np.ndarray | None, count: int, picture: Picture, corrupt: Corrupt
 ) -> Stream:
-    """Images decoded by all cores, as many at a time as `BLOCK` holds.
+    """Images decoded by all cores, `BLOCK` at a time.
 
     Args:
         where: what errors and the progress line call the set.

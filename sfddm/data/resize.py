@@ -6,7 +6,7 @@ import numpy as np
 def area_average(images: np.ndarray, size: int) -> np.ndarray:
     """uint8 images [N, H, W] as uint8 [N, size, size]: each new pixel is the mean of the area that it covers.
 
-    Pixels that an edge cuts count with their share. All sums are whole numbers that float32 holds exactly (up to
+    Pixels that an edge cuts count with their share. All sums are whole numbers that float32 represents exactly (up to
     256x256 pixels), so the result is the same on every machine; halves are rounded to even.
     """
     _, height, width = images.shape

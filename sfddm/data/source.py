@@ -1,4 +1,4 @@
-"""Where published data sets lie on this machine, and how they get there."""
+"""Where published data sets are on this machine, and how they get there."""
 
 import os
 import sys

@@ -15,7 +15,7 @@ SPLITS = ("train", "test")
 DESCRIPTION, FLIP = "data.json", "flip"
 """The file that says what is stored, and its key that says whether training mirrors images."""
 BYTES = np.dtype(np.uint8)
-"""Of stored images."""
+"""The type of stored pixels."""
 MOST_CLASSES = 16_384
 """A classifier has an output for each."""
 

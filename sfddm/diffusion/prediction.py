@@ -16,7 +16,7 @@ Output = Literal["epsilon", "v", "sample", "epsilon-sample"]
 
 
 def to_sample(kind: Output, output: "Tensor", x: "Tensor", alpha: "Tensor", sigma: "Tensor") -> "Tensor":
-    """The image x_0 that an output [B, ...] at state x [B, ...] stands for."""
+    """The image x_0 predicted by an output [B, ...] at state x [B, ...]."""
     match kind:
         case "sample":
             return output
@@ -27,7 +27,7 @@ def to_sample(kind: Output, output: "Tensor", x: "Tensor", alpha: "Tensor", sigm
 
 
 def to_v(kind: Output, output: "Tensor", x: "Tensor", alpha: "Tensor", sigma: "Tensor") -> "Tensor":
-    """The v that an output [B, ...] at state x [B, ...] stands for: well conditioned at every level."""
+    """The v predicted by an output [B, ...] at state x [B, ...]: well conditioned at every level."""
     match kind:
         case "sample":
             return (alpha * x - output) / sigma

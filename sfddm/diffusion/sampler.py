@@ -1,4 +1,4 @@
-"""The description of a sampler, as it is stored beside a student. Nothing here needs torch."""
+"""The description of a sampler, as it is stored with a student. Nothing here needs torch."""
 
 from typing import Any
 

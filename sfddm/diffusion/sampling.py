@@ -14,7 +14,7 @@ from sfddm.diffusion.steps import STEPS, Level, Step
 
 
 class State(NamedTuple):
-    """Where a trajectory stands: `x` [B, ...] at `level`; `features` are the network's there, None at level 0."""
+    """One state of a trajectory: `x` [B, ...] at `level`, and the network's `features` there, None at level 0."""
 
     level: int
     x: Tensor
@@ -25,7 +25,7 @@ class Levels(Protocol):
     """alpha and sigma of noise levels."""
 
     def at(self, level: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Of `level` (int [B]), shaped to multiply `like` ([B, ...])."""
+        """The pair at `level` (int [B]), shaped to multiply `like` ([B, ...])."""
         ...
 
 

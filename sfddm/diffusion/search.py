@@ -159,7 +159,7 @@ def descend(teacher: Denoises, walk: Walk, levels: tuple[int, ...]) -> tuple[int
 
 
 def mean_squared_error(teacher: Denoises, walk: Walk, levels: tuple[int, ...]) -> float:
-    """Of DDIM's images on `levels`, the last one the walk's noisiest, to the walk's images from the same noises."""
+    """The error of DDIM's images on `levels`, whose last is the walk's noisiest, to the walk's from the same noises."""
     return _error(teacher, walk, walk.states[-1], levels)
 
 
@@ -174,7 +174,7 @@ def _moves(walk: Walk, levels: tuple[int, ...], index: int) -> Iterator[tuple[in
 
 @torch.inference_mode()
 def _error(teacher: Denoises, walk: Walk, x: Tensor, levels: tuple[int, ...]) -> float:
-    """Of the images that DDIM reaches from states x [N, C, H, W] at the last one of `levels`."""
+    """The error of the images that DDIM reaches from states x [N, C, H, W] at the last one of `levels`."""
     sampler = Sampler(solver="ddim", levels=levels, clip_sample=walk.clip_sample)
     images = torch.cat([sample(teacher, part, sampler, iter(())) for part in _batches(x)])
     return float((images - walk.states[0]).square().double().mean())

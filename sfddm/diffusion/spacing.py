@@ -127,7 +127,7 @@ def finer(levels: Sequence[int], substeps: int, schedule: Schedule, timesteps: i
 
 
 def _nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Of each wanted number, the position of the nearest of `values`, which rise; of two the first."""
+    """The position of the nearest of the rising `values` for each wanted number, the first where two are as near."""
     right = np.searchsorted(values, wanted).clip(max=len(values) - 1)
     left = (right - 1).clip(min=0)
     return np.where(np.abs(values[left] - wanted) <= np.abs(values[right] - wanted), left, right)

@@ -1,1 +1,1 @@
-"""How students are made: one file a method, each with `distill(job) -> Distilled`, found by the name in the spec."""
+"""How students are made: a module per method with `distill(job) -> Distilled`, found by its kind in the spec."""

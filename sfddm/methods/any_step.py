@@ -1,4 +1,4 @@
-"""An any-step student: one network that is told where it stands and where it should land, trained once.
+"""An any-step student: one network that is told where it is and where it should land, trained once.
 
     L = w_hidden D(jump from x_s to r, x_r)  +  w_feature |h'(x_s; s, r) - h(x_r)|,   s > r on one trajectory
 
@@ -18,11 +18,10 @@ from torch import Tensor
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.methods.job import Distilled, Job
 from sfddm.methods.sources import Batch
-from sfddm.methods.terms import jump_loss
-from sfddm.methods.train import distilled, load_teacher, require_same_features, train_student
-from sfddm.methods.trajectories import Trajectories, load_or_compute
+from sfddm.methods.terms.term import At, loss_of
+from sfddm.methods.train import Task, distilled, require_same_features
+from sfddm.methods.trajectories import Trajectories
 from sfddm.networks.denoiser import Denoiser
-from sfddm.networks.layout import denoiser_digest
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.students import AnyStep
@@ -37,40 +36,34 @@ SHORTEST = 0.25
 
 def distill(job: Job) -> Distilled:
     """Train one student."""
-    method = job.student.method
-    assert isinstance(method, AnyStep)
-    teacher = load_teacher(job, method.training)
-    student = first_student(teacher, method.start, job.seed, two_times=True)
-    if method.feature.weight:
+    return distilled(job, make, AnyStep)
+
+
+def make(task: Task[AnyStep]) -> Denoiser:
+    """The trained student."""
+    method, teacher, levels = task.method, task.teacher, (0, *task.levels)
+    student = first_student(teacher, method.start, task.seed, two_times=True)
+    if any(term.looks_ahead for term in method.terms):
         require_same_features(student, teacher)
-    cached = load_or_compute(teacher, denoiser_digest(job.parent), job.levels, method.cache, job.cache)
-    grid = torch.tensor((0, *job.levels), device=teacher.device)
+    cached = task.trajectories(method.cache)
+    grid = torch.tensor(levels, device=teacher.device)
     numbers = torch.arange(method.cache.noises, device=teacher.device)
     rows = rows_of(method.training.batch_size)
 
     def loss(step: int, _: Denoiser) -> Losses:
-        random = generator(job.seed, Purpose.TRAINING_BATCH, step)
-        jumps = draw_jumps(random, (0, *job.levels), rows.size, method.unaligned)[rows.own]
-        chosen = take(numbers, job.seed, step, rows)
+        random = generator(task.seed, Purpose.TRAINING_BATCH, step)
+        jumps = draw_jumps(random, levels, rows.size, method.unaligned)[rows.own]
+        chosen = take(numbers, task.seed, step, rows)
         batch = _batch(cached, grid, teacher.schedule, chosen, sent(jumps, teacher.device))
         return losses(method, student, batch)
 
-    return distilled(job, train_student(job, student, loss, method.training))
+    return task.fit(student, loss)
 
 
 def losses(method: AnyStep, student: Denoiser, batch: Batch) -> Losses:
-    """The terms of the loss on one batch; jumps from noise to image in one go have no feature term."""
-    levels = batch.level, batch.landing_level
-    own = student(batch.x, *levels)
-    term = method.hidden
-    hidden = jump_loss(student, own, batch.x, levels, batch.landing, term.distance, term.weighting)
-    if not method.feature.weight:
-        return {"loss": term.weight * hidden, "hidden": hidden}
-    assert batch.landing_features is not None
-    apart = (own.features.float() - batch.landing_features.float()).abs().flatten(1).mean(1)
-    whole = (batch.level == student.contract.timesteps) & (batch.landing_level == 0)
-    feature = (apart * ~whole).mean()
-    return {"loss": term.weight * hidden + method.feature.weight * feature, "hidden": hidden, "feature": feature}
+    """The terms of the loss on one batch."""
+    own = student(batch.x, batch.level, batch.landing_level)
+    return loss_of(method.terms)(At(student=student, own=own, teachers=None, batch=batch))
 
 
 def draw_jumps(random: np.random.Generator, grid: tuple[int, ...], size: int, unaligned: float) -> np.ndarray:
@@ -105,6 +98,8 @@ def _batch(cached: Trajectories, grid: Tensor, schedule: NoiseSchedule, chosen: 
         landing_level=landing_level,
         landing=landing,
         landing_features=features,
+        # A jump from noise to image in one go has no feature term.
+        compared=~((level == schedule.theta.numel() - 1) & (landing_level == 0)),
     )
 
 
@@ -131,7 +126,7 @@ def between(
     of_high = _column(torch.sin(theta[level] - theta[r]) / whole)
     of_low = _column(torch.sin(theta[s] - theta[level]) / whole)
     part = _column((level - r) / (s - r))
-    # Features are kept where jumps land: not at the noisiest level, nor on clean images (the lowest level stands in).
+    # Features are kept where jumps land: not at the noisiest level; on clean images those of the lowest level are used.
     last = len(cached.features) - 1
     device = level.device
     upper, lower = (gathered(cached.features, (index.clamp(max=last), chosen), device).float() for index in (high, low))

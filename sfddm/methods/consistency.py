@@ -12,17 +12,20 @@ and 2.7 times the teacher's Frechet distance at T' = 8, 4, 2 and 1.
 import torch
 
 from sfddm.diffusion.spacing import resolve
-from sfddm.methods.closure import train_to_the_ends
+from sfddm.methods.intervals import train_to_the_ends
 from sfddm.methods.job import Distilled, Job
-from sfddm.methods.train import distilled, load_teacher
+from sfddm.methods.train import Task, distilled
+from sfddm.networks.denoiser import Denoiser
 from sfddm.spec.students import Consistency
 
 
 def distill(job: Job) -> Distilled:
     """Train one student."""
-    method = job.student.method
-    assert isinstance(method, Consistency)
-    teacher = load_teacher(job, method.training)
-    grid = resolve(method.grid, teacher.contract.noise_schedule, teacher.contract.timesteps)
-    stretch = torch.tensor([(*reversed(grid), 0)])
-    return distilled(job, train_to_the_ends(job, method, teacher, stretch), solver="consistency")
+    return distilled(job, make, Consistency, solver="consistency")
+
+
+def make(task: Task[Consistency]) -> Denoiser:
+    """The trained student: the whole grid is one stretch."""
+    contract = task.teacher.contract
+    grid = resolve(task.method.grid, contract.noise_schedule, contract.timesteps)
+    return train_to_the_ends(task, torch.tensor([(*reversed(grid), 0)]))

@@ -7,13 +7,13 @@ from attrs import frozen
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.runtime.kinds import import_kind
-from sfddm.spec.experiment import Student
+from sfddm.spec.students import Student
 from sfddm.training.checkpoints import Checkpoints
 
 
 @frozen(kw_only=True)
 class Job:
-    """One run: a student, a seed, and where what it is made from lies."""
+    """One run: a student, a seed, and where to find what it is made from."""
 
     name: str
     student: Student

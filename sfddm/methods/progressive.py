@@ -15,38 +15,38 @@ from copy import deepcopy
 import torch
 from attrs import evolve
 
-from sfddm.data import store
 from sfddm.diffusion.spacing import finer
 from sfddm.methods.job import Distilled, Job
 from sfddm.methods.sources import noised, paths, walk
-from sfddm.methods.terms import jump_loss
-from sfddm.methods.train import Loss, distilled, load_teacher
+from sfddm.methods.terms.hidden import jump_loss
+from sfddm.methods.train import Loss, Task, distilled
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.students import Progressive
-from sfddm.training.batches import Draw, real_images, rows_of
-from sfddm.training.curve import Curve
+from sfddm.training.batches import Draw, rows_of
 from sfddm.training.loop import Losses, train
 
 
 def distill(job: Job) -> Distilled:
     """Train one student, fold by fold."""
-    method = job.student.method
-    assert isinstance(method, Progressive)
-    teacher = load_teacher(job, method.training)
-    draw = real_images(store.read(job.data, "train"), rows_of(method.training.batch_size), teacher.device)
-    sets = _levels_of_folds(method, job.levels, teacher)
+    return distilled(job, make, Progressive)
+
+
+def make(task: Task[Progressive]) -> Denoiser:
+    """The last fold's student."""
+    method, teacher = task.method, task.teacher
+    draw = task.images(rows_of(method.training.batch_size))
+    sets = _levels_of_folds(method, task.levels, teacher)
     each = evolve(method.training, iterations=method.training.iterations // len(sets))
-    job.training_starts(each.iterations * len(sets))
-    student = first_student(teacher, method.start, job.seed)
-    with Curve(job.curve, job.name, each.iterations * len(sets), each.batch_size) as curve:
+    student = first_student(teacher, method.start, task.seed)
+    with task.curve(each.iterations * len(sets)) as curve:
         for fold, levels in enumerate(sets):
             walks = paths(levels, 2, teacher.contract).to(teacher.device)
-            loss = _loss(job, method, student, teacher, draw, walks)
-            teacher = train(student, loss, each, curve, job.checkpoints, before=fold * each.iterations)
+            loss = _loss(task, student, teacher, draw, walks)
+            teacher = train(student, loss, each, curve, task.checkpoints, before=fold * each.iterations)
             student = _continued(teacher)
-    return distilled(job, teacher)
+    return teacher
 
 
 def _levels_of_folds(method: Progressive, levels: tuple[int, ...], teacher: Denoiser) -> list[tuple[int, ...]]:
@@ -59,12 +59,13 @@ def _levels_of_folds(method: Progressive, levels: tuple[int, ...], teacher: Deno
     return sets
 
 
-def _loss(job: Job, method: Progressive, student: Denoiser, teacher: Denoiser, draw: Draw, walks: torch.Tensor) -> Loss:
+def _loss(task: Task[Progressive], student: Denoiser, teacher: Denoiser, draw: Draw, walks: torch.Tensor) -> Loss:
+    method = task.method
     rows = rows_of(method.training.batch_size)
 
     def loss(step: int, _: Denoiser) -> Losses:
-        random = generator(job.seed, Purpose.TRAINING_BATCH, step)
-        x, path = noised(draw(job.seed, step), walks, teacher.schedule, random, rows)
+        random = generator(task.seed, Purpose.TRAINING_BATCH, step)
+        x, path = noised(draw(task.seed, step), walks, teacher.schedule, random, rows)
         landing, _features = walk(teacher, x, path, ahead=False)
         levels = path[:, 0], path[:, -1]
         own = student(x, *levels)

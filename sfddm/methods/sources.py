@@ -10,24 +10,22 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from sfddm.data import store
 from sfddm.diffusion.process import diffuse
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.spacing import evenly_in_angle
 from sfddm.diffusion.steps import ddim_step
-from sfddm.methods.costs import split
-from sfddm.methods.job import Job
-from sfddm.methods.trajectories import Trajectories, load_or_compute
+from sfddm.methods.train import Task
+from sfddm.methods.trajectories import Trajectories
 from sfddm.networks.denoiser import Contract, Denoiser
-from sfddm.networks.layout import denoiser_digest
 from sfddm.randomness import Purpose, generator
-from sfddm.spec.students import Cache, DataSource, RolloutSource, Source, TrajectorySource
-from sfddm.training.batches import Rows, gathered, integers, noise_like, real_images, rows_of, take
+from sfddm.spec.parts import DataSource, RolloutSource, Source, TrajectorySource, split
+from sfddm.spec.students import SFDDM
+from sfddm.training.batches import Rows, gathered, integers, noise_like, rows_of, take
 
 
 @frozen(kw_only=True)
 class Batch:
-    """Where B students stand and where they should go."""
+    """Where a student is, B times, and where it should go."""
 
     x: Tensor
     """x_s, [B, C, H, W]."""
@@ -39,6 +37,8 @@ class Batch:
     """x_r, [B, C, H, W]; x_s itself where nothing asked for it."""
     landing_features: Tensor | None
     """The teacher's features at the landing state, [B, channels, H, W]; None where nothing asked for them."""
+    compared: Tensor | None = None
+    """Whether each image's features count, bool [B]; None: all do."""
 
 
 def join(batches: list[Batch]) -> Batch:
@@ -88,7 +88,7 @@ def walk(teacher: Denoiser, x: Tensor, path: Tensor, ahead: bool) -> tuple[Tenso
     if not ahead:
         return x, None
     clean = path[:, -1] == 0
-    # The teacher is never evaluated on clean images: the features of the level before stand for them.
+    # The teacher is never evaluated on clean images: the features of the level before are used instead.
     state = torch.where(clean.view(-1, 1, 1, 1), before, x)
     return x, teacher(state, torch.where(clean, path[:, -2], path[:, -1])).features
 
@@ -106,54 +106,40 @@ Part = Callable[[int, np.random.Generator, Denoiser], Batch]
 """One source's part of it."""
 
 
-@frozen
-class Needs:
-    """What the terms of a loss ask of a source."""
-
-    landing: bool
-    features: bool
-
-
-def batches(job: Job, sources: tuple[Source, ...], size: int, teacher: Denoiser, needs: Needs) -> Draw:
-    """Batches of `size` images from all sources, each with its share."""
-    counts = split(sources, size)
-    loaded: dict[Cache, Trajectories] = {}
+def batches(task: Task[SFDDM]) -> Draw:
+    """Batches from all sources of a method, each with its share."""
+    method = task.method
+    counts = split(method.sources, method.training.batch_size)
     parts = [
-        _part(job, source, rows_of(count, sum(counts[:at])), teacher, needs, loaded)
-        for at, (source, count) in enumerate(zip(sources, counts, strict=True))
+        _part(task, source, rows_of(count, sum(counts[:at])))
+        for at, (source, count) in enumerate(zip(method.sources, counts, strict=True))
         if count
     ]
 
     def draw(step: int, student: Denoiser) -> Batch:
-        random = generator(job.seed, Purpose.TRAINING_BATCH, step)
+        random = generator(task.seed, Purpose.TRAINING_BATCH, step)
         return join([part(step, random, student) for part in parts])
 
     return draw
 
 
-def _part(
-    job: Job, source: Source, rows: Rows, teacher: Denoiser, needs: Needs, loaded: dict[Cache, Trajectories]
-) -> Part:
-    """What one source gives; trajectories that another one `loaded` already take memory once."""
+def _part(task: Task[SFDDM], source: Source, rows: Rows) -> Part:
+    """What one source gives."""
     match source:
         case DataSource(substeps=substeps):
-            return _from_data(job, substeps, rows, teacher, needs)
+            return _from_data(task, substeps, rows)
         case TrajectorySource() | RolloutSource():
-            if source.cache not in loaded:
-                digest = denoiser_digest(job.parent)
-                loaded[source.cache] = load_or_compute(teacher, digest, job.levels, source.cache, job.cache)
-            return _from_cache(
-                job, loaded[source.cache], rows, isinstance(source, RolloutSource), needs, teacher.device
-            )
+            return _from_cache(task, task.trajectories(source.cache), rows, isinstance(source, RolloutSource))
 
 
-def _from_cache(job: Job, cached: Trajectories, rows: Rows, rollout: bool, needs: Needs, device: torch.device) -> Part:
+def _from_cache(task: Task[SFDDM], cached: Trajectories, rows: Rows, rollout: bool) -> Part:
     """Segments of the teacher's trajectories: the noises in turn, the segment at random."""
-    levels = torch.tensor((0, *job.levels), device=device)
+    device, ahead = task.teacher.device, any(term.looks_ahead for term in task.method.terms)
+    levels = torch.tensor((0, *task.levels), device=device)
     numbers = torch.arange(cached.states.shape[1], device=device)
 
     def draw(step: int, random: np.random.Generator, student: Denoiser) -> Batch:
-        chosen = take(numbers, job.seed, step, rows)
+        chosen = take(numbers, task.seed, step, rows)
         k = integers(random, 1, len(levels), rows, device)
         start = torch.full_like(k, len(levels) - 1) if rollout else k
         x = gathered(cached.states, (start, chosen), device)
@@ -162,7 +148,7 @@ def _from_cache(job: Job, cached: Trajectories, rows: Rows, rollout: bool, needs
             level=levels[k],
             landing_level=levels[k - 1],
             landing=gathered(cached.states, (k - 1, chosen), device),
-            landing_features=gathered(cached.features, (k - 1, chosen), device).float() if needs.features else None,
+            landing_features=gathered(cached.features, (k - 1, chosen), device).float() if ahead else None,
         )
 
     return draw
@@ -190,14 +176,15 @@ def _eagerly(network: Denoiser) -> AbstractContextManager[Any]:
     return torch.compiler.set_stance("force_eager") if network.computing["compiled"] else nullcontext()
 
 
-def _from_data(job: Job, substeps: int, rows: Rows, teacher: Denoiser, needs: Needs) -> Part:
-    """Noised real images; the teacher's DDIM sub-steps then give the landing state."""
-    real = real_images(store.read(job.data, "train"), rows, teacher.device)
-    walks = paths(job.levels, substeps, teacher.contract).to(teacher.device)
+def _from_data(task: Task[SFDDM], substeps: int, rows: Rows) -> Part:
+    """Noised real images; the teacher's DDIM sub-steps then give the landing state, where a term asks for it."""
+    teacher, real, terms = task.teacher, task.images(rows), task.method.terms
+    lands, ahead = any(term.lands for term in terms), any(term.looks_ahead for term in terms)
+    walks = paths(task.levels, substeps, teacher.contract).to(teacher.device)
 
     def draw(step: int, random: np.random.Generator, _: Denoiser) -> Batch:
-        x, path = noised(real(job.seed, step), walks, teacher.schedule, random, rows)
-        landing, features = walk(teacher, x, path, needs.features) if needs.landing or needs.features else (x, None)
+        x, path = noised(real(task.seed, step), walks, teacher.schedule, random, rows)
+        landing, features = walk(teacher, x, path, ahead) if lands or ahead else (x, None)
         return Batch(x=x, level=path[:, 0], landing_level=path[:, -1], landing=landing, landing_features=features)
 
     return draw

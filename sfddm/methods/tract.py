@@ -9,17 +9,19 @@ Expected results (8x8 digits, cosine teacher of v, 300 k forward-equivalents, on
 and 2.6 times the teacher's Frechet distance at T' = 4 and 1.
 """
 
-from sfddm.methods.closure import train_to_the_ends
+from sfddm.methods.intervals import train_to_the_ends
 from sfddm.methods.job import Distilled, Job
 from sfddm.methods.sources import paths
-from sfddm.methods.train import distilled, load_teacher
+from sfddm.methods.train import Task, distilled
+from sfddm.networks.denoiser import Denoiser
 from sfddm.spec.students import TRACT
 
 
 def distill(job: Job) -> Distilled:
     """Train one student."""
-    method = job.student.method
-    assert isinstance(method, TRACT)
-    teacher = load_teacher(job, method.training)
-    stretches = paths(job.levels, method.substeps, teacher.contract)
-    return distilled(job, train_to_the_ends(job, method, teacher, stretches))
+    return distilled(job, make, TRACT)
+
+
+def make(task: Task[TRACT]) -> Denoiser:
+    """The trained student: each segment is a stretch."""
+    return train_to_the_ends(task, paths(task.levels, task.method.substeps, task.teacher.contract))

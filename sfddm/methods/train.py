@@ -1,55 +1,108 @@
-"""The way from a job to a trained student that all methods share: load the parent, follow the curve, store the rest."""
+"""Steps shared by all trained methods: load the teacher, train, package the student."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
+from typing import Generic, TypeVar
 
+from attrs import frozen
+
+from sfddm.data import store
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.solvers import Solver
 from sfddm.errors import UserError
-from sfddm.methods.costs import cost
 from sfddm.methods.job import Distilled, Job
+from sfddm.methods.trajectories import Trajectories, load_or_compute
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Denoiser
+from sfddm.networks.layout import denoiser_digest
 from sfddm.runtime.machine import device
-from sfddm.spec.training import Training
+from sfddm.spec.parts import Cache
+from sfddm.spec.students import Trained
+from sfddm.training.batches import Draw, Rows, real_images
+from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, prepare, train
 
 Loss = Callable[[int, Denoiser], Losses]
 """The loss of an iteration, given the average so far."""
+M = TypeVar("M", bound=Trained)
 
 
-def load_teacher(job: Job, training: Training) -> Denoiser:
-    """The network that the student is made from, on the device where it is trained, and computing as it does."""
+@frozen(kw_only=True)
+class Task(Generic[M]):
+    """What a trained method is given: everything is loaded, or is when it is asked for."""
+
+    method: M
+    levels: tuple[int, ...]
+    """phi_1 < ... < phi_T'."""
+    seed: int
+    teacher: Denoiser
+    """The network that the student is made from, on the device where it is trained."""
+    images: Callable[[Rows], Draw]
+    """Batches of real images, of which this process takes some rows."""
+    trajectories: Callable[[Cache], Trajectories]
+    """The teacher's trajectories through the levels; the same ones are in memory once."""
+    curve: Callable[[int], Curve]
+    """The course of a training of so many iterations, to be used as a context."""
+    checkpoints: Checkpoints
+
+    def fit(self, student: Denoiser, loss: Loss) -> Denoiser:
+        """Train a student in one go, and return its average."""
+        training = self.method.training
+        with self.curve(training.iterations) as curve:
+            return train(student, loss, training, curve, self.checkpoints)
+
+
+def distilled(job: Job, make: Callable[[Task[M]], Denoiser], kind: type[M], solver: Solver = "ddim") -> Distilled:
+    """The student that a method of `kind` makes, its sampler and what it cost."""
+    task = task_of(job, kind)
+    student, contract = make(task), task.teacher.contract
+    return Distilled(
+        write=partial(storage.write, denoiser=student),
+        sampler=Sampler(solver=solver, levels=job.levels, clip_sample=job.student.clip_sample),
+        cost=task.method.cost(job.levels, contract.noise_schedule, contract.timesteps).to_json(),
+        curve=job.curve,
+    )
+
+
+def task_of(job: Job, kind: type[M]) -> Task[M]:
+    """The task of a job whose method is of `kind`, with the teacher loaded."""
+    method = job.student.method
+    assert isinstance(method, kind)
     teacher = storage.load(job.parent, device())
-    prepare(teacher, training)
-    return teacher
+    prepare(teacher, method.training)
+    return Task(
+        method=method,
+        levels=job.levels,
+        seed=job.seed,
+        teacher=teacher,
+        images=partial(_images, job.data, teacher),
+        trajectories=cache(partial(_trajectories, job, teacher)),
+        curve=partial(_curve, job, method.training.batch_size),
+        checkpoints=job.checkpoints,
+    )
 
 
 def require_same_features(student: Denoiser, teacher: Denoiser) -> None:
-    """Raises: UserError: the feature term can't compare their activations one by one; of imported teachers the spec
+    """Raises: UserError: the feature term can't compare their activations one by one; with imported teachers the spec
     doesn't know it before."""
     own, teachers = (network.config["block_out_channels"][0] for network in (student, teacher))
     if own != teachers:
         raise UserError(
             f"the student's network has {own} features and the teacher's {teachers}: give the student's network "
-            f"{teachers} as the first entry of channels, or set the weight of its feature term to 0."
+            f"{teachers} as the first entry of channels, or leave the feature term out."
         )
 
 
-def train_student(job: Job, student: Denoiser, loss: Loss, training: Training) -> Denoiser:
-    """Train in one go, and follow the course."""
-    job.training_starts(training.iterations)
-    with Curve(job.curve, job.name, training.iterations, training.batch_size) as curve:
-        return train(student, loss, training, curve, job.checkpoints)
+def _images(data: Path, teacher: Denoiser, rows: Rows) -> Draw:
+    return real_images(store.read(data, "train"), rows, teacher.device)
 
 
-def distilled(job: Job, student: Denoiser, solver: Solver = "ddim") -> Distilled:
-    """A trained student, its sampler and what it cost."""
-    contract = student.contract
-    return Distilled(
-        write=partial(storage.write, denoiser=student),
-        sampler=Sampler(solver=solver, levels=job.levels, clip_sample=job.student.clip_sample),
-        cost=cost(job.student.method, job.levels, contract.noise_schedule, contract.timesteps).to_json(),
-        curve=job.curve,
-    )
+def _trajectories(job: Job, teacher: Denoiser, source: Cache) -> Trajectories:
+    return load_or_compute(teacher, denoiser_digest(job.parent), job.levels, source, job.cache)
+
+
+def _curve(job: Job, batch_size: int, iterations: int) -> Curve:
+    job.training_starts(iterations)
+    return Curve(job.curve, job.name, iterations, batch_size)

@@ -21,7 +21,7 @@ from sfddm.runtime.files import atomic_folder, digest
 from sfddm.runtime.fingerprint import fingerprint
 from sfddm.runtime.locks import locked
 from sfddm.runtime.processes import all_reduce_max, barrier, distributed_map, is_main
-from sfddm.spec.students import Cache
+from sfddm.spec.parts import Cache
 from sfddm.training.batches import sent, stored
 
 BATCH = 250
@@ -39,7 +39,7 @@ class Trajectories:
     features: Tensor
     """float16 [T', N, channels, H, W]: the teacher's features where the jump from phi_k lands, for k = 1..T'.
 
-    The last jump lands on the image, where the teacher is never evaluated: the lowest level before it stands in.
+    The last jump lands on the image, where the teacher is never evaluated: the lowest level before it is used instead.
     """
 
 

@@ -23,7 +23,7 @@ LUCIDRAINS = "denoising-diffusion-pytorch"
 
 @frozen(kw_only=True)
 class Contract:
-    """What a network's numbers mean; stored beside its weights.
+    """What a network's numbers mean; stored with its weights.
 
     `index_levels` is empty for a network that is told the teacher's noise level (level t is timestep t - 1 of
     diffusers), and holds phi_1..phi_T' for one that is told its own index k - 1. A network of `two_times` is also told
@@ -135,7 +135,7 @@ class Denoiser(nn.Module):
 
     @property
     def computing(self) -> dict[str, Any]:
-        """What decides the last bits of an evaluation, beside weights and device."""
+        """What decides the last bits of an evaluation, apart from weights and device."""
         compiled = getattr(self.network, "_compiled_call_impl", None) is not None
         strides = self.network.get_parameter(f"{last_layer(self.network)}.weight").stride()
         return {"compiled": compiled, "strides": list(strides)}
@@ -146,12 +146,12 @@ class Denoiser(nn.Module):
         return self.sample(evaluated, x, level), evaluated.features
 
     def sample(self, evaluated: Evaluated, x: Tensor, level: Tensor) -> Tensor:
-        """The image [B, C, H, W], in fp32, that an evaluation at x and level stands for."""
+        """The image [B, C, H, W], in fp32, predicted by an evaluation at x and level."""
         alpha, sigma = self.schedule.at(level, x)
         return to_sample(self.contract.prediction, evaluated.output.float(), x, alpha, sigma)
 
     def v(self, evaluated: Evaluated, x: Tensor, level: Tensor) -> Tensor:
-        """The v [B, C, H, W], in fp32, that an evaluation at x and level stands for."""
+        """The v [B, C, H, W], in fp32, predicted by an evaluation at x and level."""
         alpha, sigma = self.schedule.at(level, x)
         return to_v(self.contract.prediction, evaluated.output.float(), x, alpha, sigma)
 

@@ -60,7 +60,7 @@ def from_noise(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray) -> np.nd
 def draw_from(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray, seed: int, streams: Sequence[int]) -> Tensor:
     """The images [N, C, H, W] from given noises, float32 [N, C, H, W].
 
-    A stochastic sampler adds to image i what stream `streams[i]` of `seed` holds: equal streams, equal step noise.
+    A stochastic sampler adds noise from stream `streams[i]` of `seed` to image i: equal streams, equal step noise.
 
     Raises:
         UserError: the network put out NaN.
@@ -69,7 +69,7 @@ def draw_from(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray, seed: int
     step_noise = _step_noise(seed, streams, noise.shape[1:], device)
     images = sample(denoiser, torch.from_numpy(noise).to(device), sampler, step_noise)
     if not bool(images.isfinite().all()):
-        raise UserError("sampling gave images with NaN or infinite pixels: the network's weights are no good.")
+        raise UserError("the network produced NaN or infinite pixels: its weights are probably corrupt.")
     return images
 
 

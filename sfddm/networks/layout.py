@@ -43,7 +43,7 @@ def read_sampler(folder: Path) -> Sampler:
     """How the student in `folder` is sampled.
 
     Raises:
-        UserError: the file is missing or damaged, or its levels are not those of the network beside it.
+        UserError: the file is missing or damaged, or its levels are not those of its network.
     """
     sampler = read_stored(folder / SAMPLER, Sampler)
     timesteps = read_mapping(folder / CONTRACT).get("timesteps")

@@ -27,7 +27,7 @@ def write(folder: Path, denoiser: Denoiser) -> None:
 
 @frozen(kw_only=True)
 class _Size:
-    """Of diffusers' configuration what decides how much of everything there is."""
+    """The fields of a diffusers config that determine sizes."""
 
     sample_size: tuple[Pixels, ...]
     in_channels: Width
@@ -88,5 +88,5 @@ def network_without_memory(path: Path, config: dict[str, Any]) -> Network:
             return make_network(config)
     except UserError:
         raise
-    except Exception as error:  # libraries raise anything on what is no configuration of its own
+    except Exception as error:  # libraries raise anything on a configuration that is not theirs
         raise damaged(path, f"it describes no network: {error}") from None

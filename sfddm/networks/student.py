@@ -5,7 +5,7 @@ from attrs import evolve
 
 from sfddm.errors import UserError
 from sfddm.networks.denoiser import Contract, Denoiser, build, last_layer, unet_config
-from sfddm.spec.students import FromScratch, Start
+from sfddm.spec.parts import FromScratch, Start
 from sfddm.spec.teacher import UNet2D
 
 PARTS = ("weight", "bias")
@@ -46,7 +46,7 @@ def first_student(
 
 @torch.no_grad()
 def _copy(teacher: Denoiser, student: Denoiser) -> None:
-    """The teacher's weights; image channels beside its noise channels, and what the second time adds, start at zero."""
+    """The teacher's weights; additional image channels, and what the second time adds, start at zero."""
     weights = dict(teacher.network.state_dict())
     channels = teacher.image_shape[0]
     for name in (f"{last_layer(teacher.network)}.{part}" for part in PARTS):

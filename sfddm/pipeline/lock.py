@@ -17,7 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from sfddm.errors import UserError
 from sfddm.pipeline.params import CODE as CODE_YAML
-from sfddm.pipeline.params import STAGES, fingerprints
+from sfddm.pipeline.params import code
 from sfddm.runtime.files import digest_file
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.read import plain_data
@@ -60,10 +60,9 @@ def outputs(entries: Lineage) -> dict[str, str]:
 
 def other_code(entries: Lineage) -> list[str]:
     """The sections of code.yaml, each a stage's or a kind's, in which the code of this folder is not the stages'."""
-    current = {stage: fingerprints(stage) for stage in STAGES}
     sections = (entry.get("params", {}).get(str(CODE_YAML), {}) for entry in entries.values())
     locked = {name: hash_ for section in sections for name, hash_ in section.items()}
-    return sorted(name for name, hash_ in locked.items() if _section(current, name) != hash_)
+    return sorted(name for name, hash_ in locked.items() if code(name) != hash_)
 
 
 def changes(entries: Lineage, digest: Callable[[Path], str] | None = None) -> list[str]:

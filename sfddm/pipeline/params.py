@@ -6,7 +6,7 @@ where there is no code, as on a machine that has the package alone, from the ins
 
 import io
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
@@ -16,17 +16,16 @@ from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import write_text
 from sfddm.runtime.fingerprint import INSTALLED, fingerprint
 from sfddm.runtime.kinds import module_name
-from sfddm.spec.data import Data
+from sfddm.spec.experiment import Spec
 from sfddm.spec.read import load_spec, plain_data, spec_names
-from sfddm.spec.students import Method
+from sfddm.spec.students import Student
 
 PARAMS, CODE = Path("params.yaml"), Path("code.yaml")
 SYNC = "`sfddm spec sync`"
 """The command that writes both."""
 HEADER = "# Written by {sync} from {origin}: change those, then run it again.\n"
-STAGES = ("data", "scorer", "teacher", "reference", "distill", "evaluate", "track", "report")
-KINDS = {"data": Data, "distill": Method}
-"""The stages that have a module, and so a fingerprint, for each kind of a section."""
+PLAIN = ("scorer", "teacher", "reference", "evaluate", "track", "report")
+"""The stages whose code is the same for every spec."""
 
 
 def expand() -> str:
@@ -46,35 +45,40 @@ def expand() -> str:
                 "spec": spec.name,
                 "student": run.student,
                 "seed": run.seed,
-                "method": run.method,
+                "code": distill_kinds(spec.students[run.student]),
                 "parent": Paths(spec.name).parent(spec.parent(run)).as_posix(),
             }
     return _yaml({"specs": specs, "runs": runs}, "specs/*.yaml")
 
 
-def fingerprints(stage: str) -> Any:
-    """The fingerprint of a stage's code, or one for each of its kinds."""
+def distill_kinds(student: Student) -> str:
+    """What decides the code that makes a student: its method, and the terms of its loss."""
+    terms = getattr(student.method, "terms", ())
+    return "+".join([student.method.kind, *sorted({term.kind for term in terms})])
+
+
+def section(stage: str, spec: Spec, student: str = "") -> str:
+    """The section of code.yaml that has the code of a stage for a spec, or for one of its students."""
+    kinds = {"data": spec.data.kind, "distill": distill_kinds(spec.students[student]) if student else ""}
+    return f"{stage}.{kinds[stage]}" if stage in kinds else stage
+
+
+def code(section: str) -> str:
+    """The fingerprint of the code that a section of code.yaml stands for, as the code is now."""
+    stage, _, kinds = section.partition(".")
+    kind, *terms = kinds.split("+")
+    modules = [f"stages.{stage}", *([module_name(stage, kind)] if kind else [])]
     root = Path.cwd() if Path("sfddm/__init__.py").exists() else INSTALLED
-    module = f"stages.{stage}"
-    if stage not in KINDS:
-        return fingerprint(module, root=root)
-    kinds = [get_args(get_type_hints(member)["kind"])[0] for member in get_args(KINDS[stage])]
-    return {kind: fingerprint(module, module_name(stage, kind), root=root) for kind in kinds}
+    return fingerprint(*modules, *(module_name("terms", term) for term in terms), root=root)
 
 
-def code_of(stage: str, kind: str | None = None) -> str:
-    """The fingerprint of the code that makes a stage's output, for keys of what is kept between runs."""
-    found = fingerprints(stage)
-    return str(found if kind is None else found[kind])
-
-
-def require_current_code(stage: str) -> None:
-    """Raises: UserError: code.yaml does not have the fingerprints of a stage's code as it is."""
-    noted = plain_data(CODE.read_text(encoding="utf-8"), str(CODE)) if CODE.exists() else {}
-    if not isinstance(noted, dict) or noted.get(stage) != fingerprints(stage):
-        raise UserError(
-            f"{CODE} does not describe the code of stages/{stage}.py as it is now: run {SYNC}, then `dvc repro` again."
-        )
+def require_current_code(section: str) -> None:
+    """Raises: UserError: a section of code.yaml does not have the fingerprint of the code as it is."""
+    content = plain_data(CODE.read_text(encoding="utf-8"), str(CODE)) if CODE.exists() else {}
+    for part in section.split("."):
+        content = content.get(part) if isinstance(content, dict) else None
+    if content != code(section):
+        raise UserError(f"{CODE} does not describe the code of {section} as it is now: run {SYNC}, then `dvc repro`.")
 
 
 def is_current() -> bool:
@@ -93,7 +97,18 @@ def sync() -> list[Path]:
 
 def expand_code() -> str:
     """The text of code.yaml that the code asks for."""
-    return _yaml({stage: _quoted(fingerprints(stage)) for stage in STAGES}, "the code")
+    specs = [load_spec(name) for name in spec_names()]
+    students = [student for spec in specs for student in spec.students.values()]
+    found: dict[str, Any] = {
+        "data": _fingerprints("data", {spec.data.kind for spec in specs}),
+        "distill": _fingerprints("distill", {distill_kinds(student) for student in students}),
+    }
+    found |= {stage: _quoted(code(stage)) for stage in PLAIN}
+    return _yaml(found, "specs/*.yaml and the code")
+
+
+def _fingerprints(stage: str, kinds: set[str]) -> dict[str, Any]:
+    return {kind: _quoted(code(f"{stage}.{kind}")) for kind in sorted(kinds)}
 
 
 def require_current() -> None:
@@ -106,11 +121,9 @@ def _has(path: Path, text: str) -> bool:
     return path.exists() and path.read_text(encoding="utf-8") == text
 
 
-def _quoted(found: Any) -> Any:
-    """Fingerprints that no reader of YAML takes for numbers."""
-    if isinstance(found, dict):
-        return {kind: DoubleQuotedScalarString(text) for kind, text in found.items()}
-    return DoubleQuotedScalarString(found)
+def _quoted(hash_: str) -> Any:
+    """A fingerprint that no reader of YAML takes for a number."""
+    return DoubleQuotedScalarString(hash_)
 
 
 def _yaml(content: dict[str, Any], origin: str) -> str:

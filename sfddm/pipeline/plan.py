@@ -27,7 +27,6 @@ from sfddm.evaluation.scorers import classifier, inception
 from sfddm.evaluation.scorers import torchvision as torchvision_model
 from sfddm.evaluation.scorers.install import write
 from sfddm.evaluation.scorers.scorer import load_extractor
-from sfddm.methods.costs import TRAINED, cost
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, Evaluated, build, unet_config
 from sfddm.networks.layout import read_cost
@@ -38,7 +37,8 @@ from sfddm.spec.data import LSUN, CelebAHQ, Folder
 from sfddm.spec.evaluation import Classifier, Inception, Scorer
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import read_mapping
-from sfddm.spec.students import Cache, Trained
+from sfddm.spec.parts import TRAINED, Cache, DataSource
+from sfddm.spec.students import Trained
 from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
 from sfddm.teachers.importing import find_teacher
@@ -200,7 +200,7 @@ class _Plan:
         settings, (seconds, features) = self.spec.evaluation.scorer, self.scoring
         passes, memory = self.images, self.base
         if isinstance(settings, Classifier):
-            passes += TRAINED * settings.training.iterations * settings.training.batch_size
+            passes += TRAINED * settings.training.images
             memory += self.images * self.pixels
         disk = min(self.images, KEPT) * features * FLOAT + 2 * 8 * features**2
         return Estimate(seconds=START + passes * seconds, disk=disk, memory=memory)
@@ -211,7 +211,7 @@ class _Plan:
         if not isinstance(source, TrainedTeacher):
             return Estimate(disk=self.weights, memory=self.base + self.weights)
         training = source.training
-        equivalents = TRAINED * training.iterations * training.batch_size
+        equivalents = TRAINED * training.images
         memory = self.training_memory(training, self.images * self.pixels)
         return Estimate(seconds=START + equivalents * self.equivalent(training), disk=self.weights, memory=memory)
 
@@ -227,13 +227,13 @@ class _Plan:
         spec, method, levels = self.spec, self.spec.students[run.student].method, self.spec.levels(run.student)
         if not isinstance(method, Trained):
             return Estimate(disk=self.weights)
-        sources = getattr(method, "sources", (method,))
-        caches = {source.cache for source in sources if hasattr(source, "cache")}
-        sizes = {each: _trajectories(self.network, len(levels), each) for each in caches}
-        new = {each for each in caches if (levels, each) not in self.cached}
+        sizes = {each: _trajectories(self.network, len(levels), each) for each in method.caches()}
+        new = {each for each in sizes if (levels, each) not in self.cached}
         self.cached |= {(levels, each) for each in new}
-        total = cost(method, levels, spec.teacher.noise_schedule, spec.teacher.timesteps)
-        images = 0 if all(hasattr(source, "cache") for source in sources) else self.images * self.pixels
+        total = method.cost(levels, spec.teacher.noise_schedule, spec.teacher.timesteps)
+        sources = getattr(method, "sources", ())
+        real = not sizes or any(isinstance(source, DataSource) for source in sources)
+        images = self.images * self.pixels if real else 0
         return Estimate(
             seconds=START + (total.total if new else total.training) * self.equivalent(method.training, run.name),
             disk=self.weights,

@@ -82,9 +82,14 @@ def section_of(content: dict[str, Any], student: str, seed: int) -> dict[str, An
 
 
 def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested plain data as one level, the keys joined by dots; lists of plain values become text."""
+    """Nested plain data as one level, the keys joined by dots; lists of plain values become text.
+
+    Items of other lists go by their kind, if each has one of its own, or else by their position.
+    """
     if isinstance(content, list) and any(isinstance(item, dict) for item in content):
-        content = {str(position): item for position, item in enumerate(content)}
+        kinds = [item.get("kind") for item in content if isinstance(item, dict)]
+        named = len(set(kinds)) == len(content) and None not in kinds
+        content = dict(zip(kinds if named else map(str, range(len(content))), content, strict=True))
     if not isinstance(content, dict):
         text = " ".join(map(str, content)) if isinstance(content, list) else content
         return {prefix: text}

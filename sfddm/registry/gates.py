@@ -10,7 +10,6 @@ from sfddm.pipeline.promotions import Gate, Promotion
 from sfddm.pipeline.rows import Row, load_row
 from sfddm.spec.evaluation import Against
 from sfddm.spec.experiment import Run, Spec
-from sfddm.spec.students import DDIM
 
 COMPARED = "frechet_distance"
 INCOMPARABLE = "does not compare"
@@ -60,11 +59,7 @@ def _against_ddim(spec: Spec, row: Row, wanted: Against) -> Gate:
 def _free_runs(spec: Spec, run: Run) -> list[Run]:
     """The runs of the teacher itself under DDIM with as many steps."""
     steps = len(spec.levels(run.student))
-    return [
-        other
-        for other in spec.runs()
-        if isinstance(spec.students[other.student].method, DDIM) and len(spec.levels(other.student)) == steps
-    ]
+    return [other for other in spec.runs() if other.method == "ddim" and len(spec.levels(other.student)) == steps]
 
 
 def _against(name: str, own: Mapping[str, Any], rival: str, rivals: Mapping[str, Any], wanted: Against) -> Gate:

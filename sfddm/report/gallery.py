@@ -100,8 +100,7 @@ def _ddim_like(spec: Spec, group: list[Entry], student: Entry) -> list[Entry]:
     return [
         entry
         for entry in group
-        if spec.students[entry.student].method.kind == "ddim"
-        and spec.levels(entry.student) == spec.levels(student.student)
+        if entry.rows[0].run.method == "ddim" and spec.levels(entry.student) == spec.levels(student.student)
     ][:1]
 
 

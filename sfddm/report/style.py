@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from sfddm.pipeline.rows import Row
 from sfddm.spec.experiment import Spec
-from sfddm.spec.students import FREE
+from sfddm.spec.students import Free
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Of Okabe and Ito (2008), which colour-blind people tell apart; without yellow and black, which a page swallows."""
@@ -138,4 +138,4 @@ def series_name(student: str) -> str:
 
 def is_free(spec: Spec, student: str) -> bool:
     """Whether the student is the teacher itself under another sampler."""
-    return isinstance(spec.students[student].method, FREE)
+    return isinstance(spec.students[student].method, Free)

@@ -9,7 +9,7 @@ from sfddm.evaluation.statistics import Difference, Distances, paired_difference
 from sfddm.pipeline.rows import Row
 from sfddm.report.columns import Column
 from sfddm.spec.experiment import Spec
-from sfddm.spec.students import FREE
+from sfddm.spec.students import Free
 
 
 @frozen(kw_only=True)
@@ -70,7 +70,7 @@ def _group(spec: Spec, students: dict[str, list[Row]]) -> list[Entry]:
             rows=rows,
             above_best=paired_difference(distances(rows), best) if place else None,
             best=place == 0 and len(ordered) > 1,
-            free=isinstance(spec.students[name].method, FREE),
+            free=isinstance(spec.students[name].method, Free),
         )
         for place, (name, rows) in enumerate(ordered)
     ]

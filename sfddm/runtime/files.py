@@ -31,7 +31,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)  # a link that lies there would lead the writer elsewhere
+        partial.unlink(missing_ok=True)  # a link there would lead the writer elsewhere
         yield partial
         _flush(partial)
         partial.replace(path)
@@ -83,7 +83,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON that the pipeline wrote: numbers are finite, and no key stands twice.
+    """Read JSON that the pipeline wrote: numbers are finite, and no key comes twice.
 
     Raises:
         UserError: the file is missing, too large, or is not JSON.
@@ -100,7 +100,7 @@ def parse_json(content: bytes) -> Any:
     """Plain data of a JSON text.
 
     Raises:
-        ValueError: no JSON, or not UTF-8; a number that is not finite, or a key that stands twice.
+        ValueError: no JSON, or not UTF-8; a number that is not finite, or a key that comes twice.
         RecursionError: too many lists in each other.
     """
     return json.loads(content.decode(), parse_constant=_finite, parse_float=_finite, object_pairs_hook=_once_each)
@@ -130,14 +130,14 @@ def check_regular(path: Path) -> None:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"{text} is not a finite number")
     return number
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key comes twice")
     return content
 
 

@@ -1,8 +1,9 @@
 """Which code decides a number: a hash of the definitions that a stage reaches through its imports.
 
-Comments, docstrings, annotations, layout, the text of errors and the module in which a definition is written do not
-count, so prose and moves change no fingerprint. What is left does: DVC tracks the fingerprints of code.yaml as params,
-a stage refuses to run while they are out of date, and checkpoints and cached trajectories carry them in their keys.
+Comments, docstrings, annotations, layout, the text of errors, checks of specs and the module in which a definition is
+written do not count, so prose and moves change no fingerprint. What is left does: DVC tracks the fingerprints of
+code.yaml as params, a stage refuses to run while they are out of date, and checkpoints and cached trajectories carry
+them in their keys.
 """
 
 import ast
@@ -17,7 +18,8 @@ INSTALLED = Path(__file__).parents[2]
 PACKAGES = ("sfddm", "stages")
 LEFT_OUT = (
     "sfddm.errors",
-    "sfddm.spec",  # its values are params of their own; tests/test_fingerprint.py lists its functions
+    "sfddm.spec.checks", "sfddm.spec.edit", "sfddm.spec.fields", "sfddm.spec.parse", "sfddm.spec.read",
+    "sfddm.spec.safe_yaml", "sfddm.spec.schema",  # they read and check specs, whose values are params of their own
     "sfddm.runtime",
     "sfddm.pipeline.git", "sfddm.pipeline.lock", "sfddm.pipeline.params", "sfddm.pipeline.paths",
     "sfddm.tracking.live", "sfddm.tracking.live",  # curves of trainings that still run
@@ -86,7 +88,7 @@ def _running(root: Path, module: str, name: str | None) -> tuple[frozenset[str],
 
 def _used(module: str, read: _Module, statement: ast.stmt) -> Iterator[Binding]:
     """The definitions of this repository that a statement of a module names."""
-    nodes = list(ast.walk(statement))
+    nodes = list(_walk(statement))
     members = {node.value: node.attr for node in nodes if isinstance(node, ast.Attribute)}
     for node in nodes:
         if not isinstance(node, ast.Name):
@@ -96,6 +98,17 @@ def _used(module: str, read: _Module, statement: ast.stmt) -> Iterator[Binding]:
         elif node.id in read.imports:
             origin, name = read.imports[node.id]
             yield origin, name or members.get(node)
+
+
+def _walk(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes of a syntax tree but checks, and the types of fields: whoever uses one names its class."""
+    yield node
+    for name, value in ast.iter_fields(node):
+        if isinstance(node, ast.AnnAssign) and name == "annotation":
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and not _is_silent(child):
+                yield from _walk(child)
 
 
 @cache
@@ -110,10 +123,12 @@ def _read(root: Path, module: str) -> _Module:
                 bound = (inner, None) if _path(root, inner) else (node.module, alias.name)
                 read.imports[alias.asname or alias.name] = bound
     for statement in tree.body:
+        if _is_silent(statement):
+            continue
         names = list(_bound(statement))
         for name in names:
             read.definitions.setdefault(name, []).append(statement)
-        if not names and not isinstance(statement, ast.If) and not _is_silent(statement):
+        if not names and not isinstance(statement, ast.If):
             read.effects.append(statement)
     return read
 
@@ -135,7 +150,12 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
 
 
 def _is_silent(node: object) -> bool:
-    """Whether a statement is an import, which is followed instead, or a docstring."""
+    """Whether a statement is an import, which is followed instead, a docstring, a check of a spec's section, or a
+    union of classes, of which whoever uses one names it."""
+    if isinstance(node, ast.FunctionDef):
+        return node.name == "check"
+    if isinstance(node, ast.Assign):
+        return isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.BitOr)
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     return isinstance(node, ast.Import | ast.ImportFrom)

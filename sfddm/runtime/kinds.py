@@ -6,15 +6,15 @@ Modules that are found by name are imported only when a spec asks for them, and 
 from importlib import import_module
 from types import ModuleType
 
-PACKAGES = {"data": "sfddm.data", "distill": "sfddm.methods"}
-"""The stages that carry out one of several kinds, and the package that has a module for each."""
+PACKAGES = {"data": "sfddm.data.sets", "distill": "sfddm.methods", "terms": "sfddm.methods.terms"}
+"""What comes in several kinds, the stages data and distill and the terms of a loss: the package with their modules."""
 
 
-def module_name(stage: str, kind: str) -> str:
-    """The dotted name of the module by which a stage carries out a kind."""
-    return f"{PACKAGES[stage]}.{kind.replace('-', '_')}"
+def module_name(what: str, kind: str) -> str:
+    """The dotted name of the module that carries out a kind."""
+    return f"{PACKAGES[what]}.{kind.replace('-', '_')}"
 
 
-def import_kind(stage: str, kind: str) -> ModuleType:
-    """The module by which a stage carries out a kind."""
-    return import_module(module_name(stage, kind))
+def import_kind(what: str, kind: str) -> ModuleType:
+    """The module that carries out a kind."""
+    return import_module(module_name(what, kind))

@@ -1,4 +1,4 @@
-"""Locks between processes that say who holds them."""
+"""Locks between processes that say which process has them."""
 
 import os
 import sys
@@ -14,10 +14,10 @@ from sfddm.runtime.files import write_text
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock `path` (a name that ends in .lock), waiting for it where another process holds it.
+    """Hold the lock `path` (a name that ends in .lock), waiting for it while another process has it.
 
-    The operating system releases the lock of a process that dies. The number of the process that holds it lies beside
-    it, because taking a lock empties its file.
+    The operating system releases the lock of a process that dies. The number of the process that has it is in a file
+    next to it, because taking a lock empties its file.
 
     Raises:
         UserError: another process holds it, and `wait` is false.

@@ -69,7 +69,7 @@ def usage(seconds: float, used: str, processes: int) -> dict[str, Any]:
 
 
 def scratch() -> Path:
-    """Where caches, locks and the curves of running trainings lie; git ignores it and DVC knows nothing of it.
+    """The folder of caches, locks and curves of running trainings; git ignores it and DVC does not know it.
 
     In the real repository also where DVC runs a stage in a temporary copy of it.
     """

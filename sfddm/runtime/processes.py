@@ -104,7 +104,7 @@ def process_group() -> Iterator[None]:
 
 
 def own_rows(size: int, offset: int = 0) -> slice:
-    """The rows of `size` that this process takes; they stand at `offset` of a batch that is dealt out row by row.
+    """The rows of `size` that this process takes; they start at `offset` of a batch that is dealt out row by row.
 
     Raises:
         UserError: some process would have none.

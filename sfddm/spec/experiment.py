@@ -1,28 +1,17 @@
-"""A whole experiment, the runs that it stands for, and what its sections must agree on."""
+"""A whole experiment and its runs."""
 
 from typing import Literal
 
 from attrs import frozen
 
-from sfddm.diffusion.spacing import resolve
 from sfddm.errors import SpecError
 from sfddm.spec.data import Data
 from sfddm.spec.evaluation import Evaluation, Gates, Registry
-from sfddm.spec.fields import Name, Seed
+from sfddm.spec.fields import Name
 from sfddm.spec.index_set import IndexSet
-from sfddm.spec.students import Method, Resampled
+from sfddm.spec.parts import Context
+from sfddm.spec.students import Free, Resampled, Student
 from sfddm.spec.teacher import Teacher
-
-
-@frozen(kw_only=True)
-class Student:
-    """One row of the comparison, trained once a seed. Free samplers of the teacher are students too."""
-
-    index_set: IndexSet
-    clip_sample: bool
-    """Clip the predicted images to [-1, 1] while sampling."""
-    method: Method
-    seeds: tuple[Seed, ...]
 
 
 @frozen(kw_only=True)
@@ -34,14 +23,15 @@ class Run:
     student: str
     seed: int
     method: str
+    """The method, or the solver of a free row."""
 
 
 @frozen(kw_only=True)
 class Spec:
     """One experiment: a data set, a teacher, its students, and how they are judged."""
 
-    version: Literal[1]
-    """Of the spec's own format."""
+    version: Literal[2]
+    """The version of the format."""
     name: Name
     """The same as the file's."""
     data: Data
@@ -51,13 +41,19 @@ class Spec:
     registry: Registry
     promotion: Gates
 
+    @property
+    def context(self) -> Context:
+        """What students are checked against."""
+        return Context(teacher=self.teacher, shape=self.data.shape, students=self.students)
+
     def runs(self) -> list[Run]:
         """Every student with each of its seeds, in the spec's order."""
-        return [
-            Run(name=f"{self.name}-{name}-s{seed}", spec=self.name, student=name, seed=seed, method=student.method.kind)
-            for name, student in self.students.items()
-            for seed in student.seeds
-        ]
+        return [self._run(name, seed) for name, student in self.students.items() for seed in student.seeds]
+
+    def _run(self, name: str, seed: int) -> Run:
+        method = self.students[name].method
+        what = method.solver if isinstance(method, Free) else method.kind
+        return Run(name=f"{self.name}-{name}-s{seed}", spec=self.name, student=name, seed=seed, method=what)
 
     def run(self, student: str, seed: str) -> Run:
         """The run of a student and a seed, as a command line names them.
@@ -77,7 +73,7 @@ class Spec:
 
     def levels_of(self, index_set: IndexSet) -> tuple[int, ...]:
         """The levels of an index set on this teacher."""
-        return resolve(index_set, self.teacher.noise_schedule, self.teacher.timesteps)
+        return self.context.levels(index_set)
 
     def parent(self, run: Run) -> str | None:
         """The run whose student this one samples on another index set; None for one that is made from the teacher."""

@@ -223,10 +223,10 @@ def as_stored(path: Path, content: Any, cls: type[T]) -> T:
 
 
 def read_mapping(path: Path) -> Mapping[str, Any]:
-    """A JSON file that holds a mapping.
+    """A JSON file that contains a mapping.
 
     Raises:
-        UserError: the file is missing or damaged, or holds something else.
+        UserError: the file is missing or damaged, or contains something else.
     """
     content = read_json(path)
     if not isinstance(content, dict):

@@ -75,7 +75,7 @@ def spec_path(name: str) -> Path:
 
 
 def plain_data(text: str, origin: str) -> Any:
-    """What a spec's text stands for, within the limits of every spec, and held against no class.
+    """The plain data of a spec's text, within the limits of every spec, and not checked against a class.
 
     Raises:
         SpecError: no YAML, or beyond a limit.
@@ -124,7 +124,7 @@ def _report(faults: list[Fault], root: Node | None, origin: str) -> str:
 
 
 def _line(root: Node | None, path: tuple[str | int, ...]) -> int:
-    """1-based line of the deepest part of `path` that stands in the file."""
+    """1-based line of the deepest part of `path` that is in the file."""
     node, line = root, 1
     for part in path:
         found = _child(node, part)

@@ -1,4 +1,4 @@
-"""What a spec file may hold at most, checked before anything is built from it.
+"""What a spec file may contain at most, checked before anything is built from it.
 
 Aliases let a few lines stand for billions of values, and a parser in Python takes seconds for what no spec is. All
 limits of the file stand here; those of single values are in `sfddm.spec.fields`.
@@ -29,7 +29,7 @@ _KNOWN = {_TAG + name for name in ("str", "int", "float", "bool", "null", "merge
 
 
 def build(text: str) -> tuple[Node | None, Any]:
-    """The nodes of a YAML text, for places in errors, and the plain data that they stand for.
+    """The nodes of a YAML text, for places in errors, and their plain data.
 
     Raises:
         MarkedYAMLError: no YAML, or beyond a limit, with its place.
@@ -74,7 +74,7 @@ def _children(node: Node) -> list[Node]:
 def _check(node: Node) -> None:
     tag = str(node.tag)
     if tag == f"{_TAG}timestamp":
-        raise refusal("a date is no value of a spec: put it in quotes if it is meant as text", node)
+        raise refusal("dates are not allowed here: quote it if you mean text", node)
     if tag not in _KNOWN:
         raise refusal(f"specs know no tag {shortened(tag.replace(_TAG, '!!'))}: leave it out", node)
     if isinstance(node, ScalarNode) and len(node.value) > LONGEST:

@@ -1,169 +1,100 @@
-"""How a student is made from its teacher: one class per method, with the parts that methods share."""
+"""How a student is made from its teacher: one class per method, which says itself what it needs and what it costs."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from attrs import frozen
 
-from sfddm.diffusion.solvers import Deterministic
-from sfddm.spec.fields import Count, Levels, Name, Noises, Positive, Seed, Share, Weight
+from sfddm.diffusion.levels import Schedule
+from sfddm.diffusion.solvers import Free as FreeSolver
+from sfddm.spec.fields import Count, Levels, Name, Seed, Share
 from sfddm.spec.index_set import IndexSet
-from sfddm.spec.teacher import UNet2D
+from sfddm.spec.parse import Fault, SpecPath, nearest
+from sfddm.spec.parts import (
+    TRAINED,
+    Cache,
+    Context,
+    Cost,
+    DataSource,
+    Distance,
+    FeatureTerm,
+    HiddenTerm,
+    OutputTerm,
+    RolloutSource,
+    Source,
+    Start,
+    Term,
+    Weighting,
+    check_terms,
+    split,
+)
 from sfddm.spec.training import Training
 
-StudentPrediction = Literal["same", "v", "epsilon-sample"]
-"""same: as the teacher. v: well conditioned at every level. epsilon-sample: both noise and image, each in channels of
-its own, merged as v = alpha * noise - sigma * image (after Salimans and Ho 2022, section 4): what to give the student
-of a teacher that predicts noise."""
+LISTED = 6
+"""Numbers that an error names."""
+
+
+class MethodBase:
+    """What every method answers before anything is made; here for one that needs nothing and costs nothing."""
+
+    any_steps = False
+    """Whether its students can be sampled on index sets other than their own."""
+
+    def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield what doesn't fit the student's index set, the teacher or the other students; `path` is the method's."""
+        yield from ()
+
+    def caches(self) -> tuple[Cache, ...]:
+        """The trajectories of the teacher that it learns from, each once."""
+        return ()
+
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+        """What a student on these levels costs; one that is resampled costs nothing more than the other."""
+        return Cost()
 
 
 @frozen(kw_only=True)
-class FromTeacher:
-    """A copy of the teacher.
+class Free(MethodBase):
+    """The teacher itself under a solver on the index set: free, and what every student has to beat."""
 
-    Under another prediction than the teacher's, its output is read as v, or as the noise with an image of zeros beside.
-    """
+    kind: Literal["free"]
+    solver: FreeSolver
+    """ddim (Song et al. 2021, eta = 0), dpm-solver (DPM-Solver++(2M), Lu et al. 2022), angle-2m (a two-step exponential
+    integrator in the angle), or ancestral (Ho et al. 2020)."""
 
-    kind: Literal["teacher"]
-    prediction: StudentPrediction
-
-
-@frozen(kw_only=True)
-class TeachersNetwork:
-    """The teacher's own architecture."""
-
-    kind: Literal["teacher"]
+    def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield a fault where a free sampler has several seeds."""
+        if len(student.seeds) > 1:
+            yield Fault("a free sampler trains nothing: give it one seed", (*path[:-1], "seeds"))
 
 
 @frozen(kw_only=True)
-class FromScratch:
-    """Weights drawn from the run's seed, in the teacher's architecture or a smaller one."""
-
-    kind: Literal["scratch"]
-    prediction: StudentPrediction
-    network: TeachersNetwork | UNet2D
-
-
-Start = FromTeacher | FromScratch
-
-
-Distance = Literal["mse", "l1", "pseudo-huber"]
-"""pseudo-huber: sqrt(mean e^2 + c^2) - c an image, c = 0.03 (after Song and Dhariwal 2023, section 3.3)."""
-Weighting = Literal["snr+1", "truncated-snr", "min-snr"]
-"""Of the squared error of the image: SNR + 1, which is the plain squared error of v; max(SNR, 1) (both Salimans and Ho
-2022); min(SNR, 5) (Hang et al. 2023)."""
-
-
-@frozen(kw_only=True)
-class OutputTerm:
-    """The student's output against the teacher's at the same state."""
-
-    weight: Weight
-    distance: Literal["l1", "mse"]
-
-
-@frozen(kw_only=True)
-class HiddenTerm:
-    """The student's one jump against the hidden variable that the teacher reaches: a distance in v."""
-
-    weight: Weight
-    distance: Distance
-    weighting: Weighting
-
-
-@frozen(kw_only=True)
-class FeatureTerm:
-    """Mean absolute difference of the activations before the last normalisation."""
-
-    weight: Weight
-    state: Literal["same", "landing"]
-    """The teacher's features where the student stands (the published code), or where its jump lands (look-ahead)."""
-
-
-@frozen(kw_only=True)
-class Cache:
-    """The teacher's own trajectories from noise, computed once before training; they need no images."""
-
-    noises: Noises
-    """How many trajectories."""
-    seed: Seed
-    solver: Deterministic
-    substeps: Levels
-    """Solver steps inside each segment of the index set, evenly in angle."""
-    clip_sample: bool
-    """Clip the solver's predicted images to [-1, 1]."""
-
-
-@frozen(kw_only=True)
-class TrajectorySource:
-    """States of the teacher's trajectories: the jump from one should land on the next."""
-
-    kind: Literal["trajectory"]
-    share: Positive
-    """Of each batch, relative to the other sources'."""
-    cache: Cache
-
-
-@frozen(kw_only=True)
-class RolloutSource:
-    """The student's own states on the way from the same noises: its jump should come back to the trajectory."""
-
-    kind: Literal["rollout"]
-    share: Positive
-    """Of each batch, relative to the other sources'."""
-    cache: Cache
-
-
-@frozen(kw_only=True)
-class DataSource:
-    """Real images, noised; the teacher's DDIM sub-steps then give the state where the jump should land."""
-
-    kind: Literal["data"]
-    share: Positive
-    """Of each batch, relative to the other sources'."""
-    substeps: Levels
-
-
-Source = TrajectorySource | RolloutSource | DataSource
-
-
-@frozen(kw_only=True)
-class DDIM:
-    """The teacher itself under DDIM on the index set: free, and the row that every student has to beat."""
-
-    kind: Literal["ddim"]
-
-
-@frozen(kw_only=True)
-class DPMSolver:
-    """The teacher itself under DPM-Solver++(2M) on the index set: free."""
-
-    kind: Literal["dpm-solver"]
-
-
-@frozen(kw_only=True)
-class AngleMultistep:
-    """The teacher itself under a two-step exponential integrator in the angle on the index set: free."""
-
-    kind: Literal["angle-2m"]
-
-
-@frozen(kw_only=True)
-class Ancestral:
-    """The teacher itself under DDPM's ancestral sampler on the index set: free."""
-
-    kind: Literal["ancestral"]
-
-
-@frozen(kw_only=True)
-class Resampled:
+class Resampled(MethodBase):
     """Another student of the spec, of the same seed, sampled on this index set: free once that student is there."""
 
     kind: Literal["resampled"]
     student: Name
 
+    def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield what is wrong with the student that is sampled again."""
+        source, here = context.students.get(self.student), (*path, "student")
+        if source is None:
+            yield Fault(f"unknown student {self.student!r}{nearest(self.student, context.students)}", here)
+            return
+        if isinstance(source.method, Free):
+            yield Fault(
+                f"{self.student} is the teacher itself: use `{{kind: free, solver: {source.method.solver}}}` here", here
+            )
+        elif not source.method.any_steps:
+            yield Fault(f"{self.student} ({source.method.kind}) can be sampled on its own index set alone", here)
+        if missing := [seed for seed in student.seeds if seed not in source.seeds]:
+            yield Fault(f"{self.student} has no seed {_listed(missing)}", (*path[:-1], "seeds"))
+        if isinstance(source.method, Consistency):
+            yield from source.method.check_on_grid(student, context, path)
+
 
 @frozen(kw_only=True)
-class SFDDM:
+class SFDDM(MethodBase):
     """Single-fold distillation: one training run for any index set."""
 
     kind: Literal["sfddm"]
@@ -171,15 +102,60 @@ class SFDDM:
     time_input: Literal["level", "index"]
     """What the network is told of time: the teacher's noise level, or the student's own index k."""
     sources: tuple[Source, ...]
-    output: OutputTerm
-    hidden: HiddenTerm
-    feature: FeatureTerm
+    terms: tuple[Term, ...]
+    """The loss is their weighted sum."""
     training: Training
+
+    @property
+    def any_steps(self) -> bool:  # type: ignore[override]
+        """Not where the network knows its own levels alone."""
+        return self.time_input == "level"
+
+    def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield what is wrong with terms and sources."""
+        levels, size = context.levels(student.index_set), self.training.batch_size
+        yield from check_terms(self.terms, self.start, (OutputTerm, HiddenTerm, FeatureTerm), context, (*path, "terms"))
+        if not self.sources:
+            yield Fault("expected at least one source", (*path, "sources"))
+            return
+        walks = any(term.lands or term.looks_ahead for term in self.terms)
+        for position, (source, count) in enumerate(zip(self.sources, split(self.sources, size), strict=True)):
+            here = (*path, "sources", position)
+            if count < 1:
+                yield Fault(
+                    f"this source gets none of a batch of {size} images: give it a larger share, or a larger "
+                    "batch_size",
+                    (*here, "share"),
+                )
+            if not isinstance(source, DataSource):
+                yield from source.cache.check(size, levels, context, (*here, "cache"))
+            elif source.substeps > 1 and not walks:
+                yield Fault("no term needs the landing state that sub-steps lead to: set substeps to 1", here)
+
+    def caches(self) -> tuple[Cache, ...]:
+        """Those of its sources."""
+        return tuple(dict.fromkeys(source.cache for source in self.sources if not isinstance(source, DataSource)))
+
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+        """Trajectories, and per image a forward and backward pass, what the terms ask, and what the sources take."""
+        asks = any(term.asks_teacher for term in self.terms)
+        lands = any(term.lands for term in self.terms)
+        ahead = any(term.looks_ahead for term in self.terms)
+        batch = 0.0
+        for source, count in zip(self.sources, split(self.sources, self.training.batch_size), strict=True):
+            each: float = TRAINED + asks
+            if isinstance(source, DataSource):
+                each += (source.substeps if lands or ahead else 0) + ahead
+            elif isinstance(source, RolloutSource):
+                each += (len(levels) - 1) / 2
+            batch += count * each
+        noises = sum(cache.cost(levels, schedule, timesteps) for cache in self.caches())
+        return Cost(cache=noises, training=round(self.training.iterations * batch), folds=1)
 
 
 @frozen(kw_only=True)
-class AnyStep:
-    """One network that is told where it stands and where it should land: trained once, sampled on any index set.
+class AnyStep(MethodBase):
+    """One network that is told where it is and where it should land: trained once, sampled on any index set.
 
     Its own index set is the grid that its training jumps on.
     """
@@ -190,32 +166,80 @@ class AnyStep:
     """Trajectories through the student's index set."""
     unaligned: Share
     """Share of jumps between any two levels of the grid; the others have lengths 1, 2, 4, ... at aligned places."""
-    hidden: HiddenTerm
-    feature: FeatureTerm
-    """Of jumps that land above clean data."""
+    terms: tuple[Term, ...]
+    """The loss is their weighted sum; the feature term counts jumps that land above clean data."""
     training: Training
+
+    any_steps = True
+
+    def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield what is wrong with terms and trajectories."""
+        levels, here = context.levels(student.index_set), (*path, "terms")
+        yield from self.cache.check(self.training.batch_size, levels, context, (*path, "cache"))
+        yield from check_terms(self.terms, self.start, (HiddenTerm, FeatureTerm), context, here)
+        if self.terms and not any(term.lands for term in self.terms):
+            yield Fault("any-step learns where to land from the hidden term: add one", here)
+        for position, term in enumerate(self.terms):
+            if isinstance(term, FeatureTerm) and term.state != "landing":
+                yield Fault("any-step compares features where jumps land: use landing", (*here, position, "state"))
+
+    def caches(self) -> tuple[Cache, ...]:
+        """One."""
+        return (self.cache,)
+
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+        """Trajectories, and a forward and backward pass per image."""
+        cache = self.cache.cost(levels, schedule, timesteps)
+        return Cost(cache=cache, training=self.training.images * TRAINED, folds=1)
 
 
 @frozen(kw_only=True)
-class Progressive:
+class Progressive(MethodBase):
     """Progressive distillation: each fold halves the number of steps (Salimans and Ho 2022)."""
 
     kind: Literal["progressive"]
     start: Start
-    """Of the first fold; every later one starts from the student of the fold before."""
+    """The start of the first fold; every later one starts from the student of the fold before."""
     start_steps: Count
     """Steps of the sampler that the first fold halves: T' times a power of two."""
     distance: Distance
     weighting: Weighting
     training: Training
-    """Of all folds together: each has an equal part of the iterations, and a learning rate that rises and falls."""
+    """All folds together: each has an equal part of the iterations, and a learning rate that rises and falls."""
+
+    def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield what is wrong with the number of folds."""
+        levels, here = context.levels(student.index_set), (*path, "start_steps")
+        ratio, left = divmod(self.start_steps, len(levels))
+        if left or ratio < 2 or ratio & (ratio - 1):
+            near = ", ".join(str(len(levels) * 2**fold) for fold in range(1, 5))
+            yield Fault(f"expected the {len(levels)} steps times a power of two: {near}, ...", here)
+            return
+        yield from context.check_room(levels, ratio, here)
+        each = self.training.iterations // self.folds(len(levels))
+        if each <= self.training.warmup:
+            yield Fault(
+                f"{self.folds(len(levels))} folds leave {each} iterations each, no more than the warm-up: give more "
+                "iterations, a shorter warm-up, or fewer start_steps",
+                (*path, "training", "iterations"),
+            )
+
+    def folds(self, steps: int) -> int:
+        """How often the number of steps is halved, down to `steps`."""
+        return (self.start_steps // steps).bit_length() - 1
+
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+        """Per fold and image, a forward and backward pass and two steps of the fold's teacher."""
+        folds = self.folds(len(levels))
+        images = folds * (self.training.iterations // folds) * self.training.batch_size
+        return Cost(training=images * (TRAINED + 2), folds=folds)
 
 
 @frozen(kw_only=True)
-class Consistency:
+class Consistency(MethodBase):
     """Consistency distillation: any state of a trajectory to its end; several steps add noise again (Song et al. 2023).
 
-    The student's index set has to lie on the grid.
+    The student's index set has to be part of the grid.
     """
 
     kind: Literal["consistency"]
@@ -226,9 +250,34 @@ class Consistency:
     training: Training
     """`average` is also that of the network that gives the targets."""
 
+    any_steps = True
+
+    def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield what is wrong with the grid, or with the student's levels on it."""
+        broken = list(context.check_index_set(self.grid, (*path, "grid")))
+        yield from broken
+        if not broken:
+            yield from self.check_on_grid(student, context, path)
+
+    def check_on_grid(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield a fault where a student's levels are not on the grid."""
+        grid = context.levels(self.grid)
+        outside = [level for level in context.levels(student.index_set) if level not in set(grid)]
+        if outside:
+            near = sorted({min(grid, key=lambda known: abs(known - level)) for level in outside[:LISTED]})
+            yield Fault(
+                f"consistency distillation learns the levels of its grid alone, and {_listed(outside)} "
+                f"{'is' if len(outside) == 1 else 'are'} not among them: use {_listed(near)}, or another grid",
+                (*path[:-1], "index_set"),
+            )
+
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+        """Per image, a forward and backward pass, a step of the teacher and one of the average."""
+        return Cost(training=self.training.images * (TRAINED + 2), folds=1)
+
 
 @frozen(kw_only=True)
-class TRACT:
+class TRACT(MethodBase):
     """Transitive closure: any state of a segment to the segment's end, in one training (Berthelot et al. 2023)."""
 
     kind: Literal["tract"]
@@ -240,14 +289,44 @@ class TRACT:
     training: Training
     """`average` is also that of the network that gives the targets."""
 
+    def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield a fault where the segments have too few levels."""
+        yield from context.check_room(context.levels(student.index_set), self.substeps, (*path, "substeps"))
 
-Method = DDIM | DPMSolver | AngleMultistep | Ancestral | Resampled | SFDDM | AnyStep | Progressive | Consistency | TRACT
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+        """Per image, a forward and backward pass, a step of the teacher and one of the average."""
+        return Cost(training=self.training.images * (TRAINED + 2), folds=1)
+
+
+Method = Free | Resampled | SFDDM | AnyStep | Progressive | Consistency | TRACT
 Trained = SFDDM | AnyStep | Progressive | Consistency | TRACT
 """Methods that train a network, in the one training loop."""
-FREE = (DDIM, DPMSolver, AngleMultistep, Ancestral)
-"""Methods that train nothing: the teacher under another sampler."""
 
 
-def any_steps(method: Method) -> bool:
-    """Whether its students can be sampled on index sets other than their own."""
-    return isinstance(method, AnyStep | Consistency) or (isinstance(method, SFDDM) and method.time_input == "level")
+@frozen(kw_only=True)
+class Student:
+    """One row of the comparison, trained once per seed. Free samplers of the teacher are students too."""
+
+    index_set: IndexSet
+    clip_sample: bool
+    """Clip the predicted images to [-1, 1] while sampling."""
+    method: Method
+    seeds: tuple[Seed, ...]
+
+    def check(self, context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield every disagreement with the rest of the spec."""
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            yield Fault("expected one seed or several different ones", (*path, "seeds"))
+        broken = list(context.check_index_set(self.index_set, (*path, "index_set")))
+        yield from broken
+        if broken:
+            return
+        here = (*path, "method")
+        yield from self.method.check(self, context, here)
+        if isinstance(self.method, Trained):
+            yield from self.method.start.check(context, (*here, "start"))
+            yield from self.method.training.check((*here, "training"))
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:LISTED])) + (", ..." if len(numbers) > LISTED else "")

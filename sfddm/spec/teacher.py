@@ -1,12 +1,14 @@
 """The diffusion model that is distilled."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from attrs import frozen
 
 from sfddm.diffusion.levels import Schedule
 from sfddm.diffusion.prediction import Prediction
-from sfddm.spec.fields import SHA256, CheckpointFile, Depth, HubModel, Levels, Revision, Seed, Width
+from sfddm.spec.fields import SHA256, SHA256_PATTERN, CheckpointFile, Depth, HubModel, Levels, Revision, Seed, Width
+from sfddm.spec.parse import Fault, SpecPath
 from sfddm.spec.training import Training
 
 
@@ -22,6 +24,18 @@ class UNet2D:
     layers_per_block: Depth
     norm_groups: Width
 
+    def check(self, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
+        """Yield what doesn't fit together, or images of `shape` (channels, height, width)."""
+        if len(self.attention) != len(self.channels):
+            yield Fault(f"expected {len(self.channels)} entries, as many as channels", (*path, "attention"))
+        for position, channels in enumerate(self.channels):
+            if channels % self.norm_groups:
+                message = f"expected a multiple of norm_groups ({self.norm_groups}), found {channels}"
+                yield Fault(message, (*path, "channels", position))
+        halvings = 2 ** max(len(self.channels) - 1, 0)
+        if not self.channels or shape[1] % halvings or shape[2] % halvings:
+            yield Fault(f"{shape[1]}x{shape[2]} images can't be halved that often", (*path, "channels"))
+
 
 @frozen(kw_only=True)
 class Trained:
@@ -31,6 +45,11 @@ class Trained:
     network: UNet2D
     training: Training
     seed: Seed
+
+    def check(self, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
+        """Yield what is wrong with the training, or with the network for images of `shape`."""
+        yield from self.training.check((*path, "training"))
+        yield from self.network.check(shape, (*path, "network"))
 
 
 @frozen(kw_only=True)
@@ -44,7 +63,16 @@ class FromDiffusers:
     model: HubModel
     """OWNER/NAME of the hub; without a slash, a folder in `teachers` of the folder of data sets (SFDDM_DATA_ROOT)."""
     revision: Revision
-    """Of the hub: a commit, which stays what it is, or a tag or a branch. Of a folder: the weights' SHA-256."""
+    """From the hub: a commit, which stays what it is, or a tag or a branch. From a folder: the weights' SHA-256."""
+
+    def check(self, _: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
+        """Yield a fault where a folder's revision is not a SHA-256."""
+        if "/" not in self.model and SHA256_PATTERN.fault(self.revision):
+            yield Fault(
+                f"{self.model} has no slash, so it is a folder, whose revision is its weights' SHA-256: "
+                "`sfddm teacher inspect FOLDER` prints it",
+                (*path, "revision"),
+            )
 
 
 @frozen(kw_only=True)
@@ -57,6 +85,10 @@ class FromCheckpoint:
     sha256: SHA256
     weights: Literal["ema", "last"]
     """The moving average that the library's Trainer keeps, or the weights of the last step."""
+
+    def check(self, _: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
+        """Yield nothing: the file says the rest."""
+        yield from ()
 
 
 Source = Trained | FromDiffusers | FromCheckpoint

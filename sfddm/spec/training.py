@@ -1,10 +1,12 @@
 """How a network is trained: the same settings for teachers, students and scorers."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from attrs import frozen
 
 from sfddm.spec.fields import Batch, Count, Natural, Positive, Share
+from sfddm.spec.parse import Fault, SpecPath
 
 
 @frozen(kw_only=True)
@@ -30,3 +32,13 @@ class Training:
     """How activations and the weights of convolutions lie in memory; with bf16 channels_last is often the faster."""
     compile: bool
     """Run the networks, the teacher included, through torch.compile: minutes before the first iteration, less after."""
+
+    @property
+    def images(self) -> int:
+        """Images that pass the network, each as often as it comes."""
+        return self.iterations * self.batch_size
+
+    def check(self, path: SpecPath) -> Iterator[Fault]:
+        """Yield a fault where the learning rate would fall before it has risen."""
+        if self.warmup + self.decay * self.iterations > self.iterations:
+            yield Fault("warm-up and decay together are longer than the training", (*path, "warmup"))

@@ -10,7 +10,7 @@ from sfddm.report.summary import headline
 from sfddm.report.table import Entry, Table, make_table
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import unstructure
-from sfddm.spec.students import FREE
+from sfddm.spec.students import Free
 
 NOTE = "mlflow.note.content"
 """The tag that MLflow shows as a run's or an experiment's description."""
@@ -53,7 +53,7 @@ def comparison_note(spec: Spec, rows: list[Row]) -> str:
 
 def figures(spec: Spec, row: Row) -> list[str]:
     """The lines of a table with a row a figure, and what the figures mean."""
-    free = isinstance(spec.students[row.run.student].method, FREE)
+    free = isinstance(spec.students[row.run.student].method, Free)
     entry = Entry(student=row.run.student, rows=[row], above_best=None, best=False, free=free)
     columns = tuple(column for column in COLUMNS if column.name != COMPARED)
     table: Table = make_table(spec, [row])

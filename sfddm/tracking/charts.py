@@ -52,8 +52,8 @@ def axes(spec: Spec, run: Run) -> dict[str, Any]:
 
     In capitals, because MLflow's compare page begins with the first three, by letters, of the params that differ.
     """
-    method = spec.students[run.student].method
-    weights = {f"Weight.{term}": getattr(getattr(method, term, None), "weight", 0.0) for term in TERMS}
+    terms = getattr(spec.students[run.student].method, "terms", ())
+    weights = {f"Weight.{kind}": 0.0 for kind in TERMS} | {f"Weight.{term.kind}": term.weight for term in terms}
     return {"NFE": len(spec.levels(run.student)), **weights}
 
 

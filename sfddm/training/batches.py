@@ -28,7 +28,7 @@ class Rows:
     """The rows of a batch, or of a source's part of it, that this process takes."""
 
     size: int
-    """Of all processes' rows."""
+    """Rows of all processes."""
     own: slice
 
     def __len__(self) -> int:
@@ -36,7 +36,7 @@ class Rows:
 
 
 def rows_of(size: int, offset: int = 0) -> Rows:
-    """This process's share of `size` rows that stand at `offset` of the batch."""
+    """This process's share of `size` rows that start at `offset` of the batch."""
     return Rows(size, own_rows(size, offset))
 
 
@@ -74,7 +74,7 @@ def resident(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def gathered(tensor: Tensor, index: tuple[Tensor, ...], device: torch.device) -> Tensor:
-    """tensor[index] on `device`, wherever the tensor lies."""
+    """tensor[index] on `device`, wherever the tensor is."""
     return moved(tensor[tuple(each.to(tensor.device) for each in index)], device)
 
 

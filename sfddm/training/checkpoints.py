@@ -29,7 +29,7 @@ SECONDS = "SFDDM_CHECKPOINT_SECONDS"
 """Time between checkpoints; 0 writes one after every iteration, whatever that costs."""
 DEFAULT_SECONDS = 60.0
 SHARE = 0.02
-"""Of a training's time that checkpoints take at most."""
+"""The largest share of a training's time that checkpoints take."""
 KEPT = 2
 """Checkpoints within a training: the last one, and the one before in case that is damaged."""
 STATE, PROGRESS = "state.safetensors", "progress.json"
@@ -59,7 +59,7 @@ class Checkpoints:
                 fingerprint of its code.
 
         Raises:
-            UserError: SFDDM_CHECKPOINT_SECONDS is no number of seconds.
+            UserError: SFDDM_CHECKPOINT_SECONDS is not a number of seconds.
         """
         self._root, self._inputs = folder, inputs
         self._folder: Path | None = None
@@ -137,7 +137,7 @@ class Checkpoints:
 
     @property
     def folder(self) -> Path:
-        """Where the checkpoints of these inputs lie; what a killed writer left there is cleared away."""
+        """The folder of the checkpoints of these inputs; what a killed writer left there is cleared away."""
         if self._folder is None:
             self._folder = self._root / _key(self._inputs)
             for left in self._folder.glob(".*.partial") if is_main() else ():

@@ -16,7 +16,7 @@ POINTS = 100
 
 
 class Curve:
-    """Writes a training's points to a file, one JSON object a line, each line flushed when it is complete.
+    """Writes a training's points to a file, one JSON object per line, each line flushed when it is complete.
 
     Trackers read that file while it grows; the training waits for nobody. Of several processes one writes it.
     """
@@ -42,7 +42,7 @@ class Curve:
             self._file.close()
 
     def restore(self, points: str, step: int) -> None:
-        """Go on after iteration `step` of a training whose points until then are `points`, one a line."""
+        """Go on after iteration `step` of a training whose points until then are `points`, one per line."""
         self._file.seek(0)
         self._file.truncate()
         self.text = ""
@@ -71,7 +71,7 @@ def read_points(path: Path) -> list[dict[str, Any]]:
     """The complete points of a curve; a line that is still being written is left for later.
 
     Raises:
-        UserError: a line is no point.
+        UserError: a line is not a point.
     """
     if not path.exists():
         return []

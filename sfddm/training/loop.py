@@ -101,7 +101,7 @@ class State:
 
     network: nn.Module
     average: AveragedModel
-    """Of the network's weights."""
+    """The moving average of the network's weights."""
     optimizer: torch.optim.Optimizer
 
     @property
@@ -188,7 +188,7 @@ def unpack(tensors: Mapping[str, Tensor], modules: Mapping[str, nn.Module], opti
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         for parameter, moments in optimizer.state.items():
             for name, moment in moments.items():
-                if moment.shape == parameter.shape:  # fused updates go through both as they lie in memory
+                if moment.shape == parameter.shape:  # fused updates go through both in the order of memory
                     moments[name] = torch.empty_like(parameter).copy_(moment)
 
 

@@ -1,6 +1,6 @@
 """Fashion-MNIST (Xiao et al. 2017)."""
 
-from sfddm.data import idx
+from sfddm.data.sets import idx
 from sfddm.data.store import Stream
 from sfddm.spec.data import FashionMNIST
 

@@ -1,16 +1,28 @@
-"""Distances between where a student's jump goes and where it should go."""
+"""Where a student's jump goes against where it should go: w(SNR_s) D(x0', x0*), a distance in v.
+
+With squared errors and the weighting SNR + 1 this is the squared error of v, with v* from
+`sfddm.diffusion.process.hidden_target`: matching the hidden variable x_r that the teacher's own sub-steps reach, as we
+read SFDDM (arXiv 2405.14961). The other methods use the same distance for their own landing states.
+"""
 
 import torch
 from torch import Tensor
 
 from sfddm.diffusion.process import hidden_target
+from sfddm.methods.terms.term import At
 from sfddm.networks.denoiser import Denoiser, Evaluated
-from sfddm.spec.students import Distance, Weighting
+from sfddm.spec.parts import Distance, HiddenTerm, Weighting
 
 HUBER = 0.03
 """c of the pseudo-Huber distance, in units of a pixel's v."""
 MIN_SNR = 5.0
-"""Of min-SNR weighting (Hang et al. 2023, section 3.4)."""
+"""Cap of min-SNR weighting (Hang et al. 2023, section 3.4)."""
+
+
+def loss(term: HiddenTerm, at: At) -> Tensor:
+    """How far the student's jumps end from the batch's landing states."""
+    levels = at.batch.level, at.batch.landing_level
+    return jump_loss(at.student, at.own, at.batch.x, levels, at.batch.landing, term.distance, term.weighting)
 
 
 def jump_loss(
@@ -22,7 +34,7 @@ def jump_loss(
     distance: Distance,
     weighting: Weighting,
 ) -> Tensor:
-    """How far the jump that `own` stands for ends from `landing`, as a scalar: a distance in v, weighted by level.
+    """How far the jump of the evaluation `own` ends from `landing`, as a scalar: a distance in v, weighted by level.
 
     Args:
         student: whose evaluation `own` is, at x [B, C, H, W] and levels[0].

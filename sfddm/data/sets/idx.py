@@ -31,7 +31,7 @@ def load(published: str, size: int, page: str) -> tuple[Stream, Stream]:
 
 
 def folder(published: str) -> Path:
-    """Where a set's files lie inside the folder of data sets, as in torchvision."""
+    """Where a set's files are inside the folder of data sets, as in torchvision."""
     return Path(published) / "raw"
 
 

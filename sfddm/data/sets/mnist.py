@@ -1,6 +1,6 @@
 """MNIST (LeCun et al. 1998)."""
 
-from sfddm.data import idx
+from sfddm.data.sets import idx
 from sfddm.data.store import Stream
 from sfddm.spec.data import MNIST
 

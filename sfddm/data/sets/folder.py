@@ -40,8 +40,8 @@ def _labels(folder: Path, names: list[str]) -> np.ndarray:
     outside = [name for name in names if "/" not in name]
     if outside:
         raise UserError(
-            f"{folder}: {len(outside)} images lie in no folder of a class, {outside[0]} for one: put each into the "
-            "folder of its class, or set data.labels to {kind: none}."
+            f"{folder}: {len(outside)} images are not in the folder of a class, {outside[0]} for one: put each into "
+            "the folder of its class, or set data.labels to {kind: none}."
         )
     classes, labels = np.unique([name.split("/")[0] for name in names], return_inverse=True)
     if len(classes) > MOST_CLASSES:

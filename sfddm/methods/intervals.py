@@ -7,35 +7,34 @@ jump to the stretch's end r; the student's jump from x_t should land there too.
 import torch
 from torch import Tensor
 
-from sfddm.data import store
-from sfddm.methods.job import Job
 from sfddm.methods.sources import jump, noised
-from sfddm.methods.terms import jump_loss
-from sfddm.methods.train import train_student
+from sfddm.methods.terms.hidden import jump_loss
+from sfddm.methods.train import Task
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.students import TRACT, Consistency
-from sfddm.training.batches import real_images, rows_of
+from sfddm.training.batches import rows_of
 from sfddm.training.loop import Losses
 
 
-def train_to_the_ends(job: Job, method: Consistency | TRACT, teacher: Denoiser, stretches: Tensor) -> Denoiser:
+def train_to_the_ends(task: Task[Consistency] | Task[TRACT], stretches: Tensor) -> Denoiser:
     """Train on stretches of levels, int64 [K, M + 1], each falling from its start to its end."""
-    student = first_student(teacher, method.start, job.seed)
+    method, teacher = task.method, task.teacher
+    student = first_student(teacher, method.start, task.seed)
     rows = rows_of(method.training.batch_size)
-    draw = real_images(store.read(job.data, "train"), rows, teacher.device)
+    draw = task.images(rows)
     steps = _steps(stretches).to(teacher.device)
 
     def loss(step: int, average: Denoiser) -> Losses:
-        random = generator(job.seed, Purpose.TRAINING_BATCH, step)
-        x, row = noised(draw(job.seed, step), steps, teacher.schedule, random, rows)
+        random = generator(task.seed, Purpose.TRAINING_BATCH, step)
+        x, row = noised(draw(task.seed, step), steps, teacher.schedule, random, rows)
         landing = target(teacher, average, x, row)
         levels = row[:, 0], row[:, 2]
         own = student(x, *levels)
         return {"loss": jump_loss(student, own, x, levels, landing, method.distance, method.weighting)}
 
-    return train_student(job, student, loss, method.training)
+    return task.fit(student, loss)
 
 
 def target(teacher: Denoiser, average: Denoiser, x: Tensor, row: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""The terms of a loss, a module per kind with its formula and source: `loss(term, at)` for what is `At` hand."""

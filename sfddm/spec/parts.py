@@ -1,0 +1,286 @@
+"""What methods share: how a student starts, where its states come from, and the terms of its loss."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from attrs import asdict, frozen
+
+from sfddm.diffusion.levels import Schedule
+from sfddm.diffusion.solvers import Deterministic
+from sfddm.diffusion.spacing import IndexSetError, finer, resolve
+from sfddm.spec.fields import Levels, Noises, Positive, Seed
+from sfddm.spec.index_set import IndexSet
+from sfddm.spec.parse import Fault, SpecPath
+from sfddm.spec.teacher import Teacher, Trained, UNet2D
+
+TRAINED = 3
+"""Forward-equivalents of a forward and backward pass of one image."""
+
+
+@frozen(kw_only=True)
+class Cost:
+    """What a student costs, in forward-equivalents of its teacher's network: a forward pass of one image is 1."""
+
+    cache: int = 0
+    """The teacher's trajectories, computed before training."""
+    training: int = 0
+    folds: int = 0
+    """Trainings one after another; 0 where nothing is trained."""
+
+    @property
+    def total(self) -> int:
+        """All that is computed to make the student."""
+        return self.cache + self.training
+
+    def to_json(self) -> dict[str, int]:
+        """Plain data, with the total."""
+        return {**asdict(self), "total": self.total}
+
+
+@frozen(kw_only=True)
+class Context:
+    """What a student is checked against: the rest of its spec."""
+
+    teacher: Teacher
+    shape: tuple[int, int, int]
+    """Channels, height and width of the images."""
+    students: Mapping[str, Any]
+    """The students by name (`sfddm.spec.students.Student`)."""
+
+    def levels(self, index_set: IndexSet) -> tuple[int, ...]:
+        """phi_1 < ... < phi_T' of an index set on this teacher."""
+        return resolve(index_set, self.teacher.noise_schedule, self.teacher.timesteps)
+
+    def finer(self, levels: tuple[int, ...], substeps: int) -> tuple[int, ...]:
+        """The levels with up to `substeps` - 1 more inside each segment."""
+        return finer(levels, substeps, self.teacher.noise_schedule, self.teacher.timesteps)
+
+    def check_index_set(self, index_set: IndexSet, path: SpecPath) -> Iterator[Fault]:
+        """Yield what is wrong with an index set on this teacher."""
+        try:
+            self.levels(index_set)
+        except IndexSetError as error:
+            yield Fault(str(error), (*path, error.field))
+
+    def check_room(self, levels: tuple[int, ...], substeps: int, path: SpecPath) -> Iterator[Fault]:
+        """Yield a fault where segments of `substeps` steps need more different levels than there are."""
+        wanted = len(levels) * substeps
+        room = self.teacher.timesteps if wanted > self.teacher.timesteps else len(self.finer(levels, substeps))
+        if room < wanted:
+            yield Fault(
+                f"{len(levels)} segments of {substeps} steps need {wanted} different levels, and there is room for "
+                f"{room}: use fewer",
+                path,
+            )
+
+
+StudentPrediction = Literal["same", "v", "epsilon-sample"]
+"""same: as the teacher. v: well conditioned at every level. epsilon-sample: both noise and image, each in channels of
+its own, merged as v = alpha * noise - sigma * image (after Salimans and Ho 2022, section 4): what to give the student
+of a teacher that predicts noise."""
+
+
+@frozen(kw_only=True)
+class FromTeacher:
+    """A copy of the teacher.
+
+    Under another prediction than the teacher's, its output is read as v, or as the noise with an image of zeros.
+    """
+
+    kind: Literal["teacher"]
+    prediction: StudentPrediction
+
+    def check(self, context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield what doesn't fit the teacher."""
+        teachers = context.teacher.prediction
+        if self.prediction == "epsilon-sample" and teachers != "epsilon":
+            yield Fault(
+                f"the teacher predicts {teachers}, so there is no noise output to copy: use same, or start from "
+                "scratch",
+                (*path, "prediction"),
+            )
+        if self.prediction == "v" and teachers == "sample":
+            yield Fault("an image can't be read as v: use same, or start from scratch", (*path, "prediction"))
+
+
+@frozen(kw_only=True)
+class TeachersNetwork:
+    """The teacher's own architecture."""
+
+    kind: Literal["teacher"]
+
+
+@frozen(kw_only=True)
+class FromScratch:
+    """Weights drawn from the run's seed, in the teacher's architecture or a smaller one."""
+
+    kind: Literal["scratch"]
+    prediction: StudentPrediction
+    network: TeachersNetwork | UNet2D
+
+    def check(self, context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield what is wrong with the network."""
+        if isinstance(self.network, UNet2D):
+            yield from self.network.check(context.shape, (*path, "network"))
+
+
+Start = FromTeacher | FromScratch
+"""What a student is before its first iteration."""
+
+
+@frozen(kw_only=True)
+class Cache:
+    """The teacher's own trajectories from noise, computed once before training; they need no images."""
+
+    noises: Noises
+    """How many trajectories."""
+    seed: Seed
+    solver: Deterministic
+    substeps: Levels
+    """Solver steps inside each segment of the index set, evenly in angle."""
+    clip_sample: bool
+    """Clip the solver's predicted images to [-1, 1]."""
+
+    def check(self, batch_size: int, levels: tuple[int, ...], context: Context, path: SpecPath) -> Iterator[Fault]:
+        """Yield what doesn't fit a training or an index set."""
+        if self.noises < batch_size:
+            yield Fault(f"expected at least one batch of noises ({batch_size})", (*path, "noises"))
+        if len(levels) * self.substeps > context.teacher.timesteps:
+            yield from context.check_room(levels, self.substeps, (*path, "substeps"))
+
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> int:
+        """Forward-equivalents of the trajectories through an index set."""
+        return self.noises * len(finer(levels, self.substeps, schedule, timesteps))
+
+
+@frozen(kw_only=True)
+class TrajectorySource:
+    """States of the teacher's trajectories: the jump from one should land on the next."""
+
+    kind: Literal["trajectory"]
+    share: Positive
+    """Share of each batch, relative to the other sources'."""
+    cache: Cache
+
+
+@frozen(kw_only=True)
+class RolloutSource:
+    """The student's own states on the way from the same noises: its jump should come back to the trajectory."""
+
+    kind: Literal["rollout"]
+    share: Positive
+    """Share of each batch, relative to the other sources'."""
+    cache: Cache
+
+
+@frozen(kw_only=True)
+class DataSource:
+    """Real images, noised; the teacher's DDIM sub-steps then give the state where the jump should land."""
+
+    kind: Literal["data"]
+    share: Positive
+    """Share of each batch, relative to the other sources'."""
+    substeps: Levels
+
+
+Source = TrajectorySource | RolloutSource | DataSource
+"""Where the states come from that a student learns at, and where its jumps should land."""
+
+
+def split(sources: tuple[Source, ...], batch_size: int) -> list[int]:
+    """How many images of a batch come from each source; the first one takes what rounding leaves."""
+    total = sum(source.share for source in sources)
+    counts = [round(batch_size * source.share / total) for source in sources]
+    counts[0] += batch_size - sum(counts)
+    return counts
+
+
+Distance = Literal["mse", "l1", "pseudo-huber"]
+"""pseudo-huber: sqrt(mean e^2 + c^2) - c per image, c = 0.03 (after Song and Dhariwal 2023, section 3.3)."""
+Weighting = Literal["snr+1", "truncated-snr", "min-snr"]
+"""The weight of the image's squared error: SNR + 1, which makes it the plain squared error of v; max(SNR, 1) (both
+Salimans and Ho 2022); min(SNR, 5) (Hang et al. 2023)."""
+
+
+@frozen(kw_only=True)
+class OutputTerm:
+    """The student's output against the teacher's at the same state: its only optimum is the teacher's own DDIM."""
+
+    kind: Literal["output"]
+    weight: Positive
+    distance: Literal["l1", "mse"]
+
+    asks_teacher = True
+    lands = False
+    looks_ahead = False
+
+
+@frozen(kw_only=True)
+class HiddenTerm:
+    """The student's one jump against the hidden variable that the teacher reaches: a distance in v."""
+
+    kind: Literal["hidden"]
+    weight: Positive
+    distance: Distance
+    weighting: Weighting
+
+    asks_teacher = False
+    lands = True
+    looks_ahead = False
+
+
+@frozen(kw_only=True)
+class FeatureTerm:
+    """Mean absolute difference of the activations before the last normalisation."""
+
+    kind: Literal["feature"]
+    weight: Positive
+    state: Literal["same", "landing"]
+    """The teacher's features where the student is (the published code), or where its jump lands (look-ahead)."""
+
+    lands = False
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether it compares with the teacher at the student's own state."""
+        return self.state == "same"
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether it compares with the teacher's features where the jump lands."""
+        return self.state == "landing"
+
+
+Term = OutputTerm | HiddenTerm | FeatureTerm
+"""The terms of a loss; `asks_teacher`, `lands` and `looks_ahead` say what each needs of a batch: the teacher at the
+student's own state, the state where the jump should land, the teacher's features there."""
+
+
+def check_terms(
+    terms: tuple[Term, ...], start: Start, allowed: tuple[type, ...], context: Context, path: SpecPath
+) -> Iterator[Fault]:
+    """Yield what is wrong with a method's list of terms, of which it takes those `allowed`."""
+    if not terms:
+        yield Fault("expected at least one term", path)
+    for position, term in enumerate(terms):
+        if not isinstance(term, allowed):
+            yield Fault(f"this method has no {term.kind} term", (*path, position, "kind"))
+        if term.kind in [other.kind for other in terms[:position]]:
+            yield Fault(f"a second {term.kind} term: expected one of a kind", (*path, position, "kind"))
+        if isinstance(term, FeatureTerm):
+            yield from _check_features(start, context, (*path, position))
+
+
+def _check_features(start: Start, context: Context, path: SpecPath) -> Iterator[Fault]:
+    """The term compares activations one by one, so there must be equally many."""
+    own = start.network if isinstance(start, FromScratch) else None
+    source = context.teacher.source
+    if not isinstance(source, Trained):
+        return  # known once the teacher is there: `sfddm.methods.train` looks again
+    teachers = source.network.channels
+    if isinstance(own, UNet2D) and own.channels[:1] != teachers[:1]:
+        yield Fault(
+            f"the student's network has {own.channels[0]} features and the teacher's {teachers[0]}: give both the same "
+            "first entry of channels, or leave this term out",
+            path,
+        )
