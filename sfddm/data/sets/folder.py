@@ -6,10 +6,13 @@ import numpy as np
 
 from sfddm.data.image_files import Picture, entries, find_images, stream
 from sfddm.data.source import root
-from sfddm.data.store import MOST_CLASSES, Stream
+from sfddm.data.store import Stream
 from sfddm.errors import UserError
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.data import Folder, FolderLabels
+
+MOST_CLASSES = 16_384
+"""A classifier has an output for each."""
 
 
 def load(data: Folder) -> tuple[Stream, ...]:
