@@ -133,7 +133,7 @@ def _walk(
 
 
 def _errors_table(spec: "Spec", teacher: "Denoiser", fresh: "Walk", found: tuple[int, ...]) -> "Table":
-    """The set found beside the fixed spacings, on noises that the search has not seen."""
+    """The set found next to the fixed spacings, on noises that the search has not seen."""
     from rich.table import Table
 
     from sfddm.diffusion.search import mean_squared_error

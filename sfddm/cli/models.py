@@ -9,7 +9,6 @@ import typer
 if TYPE_CHECKING:
     from sfddm.spec.index_set import IndexSet
 
-DEFAULT_PORT = 5000
 BATCH = 250
 
 
@@ -19,12 +18,6 @@ Source = Annotated[str, typer.Argument(help="A run's name, a student's folder, o
 Steps = Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of the student's own set.")]
 Spaced = Annotated[Spacing, typer.Option(help="How --steps are spaced.")]
 LevelsAsked = Annotated[str | None, typer.Option(help="Any index set: noise levels as in 256,512,768,1024.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    for command in (report, sample, ui):
-        app.command()(command)
 
 
 def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
@@ -89,7 +82,7 @@ def sample(
 
 def ui(
     spec: Annotated[str, typer.Argument(help="The spec whose comparison to open.")],
-    port: Annotated[int, typer.Option(min=1, max=65535)] = DEFAULT_PORT,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
 ) -> None:
     """Serve MLflow on 127.0.0.1 and print the links of the comparison."""
     from sfddm.spec.read import load_spec

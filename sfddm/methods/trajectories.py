@@ -32,7 +32,7 @@ Arrays = Mapping[str, tuple[np.dtype, tuple[int, ...]]]
 
 @frozen
 class Trajectories:
-    """What the teacher passes through on the way from N noises to N images."""
+    """The teacher's states and features on the way from N noises to N images."""
 
     states: Tensor
     """float32 [T' + 1, N, C, H, W]: the state at phi_k, with the image at k = 0."""

@@ -57,7 +57,7 @@ def rises_within(levels: tuple[int, ...], timesteps: int) -> bool:
 
 
 def read_cost(folder: Path) -> dict[str, int]:
-    """What the student in `folder` cost, in forward-equivalents, as `Cost.to_json` has it.
+    """The cost of the student in `folder`, in forward-equivalents, as `Cost.to_json` has it.
 
     Raises:
         UserError: the file is missing or damaged.

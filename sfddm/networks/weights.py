@@ -80,7 +80,7 @@ def read_pickled(path: Path, sha256: str | None) -> dict[str, Any]:
         sha256: of its content; None where something else pins it. Nothing of a file with another hash is read.
 
     Raises:
-        UserError: the file can't be read, has another hash, or holds more than tensors and plain data.
+        UserError: the file can't be read, has another hash, or contains more than tensors and plain data.
     """
     try:
         check_regular(path)
@@ -96,9 +96,9 @@ def read_pickled(path: Path, sha256: str | None) -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch each have errors of their own
-        raise UserError(f"{path} holds more than tensors, or is damaged: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path} contains more than tensors, or is damaged: {str(error).splitlines()[0]}") from None
     if not isinstance(state, dict):
-        raise UserError(f"{path} holds no named tensors: expected a network's state dict.")
+        raise UserError(f"{path} has no named tensors: expected a network's state dict.")
     return state
 
 

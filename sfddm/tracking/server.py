@@ -106,7 +106,7 @@ def users_errors() -> Iterator[None]:
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
-    """The experiment of a spec, created when there is none; its artifacts lie beside our own database."""
+    """The experiment of a spec, created if there is none; its artifacts are next to our own database."""
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(name)
@@ -144,7 +144,7 @@ def _parts(uri: str) -> SplitResult:
     try:
         return urlsplit(uri)
     except ValueError as error:
-        raise UserError(f"MLFLOW_TRACKING_URI is no address ({error}): correct it.") from None
+        raise UserError(f"MLFLOW_TRACKING_URI is not an address ({error}): correct it.") from None
 
 
 def _own_path() -> Path:
@@ -161,5 +161,5 @@ def server_name() -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A text whose addresses lose what can hold a password: all before an @, and all behind a question mark."""
+    """A text without the parts of addresses that can hold a password: all before an @ and all after a question mark."""
     return re.sub(r"(://[^\s?]*)\?\S*", r"\1", re.sub(r"://\S*@", "://", text))

@@ -29,7 +29,7 @@ def load(data: Folder) -> tuple[Stream, ...]:
         return (stream(folder, entries(folder, names), None, len(names), picture, data.corrupt),)
     labels = _labels(folder, names)
     if data.labels.held_out >= len(names):
-        raise UserError(f"{folder} holds {len(names)} images: held_out ({data.labels.held_out}) has to be fewer.")
+        raise UserError(f"{folder} has {len(names)} images: held_out ({data.labels.held_out}) has to be fewer.")
     order = generator(data.labels.split_seed, Purpose.SPLIT).permutation(len(names))
     parts = (np.sort(order[data.labels.held_out :]), np.sort(order[: data.labels.held_out]))
     return tuple(
