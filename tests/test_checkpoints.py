@@ -19,7 +19,7 @@ from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
 from tests.limits import full_disk
 from tests.mortal import Killed, Mortal
-from tests.test_methods import METHODS, of
+from tests.parts import METHODS, of
 
 ITERATIONS = 8
 """Of a training here; the progressive one has two folds of half as many."""

@@ -20,8 +20,7 @@ from sfddm.training.batches import gathered, resident
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.loop import prepare
 from tests.mortal import Killed, Mortal
-from tests.parts import job, tiny, untrained_teacher
-from tests.test_methods import CACHE, METHODS, SOURCES, loss_points, of
+from tests.parts import CACHE, METHODS, SOURCES, loss_points, of, task, tiny, untrained_teacher
 
 COMPUTING = {
     "channels_last": {"memory_format": "channels_last"},
@@ -85,7 +84,7 @@ def test_trajectories_of_another_layout_are_others(tmp_path: Path) -> None:
         teacher = untrained_teacher()
         prepare(teacher, evolve(SOME, memory_format=memory_format))
         load_or_compute(teacher, "key", (32, 64), CACHE, tmp_path)
-    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    assert len(list(tmp_path.glob("*/states.npy"))) == 2
 
 
 @needs_compiler
@@ -119,7 +118,8 @@ def test_rollouts_of_a_compiled_student_compile_nothing(tmp_path: Path) -> None:
     counters.clear()
     plain, student = untrained_teacher(seed=1), untrained_teacher(seed=1)
     student.compile(dynamic=False, backend="eager")
-    draw = batches_of(job(tmp_path), SOURCES["mix"][1:2], 16, untrained_teacher(), Needs(True, True))
+    rollouts = SOURCES["mix"][1:2]
+    draw = batches_of(task(tmp_path, sources=rollouts, training=evolve(SOME, batch_size=16)))
     for step in range(3):
         assert torch.equal(draw(step, student).x, draw(step, plain).x)
     assert not counters["stats"]

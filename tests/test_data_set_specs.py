@@ -11,8 +11,7 @@ from attrs import evolve
 from sfddm.data import store
 from sfddm.methods.job import Job, distill
 from sfddm.networks import storage
-from sfddm.planning.estimate import estimates
-from sfddm.planning.stages import stages
+from sfddm.pipeline.plan import estimates, stages
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parts import DataSource
 from sfddm.spec.read import load_spec
@@ -139,7 +138,7 @@ def test_a_public_teacher_is_of_the_hub_and_its_students_are_what_pays_for_it(na
 def test_a_plan_estimates_every_stage_of_networks(name: str) -> None:
     spec = cut_down(name)
     names = [stage for stage in stages(spec) if stage.startswith(("teacher", "reference", "distill"))]
-    found = dict(estimates(spec, set(names)))
+    found = dict(estimates(spec, names))
     assert list(found) == names
     for stage, estimate in found.items():
         trains = stage.startswith("teacher") or "-ours-" in stage

@@ -304,7 +304,7 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     storage.write(tmp_path, untrained_teacher())
     config = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text(config.replace("    8,\n    16\n", "    8,\n    32\n"))
-    with pytest.raises(UserError, match="don't fit what is described beside them"):
+    with pytest.raises(UserError, match="don't fit the network"):
         storage.load(tmp_path, CPU)
 
 

@@ -171,7 +171,7 @@ def _nothing(folder: Path) -> None:
     ("change", "spec", "words"),
     [
         (lambda folder: folder.rename(folder.parent / "elsewhere"), {}, "mine is not a folder"),
-        (_nothing, {}, "holds no images"),
+        (_nothing, {}, "has no images"),
         (lambda folder: (folder / "link.png").symlink_to("/etc/hostname"), {}, "link.png is a link"),
         (lambda folder: (folder / "more").symlink_to(folder / "dogs"), {}, "more is a link to a folder"),
         (lambda folder: (folder / "gone.png").symlink_to(folder.parent / "gone"), {}, "gone.png is a link"),
@@ -274,7 +274,7 @@ def test_celeba_hq_is_the_first_images_of_its_folder(faces: Path, tmp_path: Path
 
 def test_an_incomplete_celeba_hq_is_refused(faces: Path, tmp_path: Path) -> None:
     data = CelebAHQ(kind="celeba-hq", images=30_000, size=256, flip=False)
-    with pytest.raises(UserError, match="holds 4 images, and the spec asks for 30000"):
+    with pytest.raises(UserError, match="has 4 images, and the spec asks for 30000"):
         prepare(data, tmp_path)
     faces.rename(tmp_path / "gone")
     with pytest.raises(UserError, match="celeba_hq_256 is missing, and CelebA-HQ can't be downloaded"):
@@ -334,7 +334,7 @@ def _cut(path: Path) -> None:
         ),
         (_cut, "is cut off at 100000 of"),
         (lambda path: path.write_bytes(b"x" * 100_000), "can't be read as an LMDB database"),
-        (lambda path: None, "holds 6 images, and the spec asks for 7"),
+        (lambda path: None, "has 6 images, and the spec asks for 7"),
     ],
 )
 def test_a_database_that_is_not_there_or_not_whole_is_refused(

@@ -122,14 +122,6 @@ def test_strips_hold_the_teacher_ddim_on_the_same_levels_and_the_best_student(ex
     assert [heading for heading, _ in samples.groups] == ["the teacher's reference", "ours", "worse", "ddim"]
 
 
-def test_results_of_an_older_version_are_refused(experiment: Experiment) -> None:
-    experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
-    path = Paths("tiny").result("ddim-t4", 0) / "metrics.json"
-    write_json(path, {key: value for key, value in read_json(path).items() if key != "scorer_version"})
-    with pytest.raises(UserError, match="older version: run `dvc repro report@tiny`"):
-        load_rows(experiment.spec)
-
-
 def test_a_resampled_students_training_is_that_of_its_weights(experiment: Experiment) -> None:
     experiment.add("any-t16", 16, experiment.ours, [0.3])
     experiment.add("any-t4", 4, Resampled(kind="resampled", student="any-t16"), [0.4])
