@@ -7,6 +7,19 @@ from pathlib import Path
 from typing import TypeVar
 
 Found = TypeVar("Found")
+STAGES = (
+    "data tiny",
+    "scorer tiny",
+    "teacher tiny",
+    "reference tiny",
+    "distill tiny ddim-t4 0",
+    "distill tiny ours-t4 0",
+    "evaluate tiny ddim-t4 0",
+    "evaluate tiny ours-t4 0",
+    "track tiny",
+    "report tiny",
+)
+"""Of tiny: their modules and arguments."""
 
 
 def wait_for(look: Callable[[], Found | None], what: str, seconds: float = 240, pause: float = 0.02) -> Found:

@@ -44,7 +44,7 @@ def test_a_change_in_the_spec_re_runs_what_rests_on_it(project: Project, old: st
 def test_a_new_student_re_runs_nothing_of_the_others(project: Project) -> None:
     student = (
         "  new-t2:\n    index_set: {kind: uniform, steps: 2}\n    clip_sample: true\n"
-        "    method: {kind: ancestral}\n    seeds: [0]\n"
+        "    method: {kind: free, solver: ancestral}\n    seeds: [0]\n"
     )
     with project.edit("specs/tiny.yaml", "  ours-t4:\n", student + "  ours-t4:\n"):
         project.run("sfddm", "spec", "sync")

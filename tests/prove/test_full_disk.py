@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sfddm.runtime.files import digest_folder
+from tests.processes import STAGES
 from tests.project import Project
-from tests.prove.test_kills import STAGES
 
 pytestmark = pytest.mark.prove
 TRAINING = tuple(stage for stage in STAGES if stage.startswith(("scorer", "teacher", "distill tiny ours")))

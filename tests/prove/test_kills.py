@@ -12,25 +12,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.processes import iterations_kept, kill_group, stages_in, wait_for, wait_until_gone
+from tests.processes import STAGES, iterations_kept, kill_group, stages_in, wait_for, wait_until_gone
 from tests.project import LEAVES, Project
 
 pytestmark = pytest.mark.prove
 
 KILLS = int(os.environ.get("SFDDM_PROVE_KILLS", "100"))
 SEED = int(os.environ.get("SFDDM_PROVE_SEED", "20261125"))
-STAGES = (
-    "data tiny",
-    "scorer tiny",
-    "teacher tiny",
-    "reference tiny",
-    "distill tiny ddim-t4 0",
-    "distill tiny ours-t4 0",
-    "evaluate tiny ddim-t4 0",
-    "evaluate tiny ours-t4 0",
-    "track tiny",
-    "report tiny",
-)
 TRAININGS = {"scorer tiny": "tiny-scorer", "teacher tiny": "tiny-teacher", "distill tiny ours-t4 0": "tiny-ours-t4-s0"}
 """Stages that train, and the name of their checkpoints."""
 IN_A_ROW = max(1, KILLS // len(STAGES))
