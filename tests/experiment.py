@@ -62,6 +62,7 @@ class Experiment:
         self.ours = tiny.students["ours-t4"].method
         self.ddim = Free(kind="free", solver="ddim")
         self.images = np.random.default_rng(0).integers(0, 256, (64, *shape), dtype=np.uint8)
+        self.grid = png(grid(self.images, 16))
         reference = Paths(self.spec.name).reference
         reference.mkdir(parents=True)
         np.save(reference / "images.npy", self.images)
@@ -116,7 +117,7 @@ class Experiment:
         write_json(folder / "timing.json", timing)
         np.save(folder / "shown.npy", self.images)
         np.save(folder / "interpolation.npy", np.stack([self.images[:32]] * 2).reshape(2, 4, 8, *self.images.shape[1:]))
-        (folder / "grid.png").write_bytes(png(grid(self.images, 16)))
+        (folder / "grid.png").write_bytes(self.grid)
         trained = {"seconds": 10.0 + seed, "peak_memory_mb": 500.0 + seed, "device": "cpu"}
         write_json(paths.timing(name, seed), trained)
 
