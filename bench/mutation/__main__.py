@@ -33,7 +33,7 @@ SETUP = Setup(
     marker="not prove and not pipeline",
     inputs=("sfddm", "stages", "specs", "tests"),
     warm=(
-        "attrs", "cattrs", "coverage", "diffusers", "hypothesis", "matplotlib.pyplot", "pytest", "rich.progress",
+        "attrs", "cattrs", "coverage", "diffusers.models.unets.unet_2d", "hypothesis", "matplotlib.pyplot", "pytest", "rich.progress",
         "ruamel.yaml", "safetensors.torch", "scipy.linalg", "scipy.special", "sklearn.datasets", "torch",
         "torch._dynamo", "torchmetrics.image", "torchvision", "typer",
     ),

@@ -118,6 +118,8 @@ def _record(task: Task, folder: Path) -> tuple[int, dict[str, Any]]:
     coverage.start()
     code = _pytest(recorder, folder, "-m", task["marker"], task["file"])
     coverage.stop()
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise RuntimeError(f"pytest ended with {code} on {task['file']}")
     lines = recorder.lines()
     passed = {name: seconds for name, seconds in recorder.seconds.items() if name not in recorder.failed}
     return code, {"seconds": passed, "failed": recorder.failed, "lines": lines}
