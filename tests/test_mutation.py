@@ -74,11 +74,11 @@ def run(tmp_path: Path) -> Run:
 
 def test_a_changed_sum_is_noticed_and_a_changed_limit_is_not(run: Run) -> None:
     module = Module(run.setup.root, "tiny/sums.py")
-    mutants, reach, texts = run.sample([module], 100, 0), run.reach(), {module.path: module.text}
+    sample, reach, texts = run.sample([module], 100, 0), run.reach(), {module.path: module.text}
     assert {name: reason.split(":")[0] for name, reason in reach.left_out.items()} == {
         f"{NAMED}of_a_process": "bench.mutation.plugins.StartsProcess"
     }
-    verdicts = run.verdicts(mutants, reach, texts)
+    verdicts = run.verdicts(sample.mutants, reach, texts)
     assert {_line(verdict.mutant): verdict.ended for verdict in verdicts} == {
         "START = 2": "killed",
         "def above(number: int, most: int = 10) -> int:": "survived",
@@ -93,7 +93,7 @@ def test_a_changed_sum_is_noticed_and_a_changed_limit_is_not(run: Run) -> None:
     assert "### tiny/sums.py:9\n\nsurvived 3 tests\n\n```diff\n" in page
     assert "-    if number > 5:\n+    if number >= 5:\n" in page
     (run.setup.root / "tests/test_sums.py").unlink()
-    assert run.verdicts(run.sample([module], 100, 0), reach, texts) == verdicts  # nothing runs again
+    assert run.verdicts(run.sample([module], 100, 0).mutants, reach, texts) == verdicts  # nothing runs again
 
 
 def _line(mutant: Mutant) -> str:

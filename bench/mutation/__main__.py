@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bench.mutation.mutants import Module
 from bench.mutation.reach import Reach
-from bench.mutation.report import Verdict, markdown, score
-from bench.mutation.run import Run
+from bench.mutation.report import markdown, score
+from bench.mutation.run import Run, Sample
 from bench.mutation.setup import Setup
 from sfddm.pipeline.git import head, uncommitted
 from sfddm.runtime.files import write_text
@@ -33,9 +33,9 @@ SETUP = Setup(
     marker="not prove and not pipeline",
     inputs=("sfddm", "stages", "specs", "tests"),
     warm=(
-        "attrs", "cattrs", "coverage", "diffusers.models.unets.unet_2d", "hypothesis", "matplotlib.pyplot", "pytest", "rich.progress",
-        "ruamel.yaml", "safetensors.torch", "scipy.linalg", "scipy.special", "sklearn.datasets", "torch",
-        "torch._dynamo", "torchmetrics.image", "torchvision", "typer",
+        "attrs", "cattrs", "coverage", "diffusers.models.unets.unet_2d", "hypothesis", "matplotlib.pyplot", "pytest",
+        "rich.progress", "ruamel.yaml", "safetensors.torch", "scipy.linalg", "scipy.special", "sklearn.datasets",
+        "torch", "torch._dynamo", "torchmetrics.image", "torchvision", "typer",
     ),
 )  # fmt: skip
 
@@ -52,19 +52,20 @@ def main() -> None:
     modules = [Module(SETUP.root, path) for path in SETUP.modules()]
     texts = {module.path: module.text for module in modules}
     reach = run.reach()
-    verdicts = run.verdicts(run.sample(modules, given.count, given.seed), reach, texts)
-    write_text(given.out, markdown(verdicts, texts, introduction(modules, reach, verdicts, given.seed)))
+    sample = run.sample(modules, given.count, given.seed)
+    verdicts = run.verdicts(sample.mutants, reach, texts)
+    write_text(given.out, markdown(verdicts, texts, introduction(modules, reach, sample, given.seed)))
     print(f"{score(verdicts):.0%} of {len(verdicts)} mutants were noticed: {given.out}")
 
 
-def introduction(modules: list[Module], reach: Reach, verdicts: list[Verdict], seed: int) -> str:
+def introduction(modules: list[Module], reach: Reach, sample: Sample, seed: int) -> str:
     """What was run on what."""
-    changed = " with uncommitted changes" if uncommitted(SETUP.inputs) else ""
+    commit = f"{(head() or 'none')[:10]}{' with changes' if uncommitted(SETUP.inputs) else ''}"
     return (
-        "# Mutants\n\n"
-        f"{len(verdicts)} of {sum(map(len, modules))} changes in {len(modules)} modules (seed {seed}), "
-        f"commit {(head() or 'none')[:10]}{changed}; {len(reach.seconds)} tests of "
-        f"{sum(reach.seconds.values()):.0f} s, {len(reach.left_out)} left out."
+        f"# {len(sample.mutants)} mutants of commit {commit}\n\n"
+        f"Drawn with seed {seed} from {sum(map(len, modules))} changes of {len(modules)} modules; mypy refused "
+        f"{sample.refused} others. {len(reach.seconds)} tests, which take {sum(reach.seconds.values()):.0f} seconds of "
+        f"processor time; {len(reach.left_out)} were left out because they start a process, fail or are skipped."
     )
 
 

@@ -21,6 +21,14 @@ RECORDING = 3600.0
 
 
 @frozen
+class Sample:
+    """Mutants, and how many others mypy refused on the way."""
+
+    mutants: list[Mutant]
+    refused: int
+
+
+@frozen
 class Run:
     """What is mutated, and the folder that keeps what is known of it already."""
 
@@ -44,7 +52,7 @@ class Run:
                 status.update(done)
         return Reach([read_json(known) for known in files.values()])
 
-    def sample(self, modules: Sequence[Module], count: int, seed: int) -> list[Mutant]:
+    def sample(self, modules: Sequence[Module], count: int, seed: int) -> Sample:
         """Mutants of the modules that mypy has nothing against, drawn once."""
         known = self.folder / f"drawn-{count}-{seed}.json"
         if not known.exists():
@@ -53,8 +61,10 @@ class Run:
                 for mutant in draw(modules, count, seed, types.passing):
                     drawn.append(mutant)
                     status.update(len(drawn))
-            write_json(known, [asdict(mutant) for mutant in drawn])
-        return sorted((Mutant(**mutant) for mutant in read_json(known)), key=lambda mutant: (mutant.path, mutant.line))
+            drawn.sort(key=lambda mutant: (mutant.path, mutant.line, mutant.number))
+            write_json(known, {"mutants": [asdict(mutant) for mutant in drawn], "refused": types.refused})
+        found = read_json(known)
+        return Sample([Mutant(**mutant) for mutant in found["mutants"]], found["refused"])
 
     def verdicts(self, mutants: Sequence[Mutant], reach: Reach, texts: Mapping[str, str]) -> list[Verdict]:
         """What became of each mutant."""

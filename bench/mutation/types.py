@@ -17,6 +17,8 @@ class TypeChecker:
     def __init__(self, setup: Setup, folder: Path) -> None:
         self._setup, self._folder = setup, folder
         self._writes = 0
+        self.refused = 0
+        """How many mutants had an error so far."""
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(
             setup.root / setup.package, folder / setup.package, ignore=shutil.ignore_patterns("__pycache__")
@@ -34,7 +36,9 @@ class TypeChecker:
         failing = self._failing()
         for mutant in mutants:
             self._write(mutant.path, (self._setup.root / mutant.path).read_text(encoding="utf-8"))
-        return [mutant for mutant in mutants if mutant.path not in failing]
+        found = [mutant for mutant in mutants if mutant.path not in failing]
+        self.refused += len(mutants) - len(found)
+        return found
 
     def _write(self, path: str, text: str) -> None:
         """Change a file of the copy, at a second of its own: to mypy, equal size and second mean equal contents."""
