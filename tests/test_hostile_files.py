@@ -160,8 +160,8 @@ def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(
     assert words in refusal(lambda: storage.load(denoiser, CPU))
 
 
-def test_weights_of_another_size_are_refused_before_they_are_read(denoiser: Path) -> None:
-    size = 2**28
+def test_terabytes_of_weights_are_refused_before_they_are_read(denoiser: Path) -> None:
+    size = 2**40
     (denoiser / DENOISER).write_bytes(tensors_file({"conv_out.bias": entry(0, size, [size // 4])}))
     with (denoiser / DENOISER).open("ab") as file:
         file.truncate(file.tell() + size)  # a file of holes: it takes no room on the disk
@@ -337,6 +337,12 @@ def test_pickled_arrays_and_archives_run_nothing_and_are_refused(data: Path, tmp
     assert "expected numbers of type uint8" in refusal(lambda: store.read(data, "train"))
 
 
+@pytest.mark.parametrize("labels", [[0, 1, 2], [0, 1, 2, -1], [0, 1, 2, 2**40], [0.0, 1.0, 2.0, 3.0], []])
+def test_labels_that_are_not_the_images_own_are_refused(data: Path, labels: list[float]) -> None:
+    np.save(data / "train_labels.npy", np.array(labels))
+    assert f"{data / 'train_labels.npy'} is damaged" in refusal(lambda: store.read(data, "train"))
+
+
 @pytest.fixture
 def scorer(tmp_path: Path) -> Path:
     """A stored classifier, untrained."""
@@ -472,14 +478,12 @@ def test_a_reference_described_otherwise_is_refused(reference: Path, content: An
 def test_a_cache_that_holds_something_else_is_computed_anew(tmp_path: Path) -> None:
     teacher, cache = untrained_teacher(), Cache(noises=3, seed=1, solver="ddim", substeps=1, clip_sample=True)
     first = load_or_compute(teacher, "digest", (32, 64), cache, tmp_path)
-    (path,) = tmp_path.glob("*/states.npy")
+    (path,) = tmp_path.glob("*.safetensors")
     whole = path.read_bytes()
-    states = np.load(path)
-    for other in (states[:2], states.astype(np.float64)):
-        np.save(path, other)
+    for tensors in ({"states": first.states}, {"states": first.states[:, :2], "features": first.features}):
+        write_tensors(path, tensors)
         again = load_or_compute(teacher, "digest", (32, 64), cache, tmp_path)
-        assert torch.equal(first.states, again.states)
-        assert path.read_bytes() == whole
+        assert torch.equal(first.states, again.states) and path.read_bytes() == whole
 
 
 def test_an_archive_that_unpacks_to_more_than_the_set_is_refused(
@@ -498,7 +502,9 @@ def test_an_archive_that_unpacks_to_more_than_the_set_is_refused(
     assert f"{path} is damaged" in refusal(lambda: load(described))
 
 
-@pytest.mark.parametrize("line", ["{", '{"step": 1, "loss": NaN}', "[" * 10**5])
+@pytest.mark.parametrize(
+    "line", ["{", "3", "[]", '{"loss": 1}', '{"step": "1"}', '{"step": 1, "loss": NaN}', "[" * 10**5]
+)
 def test_a_damaged_curve_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "curve.jsonl"
     path.write_text(f'{{"step": 1, "loss": 0.5}}\n{line}\n{{"st')
