@@ -56,7 +56,7 @@ def test_every_method_trains_a_student_that_samples_its_index_set(tmp_path: Path
 @pytest.mark.parametrize("terms", TERMS)
 def test_training_lowers_every_term(tmp_path: Path, terms: str) -> None:
     """On batches that come from all sources."""
-    training = evolve(OURS.training, iterations=40, average=0.0, learning_rate=8e-3)
+    training = evolve(OURS.training, iterations=32, batch_size=16, average=0.0, learning_rate=8e-3)
     chosen = {"start": SCRATCH, "training": training, "sources": SOURCES["mix"], "terms": TERMS[terms]}
     points = loss_points(distill(job(tmp_path, **chosen)).curve)
     assert np.mean(points[-10:]) < 0.8 * np.mean(points[:5])
@@ -64,7 +64,7 @@ def test_training_lowers_every_term(tmp_path: Path, terms: str) -> None:
 
 @pytest.mark.parametrize("name", ["progressive", "consistency", "tract", "any-step"])
 def test_training_lowers_the_loss_of_every_other_method(tmp_path: Path, name: str) -> None:
-    training = evolve(OURS.training, iterations=80, average=0.9, learning_rate=8e-3)
+    training = evolve(OURS.training, iterations=40, batch_size=16, average=0.9, learning_rate=8e-3)
     changes = {"start_steps": 8} if name == "progressive" else {}
     points = loss_points(
         distill(of(tmp_path, evolve(METHODS[name], start=SCRATCH, training=training, **changes))).curve

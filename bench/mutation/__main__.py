@@ -30,7 +30,7 @@ SETUP = Setup(
         "sfddm/registry/verdict.py",
     ),
     tests=("tests/**/test_*.py",),
-    marker="not prove and not pipeline",
+    marker="not process and not prove",
     inputs=("sfddm", "stages", "specs", "tests"),
     warm=(
         "attrs", "cattrs", "coverage", "diffusers.models.unets.unet_2d", "hypothesis", "matplotlib.pyplot", "pytest",
