@@ -16,28 +16,20 @@ from sfddm.evaluation.scorer import load_extractor
 from sfddm.files import read_json
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.randomness import Purpose, epoch_indices, generator
-from sfddm.spec.evaluation import Classifier
 from sfddm.spec.teacher import Trained
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.scorer import train_scorer, write_scorer
 from sfddm.training.teacher import denoising_loss, train_teacher
-from tests.parts import tiny, untrained_teacher
+from tests.parts import STILL, random_split, still_classifier, tiny, untrained_teacher
 
 CPU = torch.device("cpu")
-STILL = {"iterations": 1, "warmup": 0, "learning_rate": 1e-30, "batch_size": 5}
-"""One iteration that moves no weight by more than 1e-30."""
-
-
-def split(classes: int = 4) -> Split:
-    random = np.random.default_rng(0)
-    return Split(random.integers(0, 256, (12, 1, 8, 8), dtype=np.uint8), np.arange(12) % classes, flip=False)
 
 
 @pytest.mark.parametrize("prediction", ["v", "epsilon", "sample"])
 def test_a_teachers_loss_is_the_mean_squared_error_of_what_it_predicts(prediction: str) -> None:
     """With its own numbers for every image: level, noise, and the schedule's alpha and sigma."""
-    teacher, data = untrained_teacher(prediction), split()
+    teacher, data = untrained_teacher(prediction), random_split()
     loss = denoising_loss(teacher, prediction, data, 7, 5)
     for step in (0, 4):
         random = generator(7, Purpose.TRAINING_BATCH, step)
@@ -60,7 +52,7 @@ def cosine_schedule(level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def test_levels_of_a_teachers_batches_are_all_of_1_to_t() -> None:
     teacher, seen = untrained_teacher(), set()
     teacher.register_forward_pre_hook(lambda _, inputs: seen.update(inputs[1].tolist()))
-    denoising_loss(teacher, "v", split(), 7, 1000)(0, teacher)
+    denoising_loss(teacher, "v", random_split(), 7, 1000)(0, teacher)
     assert seen == set(range(1, 65))
 
 
@@ -77,7 +69,7 @@ def equal(one: nn.Module, other: nn.Module) -> bool:
 
 
 def test_a_teacher_starts_from_its_seed_with_the_contract_of_its_spec(tmp_path: Path) -> None:
-    described, data = tiny().teacher, split()
+    described, data = tiny().teacher, random_split()
     source = described.source
     assert isinstance(source, Trained)
     still = evolve(described, prediction="epsilon", source=evolve(source, training=evolve(source.training, **STILL)))
@@ -85,17 +77,12 @@ def test_a_teacher_starts_from_its_seed_with_the_contract_of_its_spec(tmp_path: 
     contract = Contract(timesteps=64, noise_schedule="cosine", prediction="epsilon")
     start = build(unet_config(source.network, (1, 8, 8)), contract, source.seed)
     assert isinstance(trained, Denoiser) and trained.contract == contract and equal(trained, start)
-    assert loss == pytest.approx(float(denoising_loss(start, "epsilon", data, source.seed, 5)(0, start)["loss"]))
-
-
-def classifier() -> Classifier:
-    described = tiny().evaluation.scorer
-    assert isinstance(described, Classifier)
-    return evolve(described, training=evolve(described.training, **STILL))
+    wanted = denoising_loss(start, "epsilon", data, source.seed, 5)(0, start)["loss"]
+    assert loss == pytest.approx(float(wanted.detach()))
 
 
 def test_a_scorer_starts_from_its_seed_and_learns_the_classes(tmp_path: Path) -> None:
-    settings, data = classifier(), split(classes=4)
+    settings, data = still_classifier(), random_split(classes=4)
     state = torch.get_rng_state()
     trained, loss = train_still(tmp_path, lambda *kept: train_scorer(settings, data, CPU, *kept))
     assert torch.equal(torch.get_rng_state(), state), "the global generator is left alone"
@@ -110,10 +97,10 @@ def test_a_scorer_starts_from_its_seed_and_learns_the_classes(tmp_path: Path) ->
 
 
 def test_a_stored_scorer_says_how_often_it_is_right_on_images_it_was_not_trained_on(tmp_path: Path) -> None:
-    network, data = Network((1, 8, 8), (8, 16), 16, 3).eval().requires_grad_(False), split(classes=3)
+    network, data = Network((1, 8, 8), (8, 16), 16, 3).eval().requires_grad_(False), random_split(classes=3)
     found = network(torch.from_numpy(data.images / np.float32(127.5) - 1))[1].argmax(1).numpy()
     labels = np.where(np.arange(12) < 9, found, (found + 1) % 3)  # wrong on 3 of 12
-    write_scorer(tmp_path, classifier(), network, Split(data.images, labels, flip=False), CPU)
+    write_scorer(tmp_path, still_classifier(), network, Split(data.images, labels, flip=False), CPU)
     described = read_json(tmp_path / "scorer.json")
     assert described == {
         "kind": "classifier", "version": "2", "classes": 3, "shape": [1, 8, 8], "channels": [8, 16], "features": 16,
