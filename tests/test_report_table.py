@@ -77,7 +77,7 @@ def test_free_rows_are_told_from_trained_ones() -> None:
 
 def test_a_label_names_the_seeds_where_there_are_several() -> None:
     assert entry(row("ours")).label == "ours"
-    assert entry(*seeds("ours", 0.5, 0.6, 0.7)).label == "ours (3 seeds)"
+    assert entry(*seeds("ours", 0.5, 0.6)).label == "ours (2 seeds)"
 
 
 def test_distances_are_taken_from_all_images_and_from_the_blocks() -> None:
@@ -117,6 +117,7 @@ def test_a_column_is_the_mean_over_seeds(
 
 def test_a_distance_is_its_mean_with_the_lowest_and_the_highest_seed() -> None:
     assert column("distance").text(entry(*seeds("ours", 0.6, 0.4, 0.65))) == "0.550 [0.400, 0.650]"
+    assert column("distance").text(entry(*seeds("ours", 0.6, 0.4))) == "0.500 [0.400, 0.600]"
     assert column("distance").text(entry(*seeds("ours", 0.6))) == "0.600"
     assert column("distance").value(entry(*seeds("ours", 0.5, 0.75))) == 0.625
 
