@@ -29,11 +29,12 @@ from sfddm.evaluation.real import write_real  # noqa: E402
 from sfddm.evaluation.scorers.extractor import load_extractor  # noqa: E402
 from sfddm.networks import storage  # noqa: E402
 from sfddm.networks.denoiser import Contract, build, unet_config  # noqa: E402
-from sfddm.networks.layout import COST, COST_PARTS, write_sampler  # noqa: E402
+from sfddm.networks.layout import COST, write_sampler  # noqa: E402
 from sfddm.pipeline.paths import Paths  # noqa: E402
 from sfddm.runtime.files import write_json  # noqa: E402
 from sfddm.runtime.kinds import import_kind  # noqa: E402
 from sfddm.spec.experiment import Spec  # noqa: E402
+from sfddm.spec.parts import Cost  # noqa: E402
 from sfddm.spec.read import load_spec  # noqa: E402
 from sfddm.spec.teacher import Trained  # noqa: E402
 
@@ -74,7 +75,7 @@ def _prepare(spec: Spec, student: str) -> None:
     for folder in (paths.teacher, own):
         storage.write(folder, network)
     write_sampler(own, Sampler(solver="ddim", levels=spec.levels(student), clip_sample=True))
-    write_json(own / COST, dict.fromkeys(COST_PARTS, 0))
+    write_json(own / COST, Cost().to_json())
     shape, random = spec.data.shape, np.random.default_rng(0)
     for file, count in (("images.npy", (spec.evaluation.samples,)), ("strips.npy", (PAIRS, STEPS))):
         np.save(paths.reference / file, random.integers(0, 256, (*count, *shape)).astype(np.uint8))

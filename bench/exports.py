@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import get_args
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.export.export import Format, export
+from sfddm.export import Format
+from sfddm.export.export import export
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, build
 

@@ -1,7 +1,10 @@
 """Small parts of an experiment for tests that need a teacher but no pipeline."""
 
+import json
+import os
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,20 +12,36 @@ from attrs import evolve
 
 from sfddm.data.prepare import prepare
 from sfddm.data.store import Split
+from sfddm.diffusion.sampler import Sampler
+from sfddm.evaluation.reference import Reference
 from sfddm.methods.job import Job
+from sfddm.methods.train import Task, task_of
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.pipeline.params import sync
 from sfddm.spec.evaluation import Classifier
 from sfddm.spec.experiment import Spec
-from sfddm.spec.parts import DataSource, FeatureTerm, HiddenTerm, OutputTerm
+from sfddm.spec.index_set import Uniform
+from sfddm.spec.parts import (
+    DataSource,
+    FeatureTerm,
+    FromScratch,
+    FromTeacher,
+    HiddenTerm,
+    OutputTerm,
+    RolloutSource,
+    TeachersNetwork,
+    TrajectorySource,
+)
 from sfddm.spec.read import parse_spec
-from sfddm.spec.students import SFDDM, Student
+from sfddm.spec.students import SFDDM, TRACT, AnyStep, Consistency, Progressive, Student, Trained
 from sfddm.training.checkpoints import Checkpoints
+from tests import forks
 
 TINY = Path(__file__).with_name("tiny.yaml").read_text()
 
 
+CPU = torch.device("cpu")
 HIDDEN = HiddenTerm(kind="hidden", weight=1.0, distance="mse", weighting="snr+1")
 LOOK_AHEAD = FeatureTerm(kind="feature", weight=0.3, state="landing")
 PUBLISHED = {
@@ -41,6 +60,27 @@ STILL = {"iterations": 1, "warmup": 0, "learning_rate": 1e-30, "batch_size": 5}
 
 def tiny() -> Spec:
     return parse_spec(TINY, "tiny.yaml")
+
+
+def with_data(section: str) -> str:
+    """tiny.yaml with another section `data`, in one line of YAML."""
+    digits = "data:\n  kind: digits\n  train: 1500\n  split_seed: 0\n"
+    assert digits in TINY
+    return TINY.replace(digits, f"data: {section}\n")
+
+
+def data_stage(folder: Path, section: str, **environment: str) -> tuple[int, str]:
+    """Run the data stage in a folder that has nothing but tiny with this section, out of reach of every network."""
+    only_spec(folder, with_data(section))
+    unreachable = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    inherited = {name: value for name, value in os.environ.items() if name != "SFDDM_DATA_ROOT"}
+    return forks.run(folder, ("python", "-m", "stages.data", "tiny"), {**inherited, **unreachable, **environment})
+
+
+def reference_of(images: np.ndarray) -> Reference:
+    """A teacher's reference that has these images."""
+    sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
+    return Reference(images=images, strips=images[:0], sampler=sampler, weights="w", digest="d")
 
 
 def only_spec(folder: Path, text: str = TINY) -> None:
@@ -100,6 +140,50 @@ def job(folder: Path, student: str = "ours-t4", seed: int = 0, **method: object)
     )
 
 
+def of(folder: Path, method: Any, **changes: Any) -> Job:
+    """The job of ours-t4 with another method."""
+    made = job(folder, **changes)
+    return evolve(made, student=evolve(made.student, method=method))
+
+
+def task(folder: Path, method: Trained | None = None, **changes: Any) -> Task[Any]:
+    """The task of ours-t4, with another method or with changed fields of its own."""
+    made = job(folder, **changes) if method is None else of(folder, method)
+    return task_of(made, type(made.student.method))  # type: ignore[type-var]
+
+
+def points(path: Path | None) -> list[dict[str, float]]:
+    """The points of a curve."""
+    assert path is not None
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def loss_points(path: Path | None) -> list[float]:
+    return [point["loss"] for point in points(path)]
+
+
 def sfddm_of(student: Student) -> SFDDM:
     assert isinstance(student.method, SFDDM)
     return student.method
+
+
+OURS = sfddm_of(tiny().students["ours-t4"])
+assert isinstance(OURS.sources[0], TrajectorySource)
+CACHE = OURS.sources[0].cache
+FEW = evolve(OURS.training, iterations=4, warmup=0)
+COPY = FromTeacher(kind="teacher", prediction="same")
+SCRATCH = FromScratch(kind="scratch", prediction="same", network=TeachersNetwork(kind="teacher"))
+DATA = DataSource(kind="data", share=1.0, substeps=3)
+ROLLOUT = RolloutSource(kind="rollout", share=1.0, cache=CACHE)
+SOURCES = {"data": (DATA,), "trajectory": OURS.sources, "mix": (*OURS.sources, ROLLOUT, DATA)}
+PLAIN: dict[str, Any] = {"start": COPY, "distance": "mse", "weighting": "snr+1", "training": FEW}
+METHODS = {
+    "sfddm": evolve(OURS, training=FEW),
+    "progressive": Progressive(kind="progressive", start_steps=16, **PLAIN),
+    "consistency": Consistency(kind="consistency", grid=Uniform(kind="uniform", steps=8), **PLAIN),
+    "tract": TRACT(kind="tract", substeps=4, **PLAIN),
+    "any-step": AnyStep(
+        kind="any-step", start=COPY, cache=CACHE, unaligned=0.25, terms=(HIDDEN, LOOK_AHEAD), training=FEW
+    ),
+}
+"""One of each method that trains, for four iterations."""

@@ -15,11 +15,12 @@ from sfddm.evaluation import evaluate as module
 from sfddm.evaluation import reference as reference_module
 from sfddm.evaluation.evaluate import evaluate
 from sfddm.evaluation.interpolation import strips
-from sfddm.evaluation.measure import figures
+from sfddm.evaluation.measure import measure
 from sfddm.evaluation.real import write_real
 from sfddm.evaluation.reference import read_reference, write_reference
-from sfddm.evaluation.scorer import load_extractor, load_scorer
-from sfddm.evaluation.scorers.classifier import Network, write_scorer
+from sfddm.evaluation.scorer import load_scorer
+from sfddm.evaluation.scorers.classifier import Network, _write
+from sfddm.evaluation.scorers.extractor import load_extractor
 from sfddm.images import grid, png
 from sfddm.networks import storage
 from sfddm.networks.generation import generate
@@ -70,7 +71,7 @@ def make_parts(folder: Path) -> None:
     torch.manual_seed(0)
     network = Network((1, 8, 8), (4,), 25, 4).eval().requires_grad_(False)
     described = evolve(still_classifier(), channels=(4,), features=25)
-    write_scorer(folder / "scorer", described, network, random_split(), CPU)
+    _write(folder / "scorer", described, network, random_split(), CPU)
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
     write_real(folder / "scorer", load_extractor(folder / "scorer", CPU), images, COUNT, True, None)
 
@@ -118,7 +119,7 @@ def teachers() -> Drawn:
 
 def test_figures_are_of_the_students_images_from_the_evaluation_noises(evaluated: Evaluated, own: Drawn) -> None:
     found, folder = evaluated.read("metrics.json"), evaluated.folder
-    wanted = figures(own.images, read_reference(folder / "reference"), load_scorer(folder / "scorer", CPU), "test")
+    wanted = measure(own.images, read_reference(folder / "reference"), load_scorer(folder / "scorer", CPU), "test")
     assert wanted["mse_to_teacher"] > 0.01 and {key: found[key] for key in wanted} == wanted
     assert (found["nfe"], found["levels"], found["noise_seed"], found["cost"]) == (2, [32, 64], SEED, COST)
     assert found["weights"] == digest_file(folder / "student" / WEIGHTS)[:16]
@@ -150,7 +151,7 @@ def test_the_student_is_timed_beside_its_teacher(evaluated: Evaluated) -> None:
         wanted = untrained_teacher(seed=seed).network.conv_in.weight
         assert torch.equal(network.network.conv_in.weight, wanted)
     assert sampler == OWN
-    assert evaluated.read("timing.json") == {**TIMES, "evaluation_seconds": 4.0, "machine": machine()}
+    assert evaluated.read("timing.json") == {**TIMES, "evaluation_seconds": 4.0, "machine": machine(1)}
 
 
 def test_what_is_amiss_with_the_figures_is_said_and_kept(evaluated: Evaluated) -> None:
@@ -214,7 +215,7 @@ def test_of_several_processes_the_first_judges(
     evaluated: Evaluated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for each in (module, reference_module):
-        monkeypatch.setattr(each, "leads", lambda: False)
+        monkeypatch.setattr(each, "is_main", lambda: False)
         for name in ("generate", "strips"):
             monkeypatch.setattr(each, name, lambda *_: np.empty(0))  # as the others have
     judge(evaluated.folder, out=tmp_path / "result")

@@ -11,7 +11,7 @@ from attrs import evolve
 from sfddm.errors import UserError
 from sfddm.evaluation import real as real_module
 from sfddm.evaluation import similarity as comparison_module
-from sfddm.evaluation.measure import check_inputs, figures, notes
+from sfddm.evaluation.measure import check_inputs, measure, warnings
 from sfddm.evaluation.scorer import Scorer
 from sfddm.evaluation.similarity import compare, structural_similarity
 from tests.judges import (
@@ -41,7 +41,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
 @pytest.fixture(scope="module")
 def found(judge: Scorer) -> dict[str, Any]:
     """The figures of 23 images beside 27 real ones."""
-    return figures(OWN, reference(TEACHERS), judge, "test")
+    return measure(OWN, reference(TEACHERS), judge, "test")
 
 
 def close(wanted: Any) -> Any:
@@ -72,7 +72,7 @@ def test_the_distance_at_the_floor_is_of_as_many_images_as_the_floor(judge: Scor
 @pytest.mark.parametrize(("count", "equal"), [(23, 23), (27, 27), (40, 27)])
 def test_precision_and_recall_are_of_equal_numbers(judge: Scorer, count: int, equal: int) -> None:
     own = images(2, count, brightest=200)
-    result = figures(own, reference(own), judge, "test")
+    result = measure(own, reference(own), judge, "test")
     generated, real = features_of(own), judge.real.features.double().numpy()
     wanted = [share_inside(generated[:equal], real[:equal]), share_inside(real[:equal], generated[:equal])]
     assert [result["precision"], result["recall"]] == close(wanted) and result["precision_samples"] == equal
@@ -118,14 +118,14 @@ def test_the_pixel_distance_is_the_frechet_distance_of_the_pixels(found: dict[st
 
 
 def test_the_teachers_own_images_agree_in_everything(judge: Scorer) -> None:
-    same = figures(TEACHERS, reference(TEACHERS), judge, "test")
+    same = measure(TEACHERS, reference(TEACHERS), judge, "test")
     assert (same["mse_to_teacher"], same["agreement"], same["psnr"]) == (0, 1, None)
     assert same["frechet_distance"] == same["teacher_frechet_distance"]
 
 
 def test_features_are_in_units_of_the_real_ones_deviations(tmp_path: Path) -> None:
     judge = scorer(tmp_path, REAL, 23, standardise=True)
-    result = figures(OWN, reference(TEACHERS), judge, "test")
+    result = measure(OWN, reference(TEACHERS), judge, "test")
     unit = features_of(REAL).std(0, ddof=1)
     own, real = features_of(OWN) / unit, features_of(REAL) / unit
     assert result["frechet_distance"] == close(frechet(own, real))
@@ -138,7 +138,7 @@ def test_only_so_many_features_are_held_for_kernel_distance_precision_and_recall
 ) -> None:
     monkeypatch.setattr(real_module, "KEPT", 12)
     judge = scorer(tmp_path, REAL, 23)
-    result = figures(OWN, reference(TEACHERS), judge, "test")
+    result = measure(OWN, reference(TEACHERS), judge, "test")
     own, real = features_of(OWN), judge.real.features.double().numpy()
     assert result["kernel_samples"] == [12, 12] and result["precision_samples"] == 12
     assert result["kernel_distance"] == close(kernel(own[:12], real))
@@ -208,20 +208,20 @@ def test_the_floor_may_be_of_as_many_images_as_there_are(judge: Scorer) -> None:
 def test_images_of_another_size_than_the_scorers_are_refused(judge: Scorer) -> None:
     wider = OWN.repeat(2, axis=3)
     with pytest.raises(UserError, match=r"judges images of \(1, 2, 3\) .* student makes \(1, 2, 6\)"):
-        figures(wider, reference(wider), judge, "test")
+        measure(wider, reference(wider), judge, "test")
 
 
 def test_what_cannot_fill_a_covariance_is_noted(tmp_path: Path) -> None:
     """Three features: three images are too few, and four are enough."""
     judge = scorer(tmp_path, images(1, 12), 4)
-    assert judge.real.half.count == 4 and notes(4, judge) == []
+    assert judge.real.half.count == 4 and warnings(4, judge) == []
     first = "3 images are fewer than the scorer's 3 features"
-    assert [note[: len(first)] for note in notes(3, judge)] == [first]
+    assert [note[: len(first)] for note in warnings(3, judge)] == [first]
     few = evolve(judge, real=evolve(judge.real, half=evolve(judge.real.half, count=2)))
-    (note,) = notes(4, few)
+    (note,) = warnings(4, few)
     assert note.startswith("2 images at the floor are fewer than the scorer's 3 features")
     few = evolve(judge, real=evolve(judge.real, moments=evolve(judge.real.moments, count=3)))
-    (note,) = notes(4, few)
+    (note,) = warnings(4, few)
     assert note.startswith("3 real images are fewer than the scorer's 3 features and can't fill their covariance")
 
 

@@ -53,7 +53,7 @@ def test_code_yaml_is_current() -> None:
         ("sfddm/diffusion/steps.py", '"""D(x_s, x0)', '"""The step D(x_s, x0)'),
         ("sfddm/diffusion/steps.py", "    moved = ddim_step", "    # why\n    moved = ddim_step"),
         ("sfddm/diffusion/steps.py", "def ddim_step(x: Tensor,", "def ddim_step(x: 'Tensor',"),
-        ("sfddm/training/curve.py", '"a point without a step"', '"no step"'),
+        ("sfddm/data/store.py", "the {split} split has no images", "there are no images in {split}"),
         ("sfddm/spec/experiment.py", 'f"{self.name} has no student', 'f"{self.name} lacks a student'),
         ("sfddm/data/store.py", "\n\ndef whole(", "\n\ndef nobody_calls_this() -> int:\n    return 1\n\n\ndef whole("),
     ],

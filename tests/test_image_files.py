@@ -3,8 +3,6 @@
 import hashlib
 import io
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +23,7 @@ from sfddm.runtime.files import digest_file, read_json
 from sfddm.spec.data import LSUN, CelebAHQ, Folder, FolderLabels, NoLabels
 from sfddm.spec.read import parse_spec
 from sfddm.training.batches import real_images, rows_of
-from tests.parts import only_spec
-from tests.test_data import ROOT, with_data
+from tests.parts import data_stage, with_data
 
 FOLDER = "kind: folder, path: mine, channels: 3, crop: center, size: 8, flip: false, corrupt: refuse"
 """All but the labels of a section."""
@@ -154,17 +151,14 @@ def test_labels_stay_with_their_images_when_some_are_skipped(mine: Path, tmp_pat
     assert len(classes) == 5 and [classes[cat] for cat in cats] == [0, 0] and sum(classes.values()) == 3
 
 
+@pytest.mark.process
 def test_the_stage_ends_with_2_and_stores_nothing_of_a_folder_with_a_corrupt_image(mine: Path, tmp_path: Path) -> None:
     (mine / "dogs" / "2.png").write_bytes(b"no image")
     section = f"{{{FOLDER}, labels: {{kind: folders, held_out: 1, split_seed: 0}}}}"
-    only_spec(tmp_path, with_data(section))
-    ended = subprocess.run([sys.executable, "-m", "stages.data", "tiny"], cwd=tmp_path, capture_output=True, text=True,
-                           env={"PYTHONPATH": str(ROOT), "SFDDM_DATA_ROOT": str(mine.parent)})  # fmt: skip
-    assert (
-        ended.returncode == 2
-        and "dogs/2.png: no image of the formats" in ended.stderr
-        and "Traceback" not in ended.stderr
-    )
+    code, printed = data_stage(tmp_path, section, SFDDM_DATA_ROOT=str(mine.parent))
+    assert code == 2
+    assert "dogs/2.png: no image of the formats" in printed
+    assert "Traceback" not in printed
     assert list((tmp_path / "runs" / "tiny").iterdir()) == []
 
 
@@ -177,7 +171,7 @@ def _nothing(folder: Path) -> None:
     ("change", "spec", "words"),
     [
         (lambda folder: folder.rename(folder.parent / "elsewhere"), {}, "mine is not a folder"),
-        (_nothing, {}, "holds no images"),
+        (_nothing, {}, "has no images"),
         (lambda folder: (folder / "link.png").symlink_to("/etc/hostname"), {}, "link.png is a link"),
         (lambda folder: (folder / "more").symlink_to(folder / "dogs"), {}, "more is a link to a folder"),
         (lambda folder: (folder / "gone.png").symlink_to(folder.parent / "gone"), {}, "gone.png is a link"),
@@ -280,7 +274,7 @@ def test_celeba_hq_is_the_first_images_of_its_folder(faces: Path, tmp_path: Path
 
 def test_an_incomplete_celeba_hq_is_refused(faces: Path, tmp_path: Path) -> None:
     data = CelebAHQ(kind="celeba-hq", images=30_000, size=256, flip=False)
-    with pytest.raises(UserError, match="holds 4 images, and the spec asks for 30000"):
+    with pytest.raises(UserError, match="has 4 images, and the spec asks for 30000"):
         prepare(data, tmp_path)
     faces.rename(tmp_path / "gone")
     with pytest.raises(UserError, match="celeba_hq_256 is missing, and CelebA-HQ can't be downloaded"):
@@ -340,7 +334,7 @@ def _cut(path: Path) -> None:
         ),
         (_cut, "is cut off at 100000 of"),
         (lambda path: path.write_bytes(b"x" * 100_000), "can't be read as an LMDB database"),
-        (lambda path: None, "holds 6 images, and the spec asks for 7"),
+        (lambda path: None, "has 6 images, and the spec asks for 7"),
     ],
 )
 def test_a_database_that_is_not_there_or_not_whole_is_refused(

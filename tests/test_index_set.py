@@ -10,13 +10,12 @@ import torch
 from sfddm.cli import main
 from sfddm.diffusion.levels import alpha_bar
 from sfddm.diffusion.search import Walk, cheapest, jump_costs, make_grid, mean_squared_error, search, take_walk
-from sfddm.diffusion.spacing import IndexSetError, resolve
+from sfddm.diffusion.spacing import IndexSetError, _apart, _nearest, evenly_in_angle, finer, resolve
 from sfddm.networks import storage
-from sfddm.spec.edit import write_levels
 from sfddm.spec.index_set import Explicit, IndexSet, Leading, Quadratic, Uniform, UniformAngle, UniformLogSNR
 from sfddm.spec.read import load_spec
+from tests.gaussian import GaussianTeacher, S
 from tests.parts import TINY, untrained_teacher
-from tests.test_diffusion import GaussianTeacher, S
 
 SCHEDULES = ("linear", "cosine", "sigmoid")
 T = 1024
@@ -70,7 +69,7 @@ def test_on_a_cosine_schedule_uniform_angle_is_nearly_uniform() -> None:
     assert max(abs(a - b) for a, b in zip(linear, uniform, strict=True)) > 200
 
 
-@pytest.mark.parametrize("levels", [(), (3, 3), (5, 4), (1, 1025)])
+@pytest.mark.parametrize("levels", [(), (3, 3), (5, 4), (2, 7, 7), (1025,), (1, 1025), (1, 5, 1025)])
 def test_bad_explicit_index_sets_are_refused(levels: tuple[int, ...]) -> None:
     with pytest.raises(IndexSetError) as caught:
         resolve(Explicit(kind="explicit", levels=levels), "cosine", 1024)
@@ -95,6 +94,61 @@ def test_too_many_steps_are_refused_with_the_remedy(index_set: IndexSet, schedul
 def test_a_set_uniform_in_angle_keeps_its_levels_apart_down_to_all_of_them(steps: int) -> None:
     levels = resolve(UniformAngle(kind="uniform-angle", steps=steps), "linear", 64)
     assert len(set(levels)) == steps and levels == tuple(sorted(levels)) and (levels[0] >= 1, levels[-1]) == (True, 64)
+
+
+def test_the_nearest_position_is_the_first_one_of_two() -> None:
+    values, wanted = np.array([0.0, 1.0, 3.0]), np.array([-5, 0.4, 0.5, 0.6, 1, 2, 2.1, 9])
+    assert _nearest(values, wanted).tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("levels", "low", "expected"),
+    [
+        ([2, 5, 9], 0, [2, 5, 9]),
+        ([1, 1, 1, 5], 0, [1, 2, 3, 5]),
+        ([3, 5, 5, 5], 0, [2, 3, 4, 5]),
+        ([8, 8, 9, 12], 7, [8, 9, 10, 12]),
+        ([9, 12, 12], 7, [9, 11, 12]),
+        ([4], 3, [4]),
+    ],
+)
+def test_levels_are_moved_apart_by_as_little_as_needed(levels: list[int], low: int, expected: list[int]) -> None:
+    assert _apart(levels, low) == expected
+
+
+@pytest.mark.parametrize(
+    ("ends", "steps", "expected"),
+    [
+        ((0, 64), 1, [64]),
+        ((16, 48), 4, [24, 32, 40, 48]),
+        ((40, 43), 3, [41, 42, 43]),
+        ((40, 42), 3, [41, 41, 42]),
+        ((40, 41), 3, [41, 41, 41]),
+        ((40, 42), 9, [41, 41, 41, 41, 41, 41, 42, 42, 42]),
+    ],
+)
+def test_levels_between_two_ends_repeat_where_there_is_no_room(
+    ends: tuple[int, int], steps: int, expected: list[int]
+) -> None:
+    """A cosine schedule is even in angle but near clean data; the lower end itself is never among them."""
+    assert evenly_in_angle(ends, steps, "cosine", 64) == expected
+
+
+def test_finer_sets_cut_every_segment_where_there_is_room() -> None:
+    assert finer((16, 64), 1, "cosine", 64) == (16, 64)
+    assert finer((16, 64), 2, "cosine", 64) == (8, 16, 40, 64)
+    assert finer((2, 3, 64), 4, "cosine", 64) == (1, 2, 3, 18, 33, 49, 64)
+    assert finer([3], 9, "cosine", 64) == (1, 2, 3)
+
+
+def test_every_spacing_may_use_all_levels_or_one() -> None:
+    for kind in (Uniform, Leading, UniformAngle):
+        name = {Uniform: "uniform", Leading: "leading", UniformAngle: "uniform-angle"}[kind]
+        assert resolve(kind(kind=name, steps=20), "cosine", 20) == tuple(range(1, 21))
+    for kind, name in ((Uniform, "uniform"), (Quadratic, "quadratic"), (UniformLogSNR, "uniform-log-snr")):
+        assert resolve(kind(kind=name, steps=1), "cosine", 20) == (20,)
+    assert resolve(Leading(kind="leading", steps=1), "cosine", 20) == (1,)
+    assert resolve(Uniform(kind="uniform", steps=2), "cosine", 5) == (3, 5), "halves are rounded up"
 
 
 def gaussian_walk(schedule: str, grid: int, solver: str) -> tuple[GaussianTeacher, Walk]:
@@ -192,100 +246,22 @@ def sfddm(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 QUICK = ("--grid", "12", "--noises", "8")
 
 
-def test_a_search_writes_one_students_set_and_nothing_else(
+def test_a_search_prints_lines_that_a_spec_takes(
     specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sfddm(monkeypatch, "index-set", "search", "tiny", "3", *QUICK) == 0
     shown = capsys.readouterr().out
-    assert (specs / "tiny.yaml").read_text() == TINY, "without --student it only prints"
-    assert sfddm(monkeypatch, "index-set", "search", "tiny", "3", "--student", "ours-t4", *QUICK) == 0
-    again = capsys.readouterr().out
-    assert "sfddm spec sync" in again and again.startswith(shown), "the same search finds the same"
-    levels = load_spec("tiny").levels("ours-t4")
-    assert f"levels: {list(levels)}" in shown and len(levels) == 3 and levels[-1] == 64
     assert all(f"{kind} " in shown for kind in ("uniform", "uniform-angle", "quadratic", "uniform-log-snr", "found"))
-    lines = (specs / "tiny.yaml").read_text().splitlines(keepends=True)
-    at = lines.index(f"    index_set: {{kind: explicit, levels: {list(levels)}}}\n")
-    command = "sfddm index-set search tiny 3 --grid 12 --noises 8 --seed 0 --solver dpm-solver"
-    assert lines[at - 1] == f"    # Found by: {command}\n" and lines[at - 2] == "  ours-t4:\n"
-    lines[at - 1 : at + 1] = ["    index_set: {kind: uniform, steps: 4}\n"]
-    assert "".join(lines) == TINY
-
-
-def test_a_second_search_replaces_the_set_and_the_comment(specs: Path) -> None:
-    path = specs / "tiny.yaml"
-    write_levels(path, ["ours-t4"], (9, 30, 64), "first")
-    once = path.read_text()
-    write_levels(path, ["ours-t4"], (8, 31, 64), "second")
-    assert path.read_text() == once.replace("first", "second").replace("[9, 30, 64]", "[8, 31, 64]")
-
-
-def test_a_set_under_an_alias_is_replaced_for_that_student_alone(specs: Path) -> None:
-    path = specs / "digits.yaml"
-    before, text = load_spec("digits"), path.read_text()
-    write_levels(path, ["ours-t10"], (400, 1024), "x")
-    after = load_spec("digits")
-    assert after.levels("ours-t10") == (400, 1024)
-    assert all(after.students[name] == before.students[name] for name in before.students if name != "ours-t10")
-    found = "    # Found by: x\n    index_set: {kind: explicit, levels: [400, 1024]}\n"
-    start = text.index("  ours-t10:\n") + len("  ours-t10:\n")
-    old = "    index_set: *ten\n"
-    assert text[start:].startswith(old)
-    assert path.read_text() == text[:start] + found + text[start + len(old) :]
-
-
-def test_an_anchor_that_goes_away_moves_to_the_next_alias(specs: Path) -> None:
-    path = specs / "digits.yaml"
-    before, text = load_spec("digits"), path.read_text()
-    write_levels(path, ["ddim-t10", "ours-t10"], (400, 1024), "x")
-    after = load_spec("digits")
-    changed = ("ddim-t10", "ours-t10")
-    assert all(after.levels(name) == (400, 1024) for name in changed)
-    assert all(after.students[name] == before.students[name] for name in before.students if name not in changed)
-    found = "    # Found by: x\n    index_set: {kind: explicit, levels: [400, 1024]}\n"
-    assert path.read_text() == (
-        text.replace("    index_set: *ten\n", "    index_set: &ten {kind: uniform, steps: 10}\n", 1)
-        .replace("    index_set: &ten {kind: uniform, steps: 10}\n", found, 1)
-        .replace("    index_set: *ten\n", found)
-    )
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (
-            "    index_set: {kind: uniform, steps: 4}\n",
-            "    index_set:  # of four\n      kind: uniform\n\n      steps: 4   # evenly\n    # and on\n",
-        ),
-        ("  ddim-t4:\n    index_set: {kind: uniform, steps: 4}\n    clip_sample: true\n    method: {kind: ddim}\n"
-         "    seeds: [0]\n",
-         "  ddim-t4: {index_set: {kind:   uniform, steps: 4}, clip_sample: true,\n    method: {kind: ddim},\n"
-         "    seeds: [0]}\n"),
-        ("version: 2\nname: tiny\n", "name:   'tiny'   # \u00fc\r\nversion: 2\r\n"),
-    ],
-)  # fmt: skip
-def test_every_other_byte_stays_however_the_file_is_written(specs: Path, old: str, new: str) -> None:
-    path = specs / "tiny.yaml"
-    text = TINY.replace(old, new, 1)
-    path.write_bytes(text.encode())
-    write_levels(path, ["ddim-t4"], (20, 64), "x")
-    assert load_spec("tiny").levels("ddim-t4") == (20, 64)
-    kept = [line for line in path.read_bytes().decode().splitlines(keepends=True) if "# Found by: x" not in line]
-    flow = "{kind: explicit, levels: [20, 64]}"
-    assert text in {
-        "".join(kept).replace(flow, written)
-        for written in ("{kind: uniform, steps: 4}", "{kind:   uniform, steps: 4}", "kind: uniform\n\n      steps: 4")
-    }
-
-
-def test_a_set_that_others_take_over_is_not_written(specs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = specs / "tiny.yaml"
-    merged = "  more:\n    <<: *base\n    method: {kind: dpm-solver}\n\nevaluation:"
-    text = TINY.replace("  ddim-t4:\n", "  ddim-t4: &base\n").replace("\nevaluation:", merged)
-    path.write_text(text)
-    assert sfddm(monkeypatch, "index-set", "search", "tiny", "2", "--student", "ddim-t4", *QUICK) == 2
-    assert sfddm(monkeypatch, "index-set", "search", "tiny", "2", "--student", "more", *QUICK) == 2
-    assert path.read_text() == text
+    assert "dvc repro report@tiny" in shown
+    *_, comment, line = shown.splitlines()
+    old = "    index_set: {kind: uniform, steps: 4}\n"
+    (specs / "tiny.yaml").write_text(TINY.replace(old, f"{comment}\n{line}\n"))
+    levels = load_spec("tiny").levels("ours-t4")
+    assert len(levels) == 3
+    assert levels[-1] == 64
+    command = comment.partition("# Found by: sfddm ")[2]
+    assert sfddm(monkeypatch, *command.split()) == 0
+    assert capsys.readouterr().out == shown, "the same search finds the same"
 
 
 @pytest.mark.parametrize(
@@ -293,7 +269,6 @@ def test_a_set_that_others_take_over_is_not_written(specs: Path, monkeypatch: py
     [
         (("search", "tiny", "13", "--grid", "12"), "13 steps can't be chosen from a grid of 12 levels"),
         (("search", "tiny", "3", "--grid", "65"), "the teacher has 64 levels"),
-        (("search", "tiny", "3", "--student", "our-t4"), "did you mean 'ours-t4'?"),
         (("search", "tinny", "3"), "did you mean 'tiny'?"),
         (("search", "digits", "3"), "dvc repro teacher@digits"),
         (("show", "tiny", "our-t4"), "did you mean 'ours-t4'?"),
@@ -322,7 +297,9 @@ def test_a_teacher_of_another_schedule_than_the_specs_is_refused(
 def test_show_prints_levels_angles_and_log_snr(
     specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_levels(specs / "tiny.yaml", ["ours-t4"], (7, 64), "x")
+    ours = TINY.index("  ours-t4:")
+    own = TINY[ours:].replace("{kind: uniform, steps: 4}", "{kind: explicit, levels: [7, 64]}", 1)
+    (specs / "tiny.yaml").write_text(TINY[:ours] + own)
     assert sfddm(monkeypatch, "index-set", "show", "tiny") == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     remaining = alpha_bar("cosine", 64)[[7, 64]]

@@ -1,122 +1,163 @@
-"""Every method's optimum on Gaussian data, where networks are linear and all jumps are known exactly."""
+"""Every method's optimum on Gaussian data: real trainings of linear networks, against jumps that are known exactly."""
 
-import math
-from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from sfddm.methods.closure import target
+from attrs import evolve
 from torch import Tensor
 
-from sfddm.diffusion.prediction import to_sample
-from sfddm.diffusion.process import hidden_target
+from sfddm.diffusion.levels import Schedule
 from sfddm.diffusion.sampler import Sampler
-from sfddm.diffusion.sampling import sample
-from sfddm.diffusion.schedule import NoiseSchedule
-from sfddm.diffusion.solvers import Solver
-from sfddm.diffusion.spacing import resolve
-from sfddm.methods.sources import jump, walk
-from sfddm.spec.index_set import Uniform
-from tests.test_diffusion import NO_NOISE, GaussianTeacher, S, T
+from sfddm.diffusion.sampling import sample, trajectory
+from sfddm.diffusion.spacing import finer
+from sfddm.methods.job import distill
+from sfddm.networks import storage
+from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.spec.parts import FromTeacher, OutputTerm, Source
+from sfddm.spec.students import AnyStep
+from tests.gaussian import (
+    NO_NOISE,
+    S,
+    ddim_factor,
+    flow_factor,
+    gaussian_job,
+    level,
+    linear_teacher,
+    use_linear_networks,
+)
+from tests.parts import CACHE, CPU, DATA, FEW, HIDDEN, LOOK_AHEAD, METHODS, OURS, ROLLOUT, SCRATCH, points
 
-ONE = torch.ones(1, 1, 1, 1, dtype=torch.float64)
-
-
-class Tabled:
-    """A student whose x_0 is a factor times x, one factor for each pair of levels (from, to) that it was taught."""
-
-    def __init__(self, schedule: NoiseSchedule, factors: dict[tuple[int, int], float]) -> None:
-        self.schedule, self.factors = schedule, factors
-
-    def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, Tensor]:
-        return self.factors[int(level[0]), int(landing[0])] * x, x
-
-    def learn(self, level: int, end: int, landing: Tensor) -> None:
-        """Put the jump's optimum into the table: the factor with which it lands on `landing` from 1."""
-        at, to = torch.tensor([level]), torch.tensor([end])
-        v = hidden_target(ONE, landing, self.schedule.angle(at, to, ONE))
-        self.factors[level, end] = float(to_sample("v", v, ONE, *self.schedule.at(at, ONE)))
-
-
-def flow(schedule: NoiseSchedule, level: int, end: int) -> float:
-    """Where the probability flow takes 1 from one level to another: deviations are kept in proportion."""
-    deviations = []
-    for at in (level, end):
-        alpha, sigma = schedule.at(torch.tensor([at]), ONE)
-        deviations.append(math.sqrt(float(alpha) ** 2 * S**2 + float(sigma) ** 2))
-    return deviations[1] / deviations[0]
+T = 64
+LEVELS = (16, 32, 48, 64)
+EXACT = Contract(timesteps=T, noise_schedule="cosine", prediction="v")
+SHORT = evolve(FEW, iterations=150, batch_size=16, learning_rate=0.05, decay=0.7, average=0.0)
+LONG = evolve(SHORT, iterations=300, average=0.5)
+FINE = evolve(CACHE, solver="ddim", substeps=16, clip_sample=False, noises=32)
+"""Trajectories on all 64 levels."""
+ONE = torch.ones(1, 1, 8, 8)
 
 
-def uniform(steps: int) -> tuple[int, ...]:
-    return resolve(Uniform(kind="uniform", steps=steps), "sigmoid", T)
+@pytest.fixture(autouse=True)
+def linear_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_linear_networks(monkeypatch)
 
 
-def ends_at(network: object, levels: tuple[int, ...], solver: Solver = "ddim") -> float:
-    return float(sample(network, ONE, Sampler(solver=solver, levels=levels, clip_sample=False), NO_NOISE))
+def trained(folder: Path, method: Any, contract: Contract = EXACT) -> tuple[Denoiser, Sampler]:
+    made = distill(gaussian_job(folder, method, LEVELS, contract))
+    (folder / "student").mkdir()
+    made.write(folder / "student")
+    return storage.load(folder / "student", CPU), made.sampler
 
 
-@pytest.mark.parametrize("levels", [(1024,), (100, 1024), (17, 333, 700, 1024), uniform(5)])
-def test_an_any_step_student_ends_where_its_teacher_does_on_any_index_set(levels: tuple[int, ...]) -> None:
-    teacher = GaussianTeacher()
-    student = Tabled(teacher.schedule, {})
-    for end, level in zip((0, *levels), levels, strict=False):
-        student.learn(level, end, flow(teacher.schedule, level, end) * ONE)
-    assert ends_at(student, levels) == pytest.approx(S, abs=1e-3)
+def passed(student: Denoiser, sampler: Sampler) -> list[float]:
+    """The student's states on the way down from 1."""
+    return [float(state.x.mean()) for state in trajectory(student, ONE, sampler, NO_NOISE)]
 
 
-def test_progressive_folds_keep_what_the_first_sampler_reaches() -> None:
-    """Each fold's optimum is two steps of the one before, so four steps end where the sixty-four ended."""
-    teacher: object = GaussianTeacher()
-    wanted = ends_at(teacher, uniform(64))
-    for steps in (32, 16, 8, 4):
-        finer, coarse = (0, *uniform(2 * steps)), (0, *uniform(steps))
-        student = Tabled(GaussianTeacher().schedule, {})
-        for k in range(1, steps + 1):
-            path = torch.tensor([[coarse[k], finer[2 * k - 1], coarse[k - 1]]])
-            landing, _ = walk(teacher, ONE, path, ahead=False)
-            student.learn(coarse[k], coarse[k - 1], landing)
-        teacher = student
-        assert ends_at(student, uniform(steps)) == pytest.approx(wanted, abs=1e-5)
-    assert wanted == pytest.approx(0.484, abs=2e-3)
+def walked(*path: int, kind: Schedule = "cosine") -> list[float]:
+    """The exact teacher's states at `LEVELS` and at the image, on its DDIM's way down from 1."""
+    return [ddim_factor(kind, T, *path[: path.index(stop) + 1]) for stop in (*reversed(LEVELS), 0)]
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4])
-def test_a_closure_ends_where_the_teachers_small_steps_do(steps: int) -> None:
-    """TRACT's optimum, learned from each segment's end upwards; with one segment, consistency distillation's."""
-    teacher = GaussianTeacher()
-    grid, ends = (0, *uniform(64)), (0, *uniform(steps))
-    student = Tabled(teacher.schedule, {})
-    for level, lower in zip(grid[1:], grid, strict=False):
-        end = max(bound for bound in ends if bound < level)
-        # Where the teacher's step arrives, `target` asks for a jump of the average that it then leaves out.
-        student.factors.setdefault((level, end), 1.0)
-        student.learn(level, end, target(teacher, student, ONE, torch.tensor([[level, lower, end]])))
-    assert ends_at(student, uniform(steps)) == pytest.approx(ends_at(teacher, uniform(64)), abs=1e-5)
+@pytest.mark.parametrize(
+    ("source", "step"),
+    [(evolve(OURS.sources[0], cache=FINE), 1), (evolve(ROLLOUT, cache=FINE), 1), (evolve(DATA, substeps=4), 4)],
+)
+def test_the_hidden_terms_optimum_lands_on_the_teachers_hidden_variables(
+    tmp_path: Path, source: Source, step: int
+) -> None:
+    student, sampler = trained(tmp_path, evolve(OURS, sources=(source,), terms=(HIDDEN,), training=SHORT))
+    assert passed(student, sampler) == pytest.approx(walked(*range(T, -1, -step)), abs=2e-3)
+
+
+def test_the_published_loss_has_the_teachers_ddim_as_its_optimum(tmp_path: Path) -> None:
+    """From scratch, with a squared error: the same four steps, and none of what many steps reach."""
+    published = {
+        "start": SCRATCH,
+        "sources": (evolve(DATA, substeps=1),),
+        "terms": (OutputTerm(kind="output", weight=1.0, distance="mse"),),
+        "training": evolve(SHORT, learning_rate=0.2),
+    }
+    student, sampler = trained(tmp_path, evolve(OURS, **published))
+    assert passed(student, sampler) == pytest.approx(walked(*reversed(LEVELS), 0), abs=2e-3)
+    assert abs(passed(student, sampler)[-1] - walked(*range(T, -1, -1))[-1]) > 0.1
+
+
+def test_progressive_folds_keep_what_the_first_sampler_reaches(tmp_path: Path) -> None:
+    """Each fold's optimum is two steps of the one before, so four steps end where sixteen ended."""
+    student, sampler = trained(tmp_path, evolve(METHODS["progressive"], training=evolve(LONG, average=0.0)))
+    assert passed(student, sampler) == pytest.approx(walked(*range(T, -1, -4)), abs=2e-3)
+    steps = [point["step"] for point in points(tmp_path / "curve.jsonl")]
+    assert steps == list(range(3, 301, 3)), "both folds share the hundred points of one curve"
+
+
+def test_transitive_closure_lands_where_the_teachers_small_steps_do(tmp_path: Path) -> None:
+    student, sampler = trained(tmp_path, evolve(METHODS["tract"], training=LONG))
+    assert passed(student, sampler) == pytest.approx(walked(*range(T, -1, -4)), abs=2e-3)
+
+
+def test_consistency_distillation_jumps_to_the_image_of_the_teachers_grid(tmp_path: Path) -> None:
+    """From every level of the grid of eight; between them it adds the noise that it is given."""
+    student, sampler = trained(tmp_path, evolve(METHODS["consistency"], training=LONG))
+    for start in range(8, T + 1, 8):
+        found = student.predict(ONE, torch.tensor([start]), torch.tensor([0]))[0]
+        assert float(found.mean()) == pytest.approx(ddim_factor("cosine", T, *range(start, -1, -8)), abs=5e-3)
+    noises = (0.5, -1.0, 2.0)
+    x, expected = 1.0, 0.0
+    for start, end, noise in zip(reversed(LEVELS), (*LEVELS[-2::-1], 0), (*noises, 0.0), strict=True):
+        (alpha, sigma), expected = level("cosine", T, end), x * ddim_factor("cosine", T, *range(start, -1, -8))
+        x = alpha * expected + sigma * noise
+    images = sample(student, ONE, sampler, iter(noise * ONE for noise in noises))
+    assert float(images.mean()) == pytest.approx(expected, abs=5e-3)
 
 
 def test_steps_of_the_exact_consistency_function_keep_the_data() -> None:
-    """However often noise is added again, the images have the data's deviation."""
-    schedule = GaussianTeacher("cosine").schedule
-    levels = (100, 400, 700, 1024)
-    student = Tabled(schedule, {})
-    for end, level in zip((0, *levels), levels, strict=False):
-        student.factors[level, end] = flow(schedule, level, 0)
-    generator = torch.Generator().manual_seed(0)
-
-    def noises() -> Iterator[Tensor]:
-        while True:
-            yield torch.randn(20_000, 1, 1, 1, generator=generator, dtype=torch.float64)
-
-    start = next(noises())
-    images = sample(student, start, Sampler(solver="consistency", levels=levels, clip_sample=False), noises())
-    assert float(images.std()) == pytest.approx(S, rel=0.015)
-    assert abs(float((images * start).mean())) < 0.5 * S, "the first noise no longer decides the image alone"
+    """However often noise is added again; images are linear in all noises, so one at a time tells the deviation."""
+    student = linear_teacher(evolve(EXACT, prediction="sample"))
+    exact = [flow_factor("cosine", T, start, 0) for start in range(1, T + 1)]
+    student.get_parameter("network.conv_out.weight").data[0, :, 0] = torch.tensor(exact)
+    first, *later = torch.eye(4)[:, :, None, None, None]
+    sampler = Sampler(solver="consistency", levels=LEVELS, clip_sample=False)
+    shares: Tensor = sample(student, first, sampler, iter(later)).detach()
+    assert float(shares.square().sum().sqrt()) == pytest.approx(S, rel=1e-4)
+    assert float(shares[0].abs()) < 0.5 * S, "the first noise no longer decides the image alone"
 
 
-def test_a_student_with_the_teachers_own_step_as_its_target_is_the_teacher() -> None:
-    """One sub-step: the optimum is DDIM, which the published loss has as its only one."""
-    teacher, levels = GaussianTeacher(), uniform(4)
-    student = Tabled(teacher.schedule, {})
-    for end, level in zip((0, *levels), levels, strict=False):
-        student.learn(level, end, jump(teacher, ONE, torch.tensor([level]), torch.tensor([end])))
-    assert ends_at(student, levels) == pytest.approx(ends_at(teacher, levels), abs=1e-5)
+def test_an_any_step_student_ends_where_its_teacher_does_on_any_index_set_of_its_grid(tmp_path: Path) -> None:
+    method = METHODS["any-step"]
+    assert isinstance(method, AnyStep)
+    training = evolve(LONG, average=0.0, batch_size=32)
+    cache, terms = evolve(CACHE, solver="ddim", substeps=4, clip_sample=False), (HIDDEN, evolve(LOOK_AHEAD, weight=0.1))
+    student, sampler = trained(
+        tmp_path, evolve(method, start=SCRATCH, cache=cache, terms=terms, unaligned=0.0, training=training)
+    )
+    assert sampler.levels == LEVELS
+    wanted = dict(zip((*reversed(LEVELS), 0), walked(*range(T, -1, -4)), strict=True))
+    for levels in (LEVELS, (32, 64), (64,)):
+        found = passed(student, evolve(sampler, levels=levels))
+        assert found == pytest.approx([wanted[stop] for stop in (*reversed(levels), 0)], abs=2e-3)
+
+
+@pytest.mark.parametrize("prediction", ["v", "epsilon-sample"])
+def test_a_student_of_a_noise_predictor_may_predict_otherwise(tmp_path: Path, prediction: Any) -> None:
+    """On a linear schedule, where noise alone is badly conditioned at the top."""
+    source = evolve(DATA, substeps=4)
+    start = FromTeacher(kind="teacher", prediction=prediction)
+    contract = Contract(timesteps=T, noise_schedule="linear", prediction="epsilon")
+    student, sampler = trained(
+        tmp_path, evolve(OURS, start=start, sources=(source,), terms=(HIDDEN,), training=SHORT), contract
+    )
+    assert student.contract.prediction == prediction
+    path = (*reversed(finer(LEVELS, 4, "linear", T)), 0)
+    assert passed(student, sampler) == pytest.approx(walked(*path, kind="linear"), abs=2e-3)
+
+
+def test_a_student_told_its_own_index_learns_the_same(tmp_path: Path) -> None:
+    """Its first four times are its own four levels; the rest of the network is never asked."""
+    method = evolve(OURS, time_input="index", start=SCRATCH, terms=(HIDDEN,), training=evolve(SHORT, learning_rate=0.2),
+                    sources=(evolve(OURS.sources[0], cache=FINE),))  # fmt: skip
+    student, sampler = trained(tmp_path, method)
+    assert not student.get_parameter("network.conv_out.weight")[0, 4:].any()
+    assert passed(student, sampler) == pytest.approx(walked(*range(T, -1, -1)), abs=2e-3)

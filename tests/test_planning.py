@@ -1,96 +1,135 @@
-"""`sfddm plan`: which stages will run, and what is known of them without running any."""
+"""`sfddm plan`: which stages would run, what is done, and what the rest would take."""
 
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
-from sfddm.cli.plan import duration, size
+from sfddm.cli.plan import duration, plan, size
+from sfddm.errors import UserError
 from sfddm.methods.trajectories import load_or_compute
-from sfddm.planning import estimate
-from sfddm.planning.scoring import measure
-from sfddm.planning.stages import stages, to_run
+from sfddm.networks import storage
+from sfddm.networks.layout import COST
+from sfddm.pipeline.params import sync
+from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.plan import START, _scorer, _trajectories, estimates
+from sfddm.runtime.files import write_json
+from sfddm.runtime.machine import device, usage
 from sfddm.spec.evaluation import OwnStatistics, Torchvision
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parts import Cache
-from sfddm.spec.students import Resampled
-from tests.parts import tiny, untrained_teacher
+from sfddm.spec.teacher import FromDiffusers
+from tests.parts import TINY, tiny, untrained_teacher
 from tests.project import Project
 
-
-def test_what_reads_the_output_of_a_stage_runs_after_it() -> None:
-    needs = stages(tiny())
-    assert to_run(needs, set()) == set()
-    assert to_run(needs, {"data@tiny"}) == set(needs)
-    assert to_run(needs, {"evaluate@tiny-ddim-t4-s0"}) == {"evaluate@tiny-ddim-t4-s0", "track@tiny", "report@tiny"}
-    assert to_run(needs, {"scorer@tiny"}) == {"scorer@tiny", "evaluate@tiny-ddim-t4-s0", "evaluate@tiny-ours-t4-s0",
-                                              "track@tiny", "report@tiny"}  # fmt: skip
+OURS = "distill@tiny-ours-t4-s0"
 
 
-def with_a_resampled_student() -> Spec:
-    """tiny with a student that is listed before the one that it samples."""
-    spec = tiny()
-    other = evolve(spec.students["ddim-t4"], method=Resampled(kind="resampled", student="ours-t4"))
-    return evolve(spec, students={"other": other, **spec.students})
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
-def test_a_resampled_student_runs_after_the_one_that_it_samples() -> None:
-    found = to_run(stages(with_a_resampled_student()), {"distill@tiny-ours-t4-s0"})
-    assert {"distill@tiny-other-s0", "evaluate@tiny-other-s0"} <= found and "distill@tiny-ddim-t4-s0" not in found
+def with_a_stored_teacher() -> Spec:
+    folder = Paths("tiny").teacher
+    folder.mkdir(parents=True)
+    storage.write(folder, untrained_teacher())
+    return tiny()
 
 
-def test_the_bytes_of_trajectories_are_those_of_their_file(tmp_path: Path) -> None:
+def test_the_bytes_of_trajectories_are_those_of_the_arrays(tmp_path: Path) -> None:
     teacher, cache = untrained_teacher(), Cache(noises=50, seed=1, solver="ddim", substeps=2, clip_sample=True)
     kept = load_or_compute(teacher, "digest", (16, 32, 64), cache, tmp_path)
-    held = sum(tensor.numel() * tensor.element_size() for tensor in (kept.states, kept.features))
-    assert estimate._trajectories(teacher, 3, cache) == held
-    (path,) = tmp_path.glob("*.safetensors")
-    assert held < path.stat().st_size < held + 1000
+    assert _trajectories(teacher, 3, cache) == kept.states.nbytes + kept.features.nbytes
 
 
-def test_what_is_too_much_for_the_memory_is_not_counted_as_held_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    for free, held in ((100, 75), (99, 25), (0, 0)):
-        monkeypatch.setattr(estimate, "free_memory", lambda _, free=free: free)
-        assert estimate._resident(50, 25) == held
-
-
-def test_equal_networks_are_measured_once_and_trajectories_are_paid_for_once() -> None:
-    spec = tiny()
+def test_trajectories_are_paid_for_once() -> None:
+    spec = with_a_stored_teacher()
     twin = spec.students["ours-t4"]
     spec = evolve(spec, students={"first": twin, "second": twin})
-    found = dict(estimate.estimates(spec, {"distill@tiny-first-s0", "distill@tiny-second-s0"}))
-    first, second = found.values()
-    assert first.scratch > 0 and second.scratch == 0 and first.seconds > second.seconds
-    assert (first.disk, first.memory) == (second.disk, second.memory) and first.disk == second.disk == 40489 * 4
+    first, second = dict(estimates(spec, {"distill@tiny-first-s0", "distill@tiny-second-s0"})).values()
+    assert first.scratch > 0
+    assert second.scratch == 0
+    assert first.seconds > second.seconds
+    assert first.memory == second.memory
+    assert first.disk == second.disk == 4 * sum(part.numel() for part in untrained_teacher().parameters())
 
 
-def test_a_published_scorer_is_measured_without_its_weights() -> None:
+def trained_before(seconds: float, cost: int, processor: str | None = None) -> None:
+    """What a training of tiny's ours-t4 leaves."""
+    paths = Paths("tiny")
+    took = usage(seconds, device().type, 1)
+    took["machine"]["processor"] = processor or took["machine"]["processor"]
+    paths.student("ours-t4", 0).mkdir(parents=True)
+    write_json(paths.student("ours-t4", 0) / COST, {"cache": 0, "training": cost, "folds": 1, "total": cost})
+    write_json(paths.timing("ours-t4", 0), took)
+
+
+def test_a_student_takes_as_long_per_forward_equivalent_as_it_took_before() -> None:
+    spec = with_a_stored_teacher()
+    trained_before(500.0, 1000)
+    (estimate,) = dict(estimates(spec, {OURS})).values()
+    assert estimate.seconds == pytest.approx(START + (1024 + 7680) * 0.5)
+
+
+@pytest.mark.parametrize("processor", [None, "another"], ids=["the teacher will be another", "another processor"])
+def test_what_another_teacher_or_processor_took_does_not_count(processor: str | None) -> None:
+    spec = with_a_stored_teacher()
+    trained_before(1e9, 1000, processor)
+    wanted = {OURS} if processor else {OURS, "teacher@tiny"}
+    assert dict(estimates(spec, wanted))[OURS].seconds < 1000
+
+
+def test_an_evaluation_takes_as_long_per_image_and_step_as_it_took_before() -> None:
+    spec = with_a_stored_teacher()
+    folder = Paths("tiny").result("ours-t4", 0)
+    took = usage(0.0, device().type, 1)
+    write_json(folder / "timing.json", {"evaluation_seconds": 70.0, "machine": took["machine"]})
+    write_json(folder / "metrics.json", {"samples": 128, "nfe": 2})
+    (estimate,) = dict(estimates(spec, {"evaluate@tiny-ours-t4-s0"})).values()
+    assert estimate.seconds == pytest.approx(START + 70 * (256 * 4) / (128 * 2))
+
+
+def test_a_missing_teacher_is_said_before_anything_is_estimated() -> None:
+    spec = tiny()
+    source = FromDiffusers(kind="diffusers", model="mine", revision="0" * 64)
+    spec = evolve(spec, teacher=evolve(spec.teacher, source=source))
+    with pytest.raises(UserError, match="teachers/mine is missing"):
+        next(estimates(spec, {"data@tiny", "teacher@tiny"}))
+
+
+def test_a_published_scorer_is_timed_without_its_weights() -> None:
     settings = Torchvision(
         kind="torchvision", model="resnet18", size=32, sha256="0" * 64, statistics=OwnStatistics(kind="data")
     )
-    found = measure(settings, (3, 8, 8), 10)
-    assert found.features == 512 and found.train == 0 and found.real > 0 and found.image > 0
-    assert found.of(20_000) > found.of(10_000) > 0
+    forward, features = _scorer(settings, (3, 8, 8))
+    assert features == 512
+    assert forward(2).shape == (2, 512)
+
+
+def test_memory_that_is_not_there_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("specs").mkdir()
+    Path("specs/tiny.yaml").write_text(TINY)
+    sync()
+    plan("tiny")
+    assert "warning" not in capsys.readouterr().out
+    monkeypatch.setattr("sfddm.runtime.machine.free_memory", lambda _: 10**6)
+    plan("tiny")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "All stages are listed" in shown, "this is no repository of DVC"
+    assert "warning: more memory than is free will be needed by scorer@tiny" in shown
+    assert f"{OURS} (" in shown.partition("warning")[2]
 
 
 def test_amounts_are_written_in_units_that_fit() -> None:
-    assert [duration(seconds) for seconds in (0.4, 119, 120, 7200, 864_000)] == [
-        "0 s",
-        "119 s",
-        "2.0 min",
-        "2.0 h",
-        "10.0 d",
-    ]
-    assert [size(count) for count in (900, 2.5e6, 3e9, 596e9, 2e12)] == [
-        "1 kB",
-        "2.5 MB",
-        "3.0 GB",
-        "596.0 GB",
-        "2.0 TB",
-    ]
+    seconds = (0.4, 119, 120, 7200, 864_000)
+    assert [duration(each) for each in seconds] == ["0 s", "119 s", "2.0 min", "2.0 h", "10.0 d"]
+    counts = (900, 2.5e6, 3e9, 596e9, 2e12)
+    assert [size(each) for each in counts] == ["1 kB", "2.5 MB", "3.0 GB", "596.0 GB", "2.0 TB"]
 
 
-@pytest.mark.pipeline
 def test_a_plan_names_what_is_done_and_estimates_the_rest(project: Project) -> None:
     assert "all 10 stages are done" in project.run("sfddm", "plan", "tiny")
     with project.edit("specs/tiny.yaml", "weight: 0.3, state", "weight: 0.4, state"):
@@ -100,11 +139,11 @@ def test_a_plan_names_what_is_done_and_estimates_the_rest(project: Project) -> N
         "data@tiny", "scorer@tiny", "teacher@tiny", "reference@tiny", "distill@tiny-ddim-t4-s0",
         "evaluate@tiny-ddim-t4-s0",
     ]  # fmt: skip
-    assert "4 of 10 stages to run on" in output and "Free here" in output
+    assert "4 of 10 stages to run on" in output
+    assert "Free here" in output
     assert project.changed() == set(), "planning changes nothing"
 
 
-@pytest.mark.pipeline
 def test_a_plan_of_images_that_are_not_there_says_where_they_should_be(project: Project) -> None:
     section = (
         "kind: folder\n  path: mine\n  channels: 1\n  crop: center\n  size: 8\n  flip: false\n  corrupt: refuse\n  "
@@ -114,4 +153,6 @@ def test_a_plan_of_images_that_are_not_there_says_where_they_should_be(project: 
         project.run("sfddm", "spec", "sync")
         output = project.run("sfddm", "plan", "tiny", code=2)
     project.run("sfddm", "spec", "sync")
-    assert "mine is not a folder" in output and "SFDDM_DATA_ROOT" in output and "Traceback" not in output
+    assert "mine is not a folder" in output
+    assert "SFDDM_DATA_ROOT" in output
+    assert "Traceback" not in output

@@ -11,7 +11,7 @@ from torch import Tensor
 from sfddm.errors import UserError
 from sfddm.evaluation import real as module
 from sfddm.evaluation.moments import Moments
-from sfddm.evaluation.real import KEPT, Given, Real, keep, read_real, write_real
+from sfddm.evaluation.real import KEPT, FileMoments, Real, keep, read_real, write_real
 from sfddm.networks.weights import read_tensors, write_tensors
 from sfddm.randomness import Purpose, generator
 from sfddm.runtime.files import read_json, write_json
@@ -21,7 +21,7 @@ REAL = images(1, 29)
 ORDER = generator(0, Purpose.SPLIT).permutation(29)
 
 
-def stored(folder: Path, samples: int = 100, standardise: bool = False, given: Given | None = None) -> Real:
+def stored(folder: Path, samples: int = 100, standardise: bool = False, given: FileMoments | None = None) -> Real:
     """What is stored of 29 images, read again."""
     folder.mkdir(exist_ok=True)
     write_real(folder, extractor(), REAL, samples, standardise, given)
@@ -76,7 +76,7 @@ def test_standardised_features_are_divided_by_their_deviation_over_all_images(tm
 
 
 def test_given_moments_take_the_place_of_the_images_own(tmp_path: Path) -> None:
-    given = Given(Moments(5000, torch.arange(3).double(), torch.eye(3).double()), "digest of the file")
+    given = FileMoments(Moments(5000, torch.arange(3).double(), torch.eye(3).double()), "digest of the file")
     own, real = stored(tmp_path / "own"), stored(tmp_path / "given", given=given)
     assert real.moments.count == 5000 and torch.equal(real.moments.mean, given.moments.mean)
     assert torch.equal(real.moments.covariance, given.moments.covariance) and real.digest == "digest of the file"
@@ -159,7 +159,7 @@ def test_statistics_of_another_scorer_or_of_other_images_are_refused(
     tmp_path: Path, features: int, shape: tuple[int, int, int]
 ) -> None:
     stored(tmp_path)
-    with pytest.raises(UserError, match=r"statistics\.safetensors: the weights don't fit"):
+    with pytest.raises(UserError, match=r"statistics\.safetensors: its weights don't fit"):
         read_real(tmp_path, features, shape)
 
 

@@ -122,14 +122,6 @@ def test_strips_hold_the_teacher_ddim_on_the_same_levels_and_the_best_student(ex
     assert [heading for heading, _ in samples.groups] == ["the teacher's reference", "ours", "worse", "ddim"]
 
 
-def test_results_of_an_older_version_are_refused(experiment: Experiment) -> None:
-    experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
-    path = Paths("tiny").result("ddim-t4", 0) / "metrics.json"
-    write_json(path, {key: value for key, value in read_json(path).items() if key != "scorer_version"})
-    with pytest.raises(UserError, match="older version: run `dvc repro report@tiny`"):
-        load_rows(experiment.spec)
-
-
 def test_a_resampled_students_training_is_that_of_its_weights(experiment: Experiment) -> None:
     experiment.add("any-t16", 16, experiment.ours, [0.3])
     experiment.add("any-t4", 4, Resampled(kind="resampled", student="any-t16"), [0.4])
@@ -199,7 +191,6 @@ def test_figures_take_their_ink_from_the_page_they_stand_in(drawn: Contents) -> 
         assert "#ffffff" not in chart.svg.decode() and "#000000" not in chart.svg.decode()
 
 
-@pytest.mark.pipeline
 def test_the_pipeline_measures_trainings_apart_from_students(project: Project) -> None:
     runs, reports = project.folder / "runs/tiny", project.folder / "reports"
     timing = read_json(runs / "timings/ours-t4-s0/timing.json")

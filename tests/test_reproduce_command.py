@@ -16,7 +16,7 @@ from sfddm.registry import reproduce as module
 from sfddm.registry.verdict import Item
 from sfddm.runtime.files import digest, write_json
 from sfddm.spec.read import plain_data
-from sfddm.tracking import registry
+from sfddm.tracking import versions
 from tests.project import BIN, CHAMPION, OURS, Project
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def judged(monkeypatch: pytest.MonkeyPatch, typed: Typed) -> Judged:
             yield from items
 
         monkeypatch.setattr(module, "reproduce", reproduce)
-        monkeypatch.setattr(registry, "set_version_tag", lambda *tag: tags.append(tag))
+        monkeypatch.setattr(versions, "set_version_tag", lambda *tag: tags.append(tag))
         code, output = typed("reproduce", CHAMPION, *options)
         (tag,), (quick,) = tags, asked
         return Verdict(code, output, tag, quick)

@@ -19,7 +19,7 @@ from sfddm.training.batches import (
     real_images,
     resident,
     rows_of,
-    stored_images,
+    stored,
     take,
     take_images,
 )
@@ -74,11 +74,11 @@ def test_batches_of_numbers_take_all_of_them_before_any_comes_again() -> None:
 
 def test_labels_and_images_of_a_batch_belong_together(monkeypatch: pytest.MonkeyPatch) -> None:
     constant = np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 2, 2), dtype=np.uint8)
-    stored = stored_images(constant, CPU)
+    kept = stored(constant, CPU)
     one_of(monkeypatch, 2, 3)
     for step in range(3):
         labels = take(torch.arange(10), 6, step, rows_of(7))
-        images = take_images(stored, 6, step, rows_of(7), CPU)
+        images = take_images(kept, 6, step, rows_of(7), CPU)
         assert len(labels) == 2 and images[:, 0, 0, 0].tolist() == pytest.approx((labels / 127.5 - 1).tolist())
 
 
@@ -139,7 +139,7 @@ def test_images_that_only_a_file_holds_are_read_without_a_warning(monkeypatch: p
     mapped.flags.writeable = False
     monkeypatch.setattr(batches, "free_memory", lambda _: 0)
     with warnings.catch_warnings(record=True) as given:
-        assert stored_images(mapped, CPU).data_ptr() == mapped.ctypes.data
+        assert stored(mapped, CPU).data_ptr() == mapped.ctypes.data
         assert given == []
         torch.from_numpy(mapped)
     assert len(given) == 1

@@ -22,8 +22,7 @@ from sfddm.runtime.kinds import import_kind
 from sfddm.spec.evaluation import Inception, OwnStatistics, Torchvision
 from sfddm.spec.read import parse_spec
 from sfddm.training.checkpoints import Checkpoints
-from tests.parts import TINY
-from tests.test_evaluation import reference_of
+from tests.parts import TINY, reference_of
 
 CPU = torch.device("cpu")
 OWN = OwnStatistics(kind="data")
@@ -190,14 +189,14 @@ def test_published_weights_are_read_only_if_they_are_the_specs(tmp_path: Path, m
     monkeypatch.setenv("SFDDM_INCEPTION_WEIGHTS", str(path))
     with pytest.raises(UserError, match=f"has the SHA-256 {digest(path)}, and the spec expects {'0' * 64}"):
         read_published("SFDDM_INCEPTION_WEIGHTS", [], "0" * 64)
-    with pytest.raises(UserError, match="holds more than tensors"):
+    with pytest.raises(UserError, match="contains more than tensors"):
         read_published("SFDDM_INCEPTION_WEIGHTS", [], digest(path))
     assert not sprung.exists(), "not even with the right hash"
     torch.save(torch.zeros(3), path)
-    with pytest.raises(UserError, match="holds no named tensors"):
+    with pytest.raises(UserError, match="has no named tensors"):
         read_published("SFDDM_INCEPTION_WEIGHTS", [], digest(path))
     path.write_bytes(b"no weights")
-    with pytest.raises(UserError, match=r"weights\.pth holds more than tensors, or is damaged"):
+    with pytest.raises(UserError, match=r"weights\.pth contains more than tensors, or is damaged"):
         read_published("SFDDM_INCEPTION_WEIGHTS", [], digest(path))
     monkeypatch.setenv("SFDDM_INCEPTION_WEIGHTS", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"SFDDM_INCEPTION_WEIGHTS is .*nowhere': there is no such file"):

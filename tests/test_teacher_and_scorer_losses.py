@@ -11,8 +11,8 @@ from attrs import evolve
 from torch import nn
 
 from sfddm.data.store import Split
-from sfddm.evaluation.scorer import load_extractor
-from sfddm.evaluation.scorers.classifier import Network, train_scorer, write_scorer
+from sfddm.evaluation.scorers.classifier import Network, _train, _write
+from sfddm.evaluation.scorers.extractor import load_extractor
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.randomness import Purpose, epoch_indices, generator
 from sfddm.runtime.files import read_json
@@ -83,7 +83,7 @@ def test_a_teacher_starts_from_its_seed_with_the_contract_of_its_spec(tmp_path: 
 def test_a_scorer_starts_from_its_seed_and_learns_the_classes(tmp_path: Path) -> None:
     settings, data = still_classifier(), random_split(classes=4)
     state = torch.get_rng_state()
-    trained, loss = train_still(tmp_path, lambda *kept: train_scorer(settings, data, CPU, *kept))
+    trained, loss = train_still(tmp_path, lambda *kept: _train(settings, data, CPU, *kept))
     assert torch.equal(torch.get_rng_state(), state), "the global generator is left alone"
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
@@ -99,7 +99,7 @@ def test_a_stored_scorer_says_how_often_it_is_right_on_images_it_was_not_trained
     network, data = Network((1, 8, 8), (8, 16), 16, 3).eval().requires_grad_(False), random_split(classes=3)
     found = network(torch.from_numpy(data.images / np.float32(127.5) - 1))[1].argmax(1).numpy()
     labels = np.where(np.arange(12) < 9, found, (found + 1) % 3)  # wrong on 3 of 12
-    write_scorer(tmp_path, still_classifier(), network, Split(data.images, labels, flip=False), CPU)
+    _write(tmp_path, still_classifier(), network, Split(data.images, labels, flip=False), CPU)
     described = read_json(tmp_path / "scorer.json")
     assert described == {
         "kind": "classifier", "version": "2", "classes": 3, "shape": [1, 8, 8], "channels": [8, 16], "features": 16,

@@ -307,7 +307,7 @@ def test_a_pickle_on_the_hub_is_read_from_a_commit_alone(cache: Path, trained: D
     assert torch.equal(teacher(x, level).output, trained(x, level).output)
     planted = folder / "planted"
     torch.save({"conv_in.weight": Planted(planted)}, folder / "diffusion_pytorch_model.bin")
-    with pytest.raises(UserError, match="holds more than tensors"):
+    with pytest.raises(UserError, match="contains more than tensors"):
         import_teacher(described(evolve(source, revision=COMMIT)), images, CPU)
     assert not planted.exists()
 
@@ -329,7 +329,7 @@ def test_a_pickle_in_a_folder_is_refused_with_the_command_that_converts_it(
     source = from_folder("digits", root)
     torch.save(trained.network.state_dict(), folder / "diffusion_pytorch_model.bin")
     shutil.copy(folder / "diffusion_pytorch_model.bin", folder / WEIGHTS)
-    with pytest.raises(UserError, match="is a pickle where safetensors are expected: nothing of it was loaded"):
+    with pytest.raises(UserError, match=r"can't be read as safetensors(.|\n)*never loaded"):
         import_teacher(described(source), images, CPU)
     (folder / WEIGHTS).unlink()
     with pytest.raises(UserError, match=r"pickle where safetensors are expected(.|\n)*safe_serialization=True"):
@@ -351,7 +351,7 @@ def test_weights_that_were_changed_in_a_folder_are_noticed(trained: Denoiser, im
         ("unet/config.json", {"class_embed_type": "timestep"}, "without classes"),
         ("unet/config.json", {"out_channels": 2}, "as many channels out as in"),
         ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "describes a UNet2DConditionModel"),
-        ("unet/config.json", {"block_out_channels": [8, 32]}, "are of another network"),
+        ("unet/config.json", {"block_out_channels": [8, 32]}, "don't fit the network"),
         ("unet/config.json", {"down_block_types": ["A", "B"]}, "describes no network"),
         ("scheduler/scheduler_config.json", {"_class_name": "KarrasVeScheduler"}, "no discrete noise levels|no sched"),
         ("scheduler/scheduler_config.json", {"_class_name": "os"}, "describes no scheduler"),
@@ -453,8 +453,8 @@ def test_checkpoints_that_are_not_what_the_spec_means_are_refused(theirs: Any, i
     self = evolve(source, file="self.pt", sha256=digest_file(root / "self.pt"))
     with pytest.raises(UserError, match="without self-conditioning"):
         import_teacher(cosine(self), images, CPU)
-    for content, words in (({"a": torch.zeros(1)}, "is no checkpoint of denoising-diffusion-pytorch"),
-                           ({"a": Planted(root / "planted")}, "holds more than tensors")):  # fmt: skip
+    for content, words in (({"a": torch.zeros(1)}, "is not a checkpoint of denoising-diffusion-pytorch"),
+                           ({"a": Planted(root / "planted")}, "contains more than tensors")):  # fmt: skip
         torch.save(content, root / "other.pt")
         other = evolve(source, file="other.pt", sha256=digest_file(root / "other.pt"))
         with pytest.raises(UserError, match=words):

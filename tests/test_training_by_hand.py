@@ -227,7 +227,7 @@ def test_gradients_and_losses_of_the_others_are_added(monkeypatch: pytest.Monkey
         for tensor in tensors:
             tensor.mul_(2)
 
-    monkeypatch.setattr(loop, "add_up", add_the_same)
+    monkeypatch.setattr(loop, "all_reduce_sum", add_the_same)
     one_of(monkeypatch, 0, 2)
     network = Picture()
     state = begin(network, SETTINGS)

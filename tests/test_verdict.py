@@ -19,7 +19,7 @@ from sfddm.registry.verdict import (
     relative_difference,
     weights_item,
 )
-from tests.experiment import FIGURES, SHARED
+from tests.experiment import OWN, SHARED
 
 MACHINE = {"device": "cpu", "threads": 2, "processes": 1}
 WEIGHTS = {"first": torch.tensor([[3.0, 0.0], [0.0, 0.0]]), "second": torch.tensor([0.0, 4.0])}
@@ -34,8 +34,8 @@ BLOCKS = {
     "feature_cosine": "cosine_blocks",
 }
 METRICS = {
-    **SHARED, **FIGURES, "frechet_distance": 0.5, "nfe": 4, "levels": [16, 32, 48, 64],
-    **{blocks: [({**FIGURES, "frechet_distance": 0.5}[key]) * (1 + moved) for moved in NOISE]
+    **SHARED, **OWN, "frechet_distance": 0.5, "nfe": 4, "levels": [16, 32, 48, 64],
+    **{blocks: [({**OWN, "frechet_distance": 0.5}[key]) * (1 + moved) for moved in NOISE]
        for key, blocks in BLOCKS.items()},
 }  # fmt: skip
 """Of a registered version; blocks vary by up to 2 %."""

@@ -19,8 +19,7 @@ from sfddm.runtime.processes import is_main, process_group
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.teacher import train_teacher
-from tests.parts import tiny, untrained_teacher
-from tests.test_methods import METHODS, SOURCES, of
+from tests.parts import METHODS, SOURCES, of, tiny, untrained_teacher
 
 TRAINED = {**METHODS, "mixed": evolve(METHODS["sfddm"], sources=SOURCES["mix"])}
 BATCH = 63

@@ -12,7 +12,6 @@ from sfddm.cli.export import export
 from sfddm.cli.plan import plan
 from sfddm.errors import USAGE_ERROR, UserError, shown
 from sfddm.runtime.machine import calm_threads
-from sfddm.runtime.signals import Interrupted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,21 +22,20 @@ app = typer.Typer(
 app.add_typer(specs.app, name="spec", help="Check, show and expand experiment specs.")
 app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")
 app.add_typer(teachers.app, name="teacher", help="Look at teachers that others trained.")
-models.register(app)
-registry.register(app)
-app.command()(plan)
-app.command()(compare)
-app.command()(export)
+COMMANDS = (
+    models.report, models.sample, models.ui,
+    registry.promote, registry.demote, registry.history, registry.track, registry.reproduce,
+    plan, compare, export,
+)  # fmt: skip
+for command in COMMANDS:
+    app.command()(command)
 
 
 def main() -> None:
-    """Run the command line; a user's error is shown as it stands, with exit code 2."""
+    """Run the command line; a user's error is shown as it is, with exit code 2."""
     calm_threads()
     try:
         app()
     except (UserError, OSError) as error:
         Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), shown(error)))
         sys.exit(USAGE_ERROR)
-    except Interrupted as interrupted:  # while `sfddm plan` measures a training: there is nothing to go on from
-        Console(stderr=True).print("Aborted.")
-        sys.exit(interrupted.exit_code)

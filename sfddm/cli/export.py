@@ -1,20 +1,12 @@
 """`sfddm export`: a student for programs that know nothing of this library."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sfddm.cli.models import LevelsAsked, Source, Spaced, Spacing, Steps, asked_index_set, student_folder
-
-
-class Format(StrEnum):
-    """What a student can be exported to."""
-
-    DIFFUSERS = "diffusers"
-    TORCH_EXPORT = "torch-export"
-    ONNX = "onnx"
+from sfddm.cli.models import LevelsAsked, Source, Spaced, Steps, asked_index_set, student_folder
+from sfddm.export import Format
 
 
 def export(
@@ -22,7 +14,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="A new folder.")],
     form: Annotated[Format, typer.Option("--format", help="Whose format.")],
     steps: Steps = None,
-    spacing: Spaced = Spacing.ANGLE,
+    spacing: Spaced = "uniform-angle",
     levels: LevelsAsked = None,
 ) -> None:
     """Write a student for diffusers, torch.export or ONNX, and compare what was written with the student."""
@@ -36,7 +28,7 @@ def export(
     sampler = read_sampler(folder)
     if asked := asked_index_set(levels, steps, spacing):
         sampler = on_index_set(sampler, read_contract(folder), asked)
-    written = write(folder, sampler, out, form.value)
+    written = write(folder, sampler, out, form)
     typer.echo(
         f"{out}: {written.size / 2**20:.2f} MiB, {sampler.nfe} network evaluations an image. Of {IMAGES} images from "
         f"the same noises no pixel differs from the student's own by more than {written.difference:.1e}."

@@ -1,11 +1,12 @@
 """`sfddm index-set`: the noise levels where students stop, shown and searched for."""
 
-from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
+
+from sfddm.cli.models import Spacing, spaced
+from sfddm.diffusion.solvers import Deterministic
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,14 +23,6 @@ LINE = 6
 """Levels on a line of the table."""
 
 
-class GridSolver(StrEnum):
-    """Deterministic solvers of the teacher."""
-
-    DDIM = "ddim"
-    DPM_SOLVER = "dpm-solver"
-    ANGLE = "angle-2m"
-
-
 @app.command()
 def show(
     spec: SpecName,
@@ -39,14 +32,16 @@ def show(
     """Print each student's levels with their angles and log-SNR."""
     from rich.console import Console
 
-    from sfddm.errors import UserError
+    from sfddm.errors import SpecError, UserError
     from sfddm.runtime.files import atomic_file
+    from sfddm.spec.parse import nearest
     from sfddm.spec.read import load_spec
 
     if out is not None and out.suffix not in (".png", ".svg"):
         raise UserError(f"--out {out}: expected a name that ends in .png or .svg.")
     experiment = load_spec(spec)
-    _check_students(experiment, [student] if student else [])
+    if student and student not in experiment.students:
+        raise SpecError(f"{spec} has no student {student!r}{nearest(student, experiment.students)}")
     sets = {name: experiment.levels(name) for name in ([student] if student else experiment.students)}
     Console().print(_levels_table(experiment, sets))
     if out is not None:
@@ -64,25 +59,20 @@ def show(
 def search(
     spec: SpecName,
     steps: Annotated[int, typer.Argument(min=1, help="T', how many levels to find.")],
-    student: Annotated[
-        list[str] | None, typer.Option(help="Write the set into the spec for this student; may be given again.")
-    ] = None,
     grid: Annotated[
         int | None, typer.Option(min=1, help=f"Levels to choose from, evenly in angle ({GRID}, or T if fewer).")
     ] = None,
     noises: Annotated[int, typer.Option(min=1, max=100_000, help="Trajectories of the teacher to search on.")] = 256,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of their noises.")] = 0,
-    solver: Annotated[GridSolver, typer.Option(help="The teacher's sampler over the grid.")] = GridSolver.DPM_SOLVER,
+    solver: Annotated[Deterministic, typer.Option(help="The teacher's sampler over the grid.")] = "dpm-solver",
 ) -> None:
-    """Find the levels on which DDIM comes nearest to the teacher's own images."""
+    """Find the levels on which DDIM comes nearest to the teacher's own images, and print them as lines of a spec."""
     from rich.console import Console
 
     from sfddm.diffusion.search import search as find
-    from sfddm.spec.edit import write_levels
     from sfddm.spec.read import load_spec, spec_path
 
     experiment = load_spec(spec)
-    _check_students(experiment, student or [])
     levels = _grid(experiment, grid, steps)
     teacher = _teacher(experiment)
     with Console(stderr=True).status(f"searching {steps} of {len(levels)} levels on {noises} noises"):
@@ -90,22 +80,13 @@ def search(
         fresh = _walk(experiment, teacher, levels, solver, seed, range(noises, 2 * noises))
         table = _errors_table(experiment, teacher, fresh, found)
     Console().print(table)
-    typer.echo(f"index_set: {{kind: explicit, levels: {list(found)}}}")
-    if student:
-        path = spec_path(spec)
-        command = f"sfddm index-set search {spec} {steps}"
-        options = f"--grid {len(levels)} --noises {noises} --seed {seed} --solver {solver.value}"
-        write_levels(path, student, found, f"{command} {options}")
-        typer.echo(f"{path}: written for {', '.join(student)}. Next: `sfddm spec sync`.")
-
-
-def _check_students(spec: "Spec", names: Iterable[str]) -> None:
-    from sfddm.errors import SpecError
-    from sfddm.spec.parse import nearest
-
-    for name in names:
-        if name not in spec.students:
-            raise SpecError(f"{spec.name} has no student {name!r}{nearest(name, spec.students)}")
+    options = f"--grid {len(levels)} --noises {noises} --seed {seed} --solver {solver}"
+    typer.echo(
+        f"Put these lines in place of a student's index_set in {spec_path(spec)}, "
+        f"then run `dvc repro report@{experiment.name}`:\n\n"
+        f"    # Found by: sfddm index-set search {spec} {steps} {options}\n"
+        f"    index_set: {{kind: explicit, levels: {list(found)}}}"
+    )
 
 
 def _grid(spec: "Spec", count: int | None, steps: int) -> tuple[int, ...]:
@@ -140,7 +121,7 @@ def _teacher(spec: "Spec") -> "Denoiser":
 
 
 def _walk(
-    spec: "Spec", teacher: "Denoiser", grid: tuple[int, ...], solver: GridSolver, seed: int, indices: range
+    spec: "Spec", teacher: "Denoiser", grid: tuple[int, ...], solver: Deterministic, seed: int, indices: range
 ) -> "Walk":
     import torch
 
@@ -148,16 +129,15 @@ def _walk(
     from sfddm.randomness import Purpose, normals
 
     noise = torch.from_numpy(normals(seed, Purpose.SEARCH_NOISE, indices, teacher.image_shape)).to(teacher.device)
-    return take_walk(teacher, noise, grid, solver.value, spec.evaluation.reference.clip_sample)
+    return take_walk(teacher, noise, grid, solver, spec.evaluation.reference.clip_sample)
 
 
 def _errors_table(spec: "Spec", teacher: "Denoiser", fresh: "Walk", found: tuple[int, ...]) -> "Table":
-    """The set found beside the fixed spacings, on noises that the search has not seen."""
+    """The set found next to the fixed spacings, on noises that the search has not seen."""
     from rich.table import Table
 
     from sfddm.diffusion.search import mean_squared_error
     from sfddm.diffusion.spacing import IndexSetError
-    from sfddm.spec.index_set import Quadratic, Uniform, UniformAngle, UniformLogSNR
 
     steps = len(found)
     table = Table(title=f"{spec.name}: DDIM on {steps} levels", caption_justify="left")
@@ -166,19 +146,14 @@ def _errors_table(spec: "Spec", teacher: "Denoiser", fresh: "Walk", found: tuple
     )
     for column in ("spacing", "mse", "levels"):
         table.add_column(column, justify="right" if column == "mse" else "left")
-    for spacing in (
-        Uniform(kind="uniform", steps=steps),
-        UniformAngle(kind="uniform-angle", steps=steps),
-        Quadratic(kind="quadratic", steps=steps),
-        UniformLogSNR(kind="uniform-log-snr", steps=steps),
-    ):
+    for spacing in get_args(Spacing):
         try:
-            levels = spec.levels_of(spacing)
+            levels = spec.levels_of(spaced(spacing, steps))
         except IndexSetError:
-            table.add_row(spacing.kind, "", "more steps than it has room for")
+            table.add_row(spacing, "", "more steps than it has room for")
         else:
             error = mean_squared_error(teacher, fresh, levels)
-            table.add_row(spacing.kind, f"{error:.5f}", " ".join(map(str, levels)))
+            table.add_row(spacing, f"{error:.5f}", " ".join(map(str, levels)))
     table.add_row("found", f"{mean_squared_error(teacher, fresh, found):.5f}", " ".join(map(str, found)), style="bold")
     return table
 

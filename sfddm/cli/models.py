@@ -1,38 +1,23 @@
 """Commands on finished students: report, sample, ui."""
 
 import re
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from sfddm.spec.index_set import IndexSet
 
-DEFAULT_PORT = 5000
 BATCH = 250
 
 
-class Spacing(StrEnum):
-    """How a number of steps is spread over the noise levels."""
-
-    ANGLE = "uniform-angle"
-    UNIFORM = "uniform"
-    QUADRATIC = "quadratic"
-    LOG_SNR = "uniform-log-snr"
-
-
+Spacing = Literal["uniform-angle", "uniform", "quadratic", "uniform-log-snr"]
+"""How a number of steps is spread over the noise levels."""
 Source = Annotated[str, typer.Argument(help="A run's name, a student's folder, or models:/NAME@ALIAS.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of the student's own set.")]
 Spaced = Annotated[Spacing, typer.Option(help="How --steps are spaced.")]
 LevelsAsked = Annotated[str | None, typer.Option(help="Any index set: noise levels as in 256,512,768,1024.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    for command in (report, sample, ui):
-        app.command()(command)
 
 
 def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
@@ -65,7 +50,7 @@ def sample(
     num: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many images.")] = 64,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the noises.")] = 0,
     steps: Steps = None,
-    spacing: Spaced = Spacing.ANGLE,
+    spacing: Spaced = "uniform-angle",
     levels: LevelsAsked = None,
 ) -> None:
     """Draw images from a student."""
@@ -97,7 +82,7 @@ def sample(
 
 def ui(
     spec: Annotated[str, typer.Argument(help="The spec whose comparison to open.")],
-    port: Annotated[int, typer.Option(min=1, max=65535)] = DEFAULT_PORT,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
 ) -> None:
     """Serve MLflow on 127.0.0.1 and print the links of the comparison."""
     from sfddm.spec.read import load_spec
@@ -107,7 +92,7 @@ def ui(
 
 
 def student_folder(source: str) -> Path:
-    """Where the student lies that a run's name, a folder, or a registered version's name stands for.
+    """The folder of the student that a run, a folder or a registered version is the name of.
 
     Raises:
         UserError: there is none, with the nearest name.
@@ -126,13 +111,13 @@ def student_folder(source: str) -> Path:
 
 
 def asked_index_set(levels: str | None, steps: int | None, spacing: Spacing) -> "IndexSet | None":
-    """The index set that the options ask for; None for the student's own.
+    """The index set that the options ask for; None is the student's own.
 
     Raises:
-        UserError: both levels and steps, or levels that are no numbers.
+        UserError: both levels and steps, or levels that are not numbers.
     """
     from sfddm.errors import UserError
-    from sfddm.spec.index_set import Explicit, Quadratic, Uniform, UniformAngle, UniformLogSNR
+    from sfddm.spec.index_set import Explicit
 
     if levels is not None and steps is not None:
         raise UserError("--levels and --steps exclude each other: give one of them.")
@@ -140,14 +125,19 @@ def asked_index_set(levels: str | None, steps: int | None, spacing: Spacing) -> 
         if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", levels):
             raise UserError(f"--levels {levels}: expected noise levels as in 256,512,768,1024.")
         return Explicit(kind="explicit", levels=tuple(map(int, levels.split(","))))
-    if steps is None:
-        return None
+    return None if steps is None else spaced(spacing, steps)
+
+
+def spaced(spacing: Spacing, steps: int) -> "IndexSet":
+    """The index set of so many steps."""
+    from sfddm.spec.index_set import Quadratic, Uniform, UniformAngle, UniformLogSNR
+
     match spacing:
-        case Spacing.UNIFORM:
-            return Uniform(kind="uniform", steps=steps)
-        case Spacing.QUADRATIC:
-            return Quadratic(kind="quadratic", steps=steps)
-        case Spacing.LOG_SNR:
-            return UniformLogSNR(kind="uniform-log-snr", steps=steps)
-        case Spacing.ANGLE:
-            return UniformAngle(kind="uniform-angle", steps=steps)
+        case "uniform":
+            return Uniform(kind=spacing, steps=steps)
+        case "quadratic":
+            return Quadratic(kind=spacing, steps=steps)
+        case "uniform-log-snr":
+            return UniformLogSNR(kind=spacing, steps=steps)
+        case "uniform-angle":
+            return UniformAngle(kind=spacing, steps=steps)

@@ -7,55 +7,45 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sfddm.planning.estimate import Estimate
+    from sfddm.pipeline.plan import Estimate
 
 UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 def plan(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
-    """Show the stages of a spec, which are done already, and the time, disk and memory that the others will take.
-
-    A few steps of every network are measured on this device, which itself takes seconds to minutes.
-    """
+    """Show the stages of a spec, which are done already, and about what time, disk and memory the others will take."""
     import shutil
     from pathlib import Path
 
     from rich.console import Console
 
     from sfddm.pipeline.params import require_current
-    from sfddm.planning.stages import changed_stages, stages, to_run
+    from sfddm.pipeline.plan import estimates, stages, to_run
+    from sfddm.runtime.machine import device, free_memory
     from sfddm.spec.read import load_spec
 
     experiment = load_spec(spec)
     require_current()
-    needs = stages(experiment)
-    changed = changed_stages(list(needs))
-    wanted = set(needs) if changed is None else to_run(needs, changed)
-    if changed is None:
+    names, wanted = stages(experiment), to_run(experiment)
+    if wanted is None:
         typer.echo("What is done already can't be told: DVC is not installed here, or busy. All stages are listed.")
-    if not wanted:
-        typer.echo(f"{experiment.name}: all {len(needs)} stages are done, `dvc repro` would run nothing.")
+    elif not wanted:
+        typer.echo(f"{experiment.name}: all {len(names)} stages are done, `dvc repro` would run nothing.")
         return
-    from sfddm.planning.estimate import estimates
-    from sfddm.runtime.machine import device
-
-    console = Console()
-    found: dict[str, Estimate] = {}
-    with Console(stderr=True).status("measuring") as status:
-        for name, estimate in estimates(experiment, wanted):
-            found[name] = estimate
-            status.update(f"measured {name}")
-    console.print(_table(list(needs), found))
-    for name, estimate in found.items():
-        if estimate.note:
-            typer.echo(f"{name}: {estimate.note}")
-    total = _total(found)
+    with Console(stderr=True).status("timing networks"):
+        found = dict(estimates(experiment, names if wanted is None else wanted))
+    Console().print(_table(names, found))
+    where, free, every = device().type, free_memory(device().type), found.values()
     typer.echo(
-        f"{len(found)} of {len(needs)} stages to run on {device().type}, one after another: about "
-        f"{duration(total.seconds)}; {size(total.disk)} of outputs, of which DVC's cache keeps a second copy unless "
-        f"the file system shares them, and {size(total.scratch)} of trajectories in scratch.\n"
-        f"Free here: {size(shutil.disk_usage(Path.cwd()).free)} of disk, {_free_memory()} of memory."
+        f"{len(found)} of {len(names)} stages to run on {where}, one after another: about "
+        f"{duration(sum(each.seconds for each in every))}; {size(sum(each.disk for each in every))} of outputs, of "
+        "which DVC's cache keeps a second copy unless the file system shares them, and "
+        f"{size(sum(each.scratch for each in every))} of trajectories in scratch.\n"
+        f"Free here: {size(shutil.disk_usage(Path.cwd()).free)} of disk, {size(free)} of memory ({where})."
     )
+    large = [f"{name} ({size(each.memory)})" for name, each in found.items() if each.memory > free]
+    if large:
+        typer.echo(f"warning: more memory than is free will be needed by {', '.join(large)}. Lower their batch_size.")
 
 
 def _table(names: list[str], found: "dict[str, Estimate]") -> "Table":
@@ -73,24 +63,6 @@ def _table(names: list[str], found: "dict[str, Estimate]") -> "Table":
             cells = (size(amount) if amount else "" for amount in (estimate.disk, estimate.scratch, estimate.memory))
             table.add_row(escape(name), duration(estimate.seconds), *cells)
     return table
-
-
-def _total(found: "dict[str, Estimate]") -> "Estimate":
-    from sfddm.planning.estimate import Estimate
-
-    return Estimate(
-        seconds=sum(estimate.seconds for estimate in found.values()),
-        disk=sum(estimate.disk for estimate in found.values()),
-        scratch=sum(estimate.scratch for estimate in found.values()),
-        memory=max(estimate.memory for estimate in found.values()),
-    )
-
-
-def _free_memory() -> str:
-    from sfddm.runtime.machine import device, free_memory
-
-    used = device().type
-    return size(free_memory(used)) + (" (GPU)" if used == "cuda" else "")
 
 
 def duration(seconds: float) -> str:

@@ -11,12 +11,6 @@ NOT_REPRODUCED = 1
 RunName = Annotated[str, typer.Argument(help="A run, as `sfddm report` and MLflow name it: SPEC-STUDENT-sSEED.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    for command in (promote, demote, history, track, reproduce):
-        app.command()(command)
-
-
 def promote(
     run: RunName,
     to: Annotated[str, typer.Option(help="The alias to give: champion or staging.")] = "champion",

@@ -39,13 +39,13 @@ BLOCK = 64 * 2**20
 SHOWN = 10
 """Names that an error lists."""
 Entry = tuple[str, Callable[[], bytes]]
-"""What an image is called, and how its file's content is read."""
+"""An image's name, and a function that reads its file."""
 Corrupt = Literal["refuse", "skip"]
 
 
 @frozen(kw_only=True)
 class Picture:
-    """What each image is made into: uint8 [channels, size, size]."""
+    """The form that each image is given: uint8 [channels, size, size]."""
 
     channels: int
     size: int
@@ -72,7 +72,7 @@ def find_images(folder: Path) -> list[str]:
         else:
             others[path.suffix.lower() or "no suffix"] += 1
     if not found:
-        raise UserError(f"{folder} holds no images: none of its files ends in {', '.join(SUFFIXES)}.")
+        raise UserError(f"{folder} has no images: none of its files ends in {', '.join(SUFFIXES)}.")
     if others:
         kinds = ", ".join(f"{count} {printable(suffix)}" for suffix, count in others.most_common(SHOWN))
         print(f"{folder}: {others.total()} files are not images by their names: {kinds}", file=sys.stderr, flush=True)

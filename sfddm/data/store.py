@@ -16,8 +16,6 @@ DESCRIPTION, FLIP = "data.json", "flip"
 """The file that says what is stored, and its key that says whether training mirrors images."""
 BYTES = np.dtype(np.uint8)
 """The type of stored pixels."""
-MOST_CLASSES = 16_384
-"""A classifier has an output for each."""
 
 
 @frozen
@@ -79,7 +77,7 @@ def write(folder: Path, split: str, stream: Stream, shape: tuple[int, int, int])
     labels: list[np.ndarray] = []
     skipped: list[str] = []
     with path.open("wb") as file:
-        _write_header(file, count, shape)
+        write_header(file, BYTES, (count, *shape))
         for block in stream.blocks:
             file.write(np.ascontiguousarray(block.images, BYTES).data)
             count += len(block.images)
@@ -87,7 +85,7 @@ def write(folder: Path, split: str, stream: Stream, shape: tuple[int, int, int])
             if block.labels is not None:
                 labels.append(block.labels)
         file.seek(0)
-        _write_header(file, count, shape)
+        write_header(file, BYTES, (count, *shape))  # as long as the first one
     if not count:
         raise UserError(f"the {split} split has no images: none of {stream.images} could be used.")
     if labels:
@@ -95,9 +93,9 @@ def write(folder: Path, split: str, stream: Stream, shape: tuple[int, int, int])
     return {"images": count, "sha256": digest_file(path), **({"skipped": skipped} if skipped else {})}
 
 
-def _write_header(file: BinaryIO, count: int, shape: tuple[int, int, int]) -> None:
-    """What numpy puts in front of uint8 [count, *shape]; equally long for every count, so that it can be replaced."""
-    described = {"descr": np.lib.format.dtype_to_descr(BYTES), "fortran_order": False, "shape": (count, *shape)}
+def write_header(file: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """Write what numpy puts in front of an array; it is equally long for every length of the first dimension."""
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, described)
 
 
@@ -105,12 +103,10 @@ def read(folder: Path, split: str) -> Split:
     """One split of a stored data set.
 
     Raises:
-        UserError: a file is missing or damaged, or the labels are not those of the images.
+        UserError: a file is missing or damaged.
     """
     images, labels = read_array(folder / f"{split}.npy", BYTES, 4), read_labels(folder, split)
-    if labels is not None and len(labels) != len(images):
-        raise _damaged_labels(folder, split)
-    return Split(images, labels, flip=read_mapping(folder / DESCRIPTION).get(FLIP, False) is True)
+    return Split(images, labels, flip=read_mapping(folder / DESCRIPTION).get(FLIP, False))
 
 
 def read_labels(folder: Path, split: str) -> np.ndarray | None:
@@ -120,17 +116,7 @@ def read_labels(folder: Path, split: str) -> np.ndarray | None:
         UserError: the file is damaged.
     """
     path = folder / f"{split}_labels.npy"
-    if not path.exists():
-        return None
-    labels = read_array(path, np.dtype(np.int64), 1)
-    if labels.min() < 0 or labels.max() >= MOST_CLASSES:
-        raise _damaged_labels(folder, split)
-    return labels
-
-
-def _damaged_labels(folder: Path, split: str) -> UserError:
-    expected = f"expected a class below {MOST_CLASSES} for each of the images"
-    return damaged(folder / f"{split}_labels.npy", expected)
+    return read_array(path, np.dtype(np.int64), 1) if path.exists() else None
 
 
 def read_array(path: Path, dtype: np.dtype, dimensions: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from attrs import frozen
@@ -13,6 +13,7 @@ from sfddm.diffusion.sampling import sample
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.solvers import SOLVERS
 from sfddm.errors import UserError
+from sfddm.export import Format
 from sfddm.networks import storage
 from sfddm.networks.denoiser import LUCIDRAINS, Contract, LucidrainsUNet, time_input
 from sfddm.randomness import Purpose, normals
@@ -20,27 +21,23 @@ from sfddm.runtime.files import atomic_folder, write_json
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-4
-"""Of a pixel, in a range of 2, between a student's images and those of its exported form."""
+"""How far a pixel, in a range of 2, may be from the student's own in what was exported."""
 IMAGES = 3
-"""That are compared. Not as many as the program is traced with, so that its batch is seen to be free."""
+"""How many are compared: not as many as the program is traced with, so that its batch is seen to be free."""
 ABOUT = "export.json"
-
-
-Format = Literal["diffusers", "torch-export", "onnx"]
-"""What a student can be exported to."""
 
 
 @frozen
 class Exported:
-    """What was written."""
+    """The result of an export."""
 
     difference: float
-    """The largest one of a pixel, between a student's own images and those of what was written."""
+    """How far a pixel is at most from the student's own."""
     size: int
     """Bytes of all files."""
 
 
-Write = Callable[[Path, Any, dict[str, Any], tuple[int, int, int]], None]
+Write = Callable[[Path, Any, dict[str, Any]], None]
 Draw = Callable[[Path, Tensor, Tensor | None], Tensor]
 
 
@@ -67,7 +64,7 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format) -> Exported
     with torch.inference_mode():
         wanted = sample(denoiser, noise, sampler, iter(() if step_noise is None else step_noise))
     with atomic_folder(out) as folder:
-        write(folder, network.eval().requires_grad_(False), description, shape)
+        write(folder, network.eval().requires_grad_(False), description)
         difference = float((draw(folder, noise, step_noise) - wanted).abs().max())
         if not difference <= TOLERANCE:
             raise UserError(
@@ -96,17 +93,17 @@ def _writer(form: Format) -> tuple[Write, Draw]:
     if form == "diffusers":
         from sfddm.export.folder import draw_from_folder, write_folder
 
-        return lambda folder, network, student, _: write_folder(folder, network, student), draw_from_folder
+        return write_folder, draw_from_folder
     from sfddm.export import program
 
     if form == "torch-export":
-        return lambda folder, *of: program.write_program(folder, program.export_program(*of)), program.draw_from_program
+        return program.write_program, program.draw_from_program
     try:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise UserError(f"ONNX needs more libraries ({error}): pip install 'sfddm[export]'.") from None
-    return lambda folder, *of: program.write_onnx(folder, program.export_program(*of)), program.draw_from_onnx
+    return program.write_onnx, program.draw_from_onnx
 
 
 def describe(contract: Contract, sampler: Sampler) -> dict[str, Any]:

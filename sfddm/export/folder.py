@@ -1,6 +1,6 @@
 """A student as a folder of diffusers: its network as diffusers stores one, and a pipeline in one file of Python.
 
-No scheduler of diffusers visits any index set, with an image beside the noise, a second time and clipping alike, so the
+No scheduler of diffusers supports any index set, an image next to the noise, a second time and clipping, so the
 folder brings a pipeline along. Its mathematics is that of `sfddm.diffusion`, source and all: nothing is written twice.
 """
 
@@ -20,7 +20,7 @@ from sfddm.networks.weights import write_weights
 from sfddm.runtime.files import write_json, write_text
 
 MODULES = (prediction, process, solvers, steps, sampling, bare, pipeline)
-"""What the pipeline's file is made of, each after what it needs."""
+"""The modules that make up the pipeline's file, each after those that it imports."""
 HEADER = '''"""A distilled student as a pipeline of diffusers; needs torch and diffusers alone.
 
 Load it with DiffusionPipeline.from_pretrained(FOLDER, trust_remote_code=True).

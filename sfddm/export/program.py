@@ -1,7 +1,7 @@
 """A student as one program from noise to image, for torch.export and for ONNX.
 
 The steps are a loop inside the program (`scan`), so its size does not grow with T'. The last step, and with multistep
-solvers the first one too, differ from the others and stand outside of it.
+solvers the first one too, differ from the others and are outside of it.
 """
 
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ from sfddm.export.bare import Bare, sampler_of
 
 TORCH_FILE, ONNX_FILE = "student.pt2", "student.onnx"
 TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node", "custom")
-"""Where each operation comes from: paths of this machine, and several times the size of the rest."""
+"""Metadata that says where each operation comes from: paths of this machine, several times the size of the rest."""
 EXAMPLE = 2
-"""Images of a batch that the program is traced with; it takes any number."""
+"""Images in the batch that the program is traced with; it takes any number."""
 
 
 class Program(nn.Module):
-    """Noise [B, C, H, W], and with a stochastic solver step noise [T' - 1, B, C, H, W], to images [B, C, H, W]."""
+    """From noise [B, C, H, W], and with a stochastic solver step noise [T' - 1, B, C, H, W], to images [B, C, H, W]."""
 
     def __init__(self, network: nn.Module, student: Mapping[str, Any]) -> None:
         super().__init__()
@@ -73,9 +73,9 @@ class Program(nn.Module):
         return advance(self.sampler, step, final=isinstance(below, int) and below == 0), x0
 
 
-def export_program(network: nn.Module, student: Mapping[str, Any], shape: tuple[int, int, int]) -> ExportedProgram:
-    """The traced program of a student for images of `shape` (channels, height, width), for batches of any size."""
-    program = Program(network, student).eval()
+def _trace(network: Any, student: Mapping[str, Any]) -> ExportedProgram:
+    """The traced program of a student, for batches of any size."""
+    program, shape = Program(network, student).eval(), (network.config["in_channels"], *network.config["sample_size"])
     inputs: list[Tensor] = [torch.randn(EXAMPLE, *shape)]
     batch = Dim("batch", min=1)
     sizes: list[dict[int, Dim]] = [{0: batch}]
@@ -83,12 +83,12 @@ def export_program(network: nn.Module, student: Mapping[str, Any], shape: tuple[
         inputs.append(torch.randn(program.steps - 1, EXAMPLE, *shape))
         sizes.append({1: batch})
     with torch.no_grad():
-        exported = torch.export.export(program, tuple(inputs), dynamic_shapes=tuple(sizes))
-    return exported
+        return torch.export.export(program, tuple(inputs), dynamic_shapes=tuple(sizes))
 
 
-def write_program(folder: Path, exported: ExportedProgram) -> None:
-    """Write a traced program into an existing folder, for `torch.export.load`."""
+def write_program(folder: Path, network: Any, student: Mapping[str, Any]) -> None:
+    """Write a student's program into an existing folder, for `torch.export.load`."""
+    exported = _trace(network, student)
     _forget_traces(exported.graph_module)
     torch.export.save(exported, folder / TORCH_FILE)
 
@@ -100,10 +100,11 @@ def draw_from_program(folder: Path, noise: Tensor, step_noise: Tensor | None) ->
     return images
 
 
-def write_onnx(folder: Path, exported: ExportedProgram) -> None:
-    """Write a traced program into an existing folder as ONNX, weights and all in one file."""
+def write_onnx(folder: Path, network: Any, student: Mapping[str, Any]) -> None:
+    """Write a student's program into an existing folder as ONNX, weights and all in one file."""
     import onnx_ir
 
+    exported = _trace(network, student)
     names = ["noise", "step_noise"][: len(exported.graph_signature.user_inputs)]
     converted = torch.onnx.export(
         exported, dynamo=True, input_names=names, output_names=["images"], verbose=False, optimize=True

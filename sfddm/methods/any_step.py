@@ -84,7 +84,8 @@ def draw_jumps(random: np.random.Generator, grid: tuple[int, ...], size: int, un
     places[:, 0] = np.where(random.random(size) < FROM_THE_TOP, steps, np.maximum(places[:, 0], SHORTEST))
     places[:, 1] = np.maximum(np.minimum(places[:, 1], places[:, 0] - SHORTEST), 0)
     free = np.rint(np.interp(places, np.arange(steps + 1), levels)).astype(np.int64)
-    free[:, 0] = np.maximum(free[:, 0], free[:, 1] + 1)
+    free[:, 0] = np.maximum(free[:, 0], 1)
+    free[:, 1] = np.minimum(free[:, 1], free[:, 0] - 1)
     jumps: np.ndarray = np.where((random.random(size) < unaligned)[:, None], free, aligned)
     return jumps
 

@@ -1,34 +1,38 @@
 """The teacher's own trajectories from noise, computed once and shared by every student that asks for the same ones."""
 
-from contextlib import nullcontext
+from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import diffusers
+import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
 
+from sfddm.data.store import read_array, write_header
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import trajectory
 from sfddm.diffusion.spacing import finer
 from sfddm.errors import UserError
 from sfddm.networks.denoiser import Denoiser
-from sfddm.networks.weights import Layout, filled_in, read_tensors
 from sfddm.randomness import Purpose, normals
-from sfddm.runtime.files import atomic_file, digest
+from sfddm.runtime.files import atomic_folder, digest
 from sfddm.runtime.fingerprint import fingerprint
 from sfddm.runtime.locks import locked
 from sfddm.runtime.processes import all_reduce_max, barrier, distributed_map, is_main
 from sfddm.spec.parts import Cache
-from sfddm.training.batches import resident, sent
+from sfddm.training.batches import sent, stored
 
 BATCH = 250
 """Trajectories computed at a time."""
+Arrays = Mapping[str, tuple[np.dtype, tuple[int, ...]]]
+"""Type and shape of each file's array. Noises come first, so that batches are written one after another."""
 
 
 @frozen
 class Trajectories:
-    """What the teacher passes through on the way from N noises to N images."""
+    """The teacher's states and features on the way from N noises to N images."""
 
     states: Tensor
     """float32 [T' + 1, N, C, H, W]: the state at phi_k, with the image at k = 0."""
@@ -67,61 +71,70 @@ def load_or_compute(
             "code": fingerprint(__name__),
         }
     )[:16]
-    path = cache / f"{key}.safetensors"
-    layout = _layout(teacher, len(levels), source.noises)
+    folder, arrays = cache / key, _arrays(teacher, len(levels), source.noises)
     with locked(cache / f"{key}.lock") if is_main() else nullcontext():
-        kept = _read(path, layout) if is_main() else None
-        (missing,) = all_reduce_max(is_main() and kept is None)
+        (missing,) = all_reduce_max(is_main() and not _holds(folder, arrays))
         if missing:
-            _compute(path, layout, teacher, levels, sampler, source)
+            _compute(folder, arrays, teacher, levels, sampler, source)
     barrier()
-    kept = kept or read_tensors(path, layout)
-    return Trajectories(*(resident(kept[name], teacher.device) for name in ("states", "features")))
+    read = (read_array(folder / name, dtype, len(shape)) for name, (dtype, shape) in arrays.items())
+    return Trajectories(*(stored(array.swapaxes(0, 1), teacher.device) for array in read))
 
 
-def _layout(teacher: Denoiser, steps: int, noises: int) -> Layout:
+def _arrays(teacher: Denoiser, steps: int, noises: int) -> Arrays:
     channels, height, width = teacher.image_shape
+    features = teacher.config["block_out_channels"][0]
     return {
-        "states": (torch.float32, (steps + 1, noises, channels, height, width)),
-        "features": (torch.float16, (steps, noises, teacher.config["block_out_channels"][0], height, width)),
+        "states.npy": (np.dtype(np.float32), (noises, steps + 1, channels, height, width)),
+        "features.npy": (np.dtype(np.float16), (noises, steps, features, height, width)),
     }
 
 
-def _read(path: Path, layout: Layout) -> dict[str, Tensor] | None:
-    """What is in the cache; None where nothing in it can be used."""
+def _holds(folder: Path, arrays: Arrays) -> bool:
+    """Whether the cache has these arrays, undamaged as far as their lengths tell."""
     try:
-        return read_tensors(path, layout)
+        return all(read_array(folder / name, dtype, 5).shape == shape for name, (dtype, shape) in arrays.items())
     except UserError:
-        return None
+        return False
 
 
 def _compute(
-    path: Path, layout: Layout, teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, source: Cache
+    folder: Path, arrays: Arrays, teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, source: Cache
 ) -> None:
-    """Compute all trajectories, batch by batch, into a file: they may be larger than the memory."""
+    """Compute all trajectories, batch by batch, into files: they may be larger than the memory."""
     batches = [range(start, min(start + BATCH, source.noises)) for start in range(0, source.noises, BATCH)]
     computed = distributed_map(batches, lambda batch: _batch(teacher, levels, sampler, source.seed, batch))
     if not is_main():
         for _ in computed:
             pass
         return
-    with atomic_file(path) as partial, filled_in(partial, layout) as fill:
-        for batch, (states, features) in zip(batches, computed, strict=True):
-            fill("states", batch.start, states)
-            fill("features", batch.start, features)
+    with atomic_folder(folder) as partial, ExitStack() as stack:
+        files = [stack.enter_context((partial / name).open("wb")) for name in arrays]
+        for file, (dtype, shape) in zip(files, arrays.values(), strict=True):
+            write_header(file, dtype, shape)
+        for parts in computed:
+            for file, part in zip(files, parts, strict=True):
+                file.write(part.contiguous().numpy().data)
 
 
 @torch.inference_mode()
 def _batch(
     teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, seed: int, noises: range
 ) -> tuple[Tensor, Tensor]:
-    """States [T' + 1, B, C, H, W] and features [T', B, channels, H, W] of the trajectories from some noises."""
+    """States [B, T' + 1, C, H, W] and features [B, T', channels, H, W] of the trajectories from some noises.
+
+    Raises:
+        UserError: some are not finite.
+    """
     # Jumps land on phi_1 < ... < phi_(T'-1), the last one near level 0.
     landings = (sampler.levels[0], *levels[:-1])
     noise = sent(normals(seed, Purpose.TRAJECTORY_NOISE, noises, teacher.image_shape), teacher.device)
     passed = {state.level: state for state in trajectory(teacher, noise, sampler, iter(()))}
-    states = torch.stack([passed[level].x for level in (0, *levels)])
-    return states.cpu(), torch.stack([_features(passed[level].features) for level in landings])
+    states = torch.stack([passed[level].x for level in (0, *levels)], dim=1).cpu()
+    features = torch.stack([_features(passed[level].features) for level in landings], dim=1)
+    if not bool(states.isfinite().all() and features.isfinite().all()):
+        raise UserError("the teacher's trajectories have NaN or infinite numbers: its weights are probably corrupt.")
+    return states, features
 
 
 def _features(features: Tensor | None) -> Tensor:

@@ -22,7 +22,6 @@ CONTRACT = "denoiser.json"
 SAMPLER = "sampler.json"
 SOURCE = "source.json"
 COST = "cost.json"
-COST_PARTS = ("cache", "training", "folds", "total")
 
 
 def copy_denoiser(source: Path, folder: Path) -> None:
@@ -58,15 +57,12 @@ def rises_within(levels: tuple[int, ...], timesteps: int) -> bool:
 
 
 def read_cost(folder: Path) -> dict[str, int]:
-    """What the student in `folder` cost, in forward-equivalents, as `Cost.to_json` has it.
+    """The cost of the student in `folder`, in forward-equivalents, as `Cost.to_json` has it.
 
     Raises:
         UserError: the file is missing or damaged.
     """
-    content = read_mapping(folder / COST)
-    if any(type(content.get(part)) is not int or content[part] < 0 for part in COST_PARTS):
-        raise damaged(folder / COST, f"expected whole numbers for {', '.join(COST_PARTS)}")
-    return {part: content[part] for part in COST_PARTS}
+    return dict(read_mapping(folder / COST))
 
 
 def denoiser_digest(folder: Path) -> str:

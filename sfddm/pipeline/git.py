@@ -44,15 +44,6 @@ def uncommitted(paths: Sequence[str]) -> list[str]:
     return sorted({entry[3:] for entry in listed.split("\0") if entry})
 
 
-def has_commit(commit: str) -> bool:
-    """Whether this clone has a commit."""
-    try:
-        git("cat-file", "-e", f"{commit}^{{commit}}")
-    except UserError:
-        return False
-    return True
-
-
 @contextmanager
 def worktree(commit: str) -> Iterator[Path]:
     """A commit checked out in a temporary folder, which is gone when the block ends.
@@ -60,8 +51,12 @@ def worktree(commit: str) -> Iterator[Path]:
     Raises:
         UserError: this clone has no such commit.
     """
-    if not has_commit(commit):
-        raise UserError(f"this clone has no commit {commit}: `git fetch --all` where it was pushed, then try again.")
+    try:
+        git("cat-file", "-e", f"{commit}^{{commit}}")
+    except UserError:
+        raise UserError(
+            f"this clone has no commit {commit}: `git fetch --all` where it was pushed, then try again."
+        ) from None
     git("worktree", "prune")  # what killed processes left
     folder = Path(tempfile.mkdtemp(prefix="sfddm-")).resolve()
     try:

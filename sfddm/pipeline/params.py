@@ -87,11 +87,6 @@ def require_current_code(section: str) -> None:
         raise UserError(f"{CODE} does not describe the code of {section} as it is now: run {SYNC}, then `dvc repro`.")
 
 
-def is_current() -> bool:
-    """Whether params.yaml says what the specs say."""
-    return _has(PARAMS, expand())
-
-
 def sync() -> list[Path]:
     """Write params.yaml and code.yaml anew; return those that this changed."""
     texts = {PARAMS: expand(), CODE: expand_code()}
@@ -144,7 +139,7 @@ def _fingerprints(stage: str, kinds: set[str]) -> dict[str, Any]:
 
 def require_current() -> None:
     """Raises: SpecError: params.yaml disagrees with the specs."""
-    if not is_current():
+    if not _has(PARAMS, expand()):
         raise SpecError(f"{PARAMS} does not list the runs of specs/*.yaml: run {SYNC}.")
 
 

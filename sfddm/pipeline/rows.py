@@ -54,8 +54,6 @@ def load_row(spec: Spec, run: Run) -> Row:
         require_current()
         raise UserError(f"{run.name} has not been evaluated: run `dvc repro report@{spec.name}`.")
     metrics = dict(read_mapping(folder / "metrics.json"))
-    if "scorer_version" not in metrics:
-        raise UserError(f"{run.name} was evaluated by an older version: run `dvc repro report@{spec.name}`.")
     key = digest({"spec": resolved(spec, run), "metrics": metrics})[:16]
     method = spec.students[run.student].method
     trained = method.student if isinstance(method, Resampled) else run.student

@@ -14,12 +14,12 @@ from sfddm.spec.teacher import Teacher
 
 @frozen(kw_only=True)
 class Found:
-    """A network with its weights, and what stands beside them."""
+    """A network with its weights, and what is said about them."""
 
     origin: str
     """Where it comes from, for errors and for the stage's output."""
     pinned: str
-    """What identifies its content: a commit, or a SHA-256."""
+    """A commit or a SHA-256 that identifies its content."""
     network: Network
     timesteps: int
     noise_schedule: Schedule | None

@@ -1,6 +1,6 @@
 """A short test of an imported teacher on real images: does it denoise, and at the noise levels that it is told?
 
-A wrong range of pixels, prediction or schedule gives a network that runs without an error, and images that are no good
+A wrong range of pixels, prediction or schedule gives a network that runs without an error, and images that are useless
 a day later. Here it shows at once: at three noise levels the teacher has to predict the image better than the best mix
 of two guesses that look at nothing (the mean image, and the noisy image itself), and better than when it is told the
 level that another schedule gives to the same noise.

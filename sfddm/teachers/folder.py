@@ -34,7 +34,7 @@ def find(model: str, revision: str) -> Found:
     """The teacher that a spec names, from the hub or, without a slash in the name, from a folder.
 
     Raises:
-        UserError: it is not there, its content is not what the revision says, or it is no teacher of ours.
+        UserError: it is not there, its content is not what the revision says, or it is not a teacher that can be used.
     """
     if "/" in model:
         folder = fetch(model, revision)
@@ -59,7 +59,7 @@ def read(folder: Path, origin: str, commit: str | None, published: bool) -> Foun
         published: whether a commit pins it, so that weights in a pickle may be read, for want of safetensors.
 
     Raises:
-        UserError: a file is missing or damaged, or it is no teacher of ours.
+        UserError: a file is missing or damaged, or it is not a teacher that can be used.
     """
     weights = _weights(folder, origin, commit, published)
     network = _network(weights.with_name(CONFIG))
@@ -86,9 +86,6 @@ def read(folder: Path, origin: str, commit: str | None, published: bool) -> Foun
 def _weights(folder: Path, origin: str, commit: str | None, published: bool) -> Path:
     safe, pickled = weights_of(folder, WEIGHTS), weights_of(folder, PICKLE)
     if safe is not None:
-        with safe.open("rb") as file:
-            if file.read(2) in (b"PK", b"\x80\x02"):
-                raise UserError(f"{safe} is a pickle where safetensors are expected: nothing of it was loaded.")
         return safe
     if commit is not None and not published:
         raise UserError(
@@ -126,7 +123,7 @@ def _renamed(tensors: dict[str, Any], path: Path) -> dict[str, Tensor]:
     renamed = {}
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
-            raise UserError(f"{path}: {name!r} is no tensor.")
+            raise UserError(f"{path}: {name!r} is not a tensor.")
         *before, layer, part = name.split(".") if "." in name else ("", "", name)
         attention = len(before) > 1 and before[-2] == "attentions"
         renamed[".".join([*before, RENAMED[layer], part]) if attention and layer in RENAMED else name] = tensor
@@ -143,8 +140,8 @@ def _scheduler(folder: Path) -> Any:
     make: Any = kind
     try:
         scheduler = make.from_config(config)
-    except Exception as error:  # diffusers raises anything on what is no configuration of its own
+    except Exception as error:  # diffusers raises anything on what is not a configuration of its own
         raise UserError(f"{path} describes no scheduler: {error}") from None
     if not hasattr(scheduler, "alphas_cumprod"):
-        raise UserError(f"{path}: a {config['_class_name']} has no discrete noise levels, so it is no teacher here.")
+        raise UserError(f"{path}: a {config['_class_name']} has no discrete noise levels, so it can't be a teacher.")
     return scheduler

@@ -8,17 +8,17 @@ from sfddm.errors import UserError
 from sfddm.networks.layout import CONFIG, WEIGHTS
 
 FOLDER = "teachers"
-"""Of models and checkpoints, inside the folder of data sets."""
+"""The folder of models and checkpoints, inside that of data sets."""
 PICKLE = "diffusion_pytorch_model.bin"
-"""What diffusers wrote before safetensors."""
-INDEX, SCHEDULER = "model_index.json", "scheduler_config.json"
-DESCRIBED = [INDEX, CONFIG, SCHEDULER, f"unet/{CONFIG}", f"scheduler/{SCHEDULER}"]
+"""The weights as diffusers wrote them before safetensors."""
+SCHEDULER = "scheduler_config.json"
+DESCRIBED = [CONFIG, SCHEDULER, f"unet/{CONFIG}", f"scheduler/{SCHEDULER}"]
 """Old models have all their files in one folder, newer ones one folder for each part."""
 COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def given_path(name: str) -> Path:
-    """Where a folder or a file that a spec names without a path has to lie.
+    """The path of a folder or a file that a spec names without a path.
 
     Raises:
         UserError: there is nothing.

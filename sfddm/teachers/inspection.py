@@ -12,13 +12,13 @@ from sfddm.teachers.candidate import Found
 from sfddm.teachers.hub import COMMIT, FOLDER, fetch, given_path
 
 ENDINGS = (".pt", ".pth")
-"""Of checkpoints."""
+"""The endings of checkpoints."""
 ANY_SIZE = 64
-"""Height and width that stand for a checkpoint's images, whose size it doesn't say."""
+"""Height and width taken for a checkpoint's images, whose size it doesn't say."""
 
 
 def inspect(name: str, revision: str) -> str:
-    """What stands where `name` leads to: a folder, a checkpoint, OWNER/NAME of the hub, or one that is in its place.
+    """Describe a teacher: a folder, a checkpoint, OWNER/NAME of the hub, or the name of one in the folder of teachers.
 
     Raises:
         UserError: it is not there, or no teacher of ours.

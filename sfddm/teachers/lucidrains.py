@@ -32,7 +32,7 @@ def read(path: Path, sha256: str | None, weights: Literal["ema", "last"], size: 
         size: height and width of the images.
 
     Raises:
-        UserError: it can't be read, or it is no checkpoint of a Unet that is known here.
+        UserError: it can't be read, or it is not a checkpoint of a Unet that is known here.
     """
     state = _diffusion(read_pickled(path, sha256), weights, path)
     config = _config(state, size, path)
@@ -65,8 +65,10 @@ def _diffusion(content: Mapping[str, Any], weights: str, path: Path) -> dict[str
         last = {name.removeprefix(prefix): value for name, value in average.items() if name.startswith(prefix)}
     state = {name: value for name, value in last.items() if isinstance(value, Tensor)}
     if SCHEDULE not in state or LOSS_WEIGHT not in state or "model.init_conv.weight" not in state:
-        raise UserError(f"{path} is no checkpoint of {LUCIDRAINS}'s GaussianDiffusion with its Unet: expected what its "
-                        "Trainer saves, or the state dict of the diffusion.")  # fmt: skip
+        raise UserError(
+            f"{path} is not a checkpoint of {LUCIDRAINS}'s GaussianDiffusion with its Unet: expected what its Trainer "
+            "saves, or the state dict of the diffusion."
+        )
     return state
 
 
@@ -93,7 +95,7 @@ def _config(state: Mapping[str, Tensor], size: tuple[int, int], path: Path) -> d
             "attn_dim_head": widths,
         }
     except (KeyError, IndexError, ValueError) as error:
-        raise UserError(f"{path} holds a Unet that is not known here ({error!r}): another version of {LUCIDRAINS}, "
+        raise UserError(f"{path} has a Unet that is not known here ({error!r}): another version of {LUCIDRAINS}, "
                         "or one of its other networks.") from None  # fmt: skip
     if "model.time_mlp.0.weights" in state or config["in_channels"] != config["out_channels"]:
         raise UserError(
@@ -104,7 +106,8 @@ def _config(state: Mapping[str, Tensor], size: tuple[int, int], path: Path) -> d
 
 
 def _prediction(alpha_bar: np.ndarray, state: Mapping[str, Tensor], path: Path) -> Prediction:
-    """What the loss weight where the SNR is about a half tells: 1 for noise, SNR for the image, SNR/(SNR+1) for v."""
+    """The prediction whose loss weight fits where the SNR is about a half: 1 for noise, SNR for the image, or for v
+    SNR/(SNR+1)."""
     snr = alpha_bar / (1 - alpha_bar)
     level = int(np.abs(np.log(snr * 2)).argmin())
     weight, ratio = float(state[LOSS_WEIGHT][level]), float(snr[level])

@@ -244,9 +244,9 @@ def _log_model(spec: Spec, row: Row, run_id: str) -> "ModelInfo":
                 write_json(described / name, content)
             else:
                 YAML().dump(content, described / name)
-        with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
-            # MLflow recommends type hints and an example, from which it would guess the signature that is given here.
-            warnings.simplefilter("ignore", UserWarning)
+        # MLflow recommends type hints and an example, from which it would guess the signature that is given here.
+        # It sets filters of its own, so warnings are not ignored but recorded, and dropped.
+        with mlflow.start_run(run_id=run_id), warnings.catch_warnings(record=True):
             return mlflow.pyfunc.log_model(
                 name="student",
                 python_model=str(package / "tracking" / "served.py"),

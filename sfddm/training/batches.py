@@ -45,23 +45,23 @@ def real_images(split: Split, rows: Rows, device: torch.device) -> Draw:
 
     All images come before any comes again. Where the data set says so, half of a batch is mirrored left to right.
     """
-    stored = stored_images(split.images, device)
+    images = stored(split.images, device)
 
     def draw(seed: int, step: int) -> Tensor:
-        images = take_images(stored, seed, step, rows, device)
+        batch = take_images(images, seed, step, rows, device)
         if not split.flip:
-            return images
+            return batch
         mirrored = sent(generator(seed, Purpose.FLIP, step).random(rows.size)[rows.own] < 0.5, device)
-        return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+        return torch.where(mirrored.view(-1, 1, 1, 1), batch.flip(-1), batch)
 
     return draw
 
 
-def stored_images(images: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 images [N, C, H, W], memory-mapped, that batches are taken from: on `device` if they fit."""
+def stored(array: np.ndarray, device: torch.device) -> Tensor:
+    """A memory-mapped array that batches are taken from: on `device` if it fits."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # they are only read
-        return resident(torch.from_numpy(images), device)
+        return resident(torch.from_numpy(array), device)
 
 
 def resident(tensor: Tensor, device: torch.device) -> Tensor:
@@ -85,7 +85,7 @@ def take(numbers: Tensor, seed: int, step: int, rows: Rows) -> Tensor:
 
 
 def take_images(images: Tensor, seed: int, step: int, rows: Rows, device: torch.device) -> Tensor:
-    """The own images of batch `step`, float32 [len(rows), C, H, W] in [-1, 1] on `device`, of `stored_images`."""
+    """The own images of batch `step`, float32 [len(rows), C, H, W] in [-1, 1] on `device`, of `stored` ones."""
     return from_bytes(moved(take(images, seed, step, rows), device))
 
 

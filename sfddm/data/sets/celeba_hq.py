@@ -24,6 +24,6 @@ def load(data: CelebAHQ) -> tuple[Stream]:
         )
     names = find_images(folder)
     if len(names) < data.images:
-        raise UserError(f"{folder} holds {len(names)} images, and the spec asks for {data.images}: complete it.")
+        raise UserError(f"{folder} has {len(names)} images, and the spec asks for {data.images}: complete it.")
     chosen = entries(folder, names[: data.images])
     return (stream(folder, chosen, None, data.images, Picture(channels=3, size=data.size, crop="center"), "refuse"),)

@@ -1,6 +1,6 @@
 """CIFAR-10 (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html), as its author gives it out: pickles.
 
-They are never unpickled: pixels and labels stand in them as plain bytes, and are read there, once a file's MD5 is found
+They are never unpickled: pixels and labels are in them as plain bytes, and are read there, once a file's MD5 is found
 to be the published one. Reading takes no import of torchvision, which is slower than all of it.
 """
 
@@ -87,7 +87,7 @@ def _parse(content: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _contents(names: list[str]) -> Iterator[tuple[str, bytes]]:
-    """What errors call each file, and its content: from the folder, or else from the archive."""
+    """Each file's name for errors and its content, from the folder or else from the archive."""
     folder, archive = root() / FOLDER, root() / ARCHIVE
     unpacked = all((folder / name).is_file() for name in names)
     try:

@@ -6,10 +6,13 @@ import numpy as np
 
 from sfddm.data.image_files import Picture, entries, find_images, stream
 from sfddm.data.source import root
-from sfddm.data.store import MOST_CLASSES, Stream
+from sfddm.data.store import Stream
 from sfddm.errors import UserError
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.data import Folder, FolderLabels
+
+MOST_CLASSES = 16_384
+"""A classifier has an output for each."""
 
 
 def load(data: Folder) -> tuple[Stream, ...]:
@@ -26,7 +29,7 @@ def load(data: Folder) -> tuple[Stream, ...]:
         return (stream(folder, entries(folder, names), None, len(names), picture, data.corrupt),)
     labels = _labels(folder, names)
     if data.labels.held_out >= len(names):
-        raise UserError(f"{folder} holds {len(names)} images: held_out ({data.labels.held_out}) has to be fewer.")
+        raise UserError(f"{folder} has {len(names)} images: held_out ({data.labels.held_out}) has to be fewer.")
     order = generator(data.labels.split_seed, Purpose.SPLIT).permutation(len(names))
     parts = (np.sort(order[data.labels.held_out :]), np.sort(order[: data.labels.held_out]))
     return tuple(

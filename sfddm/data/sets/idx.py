@@ -20,7 +20,7 @@ def load(published: str, size: int, page: str) -> tuple[Stream, Stream]:
     """The authors' training and test split, images uint8 [N, 1, size, size] in 0..255.
 
     Args:
-        published: torchvision's name of the set, under which its files lie in the folder of data sets.
+        published: torchvision's name of the set, under which its files are in the folder of data sets.
         size: what 28x28 pixels are averaged to.
         page: where its authors give it out.
 
@@ -42,7 +42,7 @@ def _split(published: str, part: str, size: int, page: str) -> Stream:
     images, labels = _read_idx(images_path, 3), _read_idx(labels_path, 1)
     if images.shape != (len(labels), 28, 28) or not len(labels):
         raise UserError(
-            f"{images_path} holds images {list(images.shape)}, and {labels_path} {len(labels)} labels: "
+            f"{images_path} has images {list(images.shape)}, and {labels_path} {len(labels)} labels: "
             "expected as many images of 28x28 pixels. Replace both files."
         )
     return whole(area_average(images, size)[:, None], labels.astype(np.int64))

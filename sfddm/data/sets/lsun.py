@@ -1,6 +1,6 @@
 """LSUN (Yu et al. 2015, https://github.com/fyu/lsun): an LMDB database for each category, an image file a value.
 
-Read directly: torchvision's reader keeps a pickle of the keys beside it, and decodes in the training's own time.
+Read directly: torchvision's reader writes a pickle of the keys next to it, and decodes while a training waits.
 """
 
 from collections.abc import Iterator
@@ -29,13 +29,13 @@ def load(data: LSUN) -> tuple[Stream]:
     folder = root() / f"{data.category}_train_lmdb"
     found = _count(folder, data.category)
     if found < data.images:
-        raise UserError(f"{folder} holds {found} images, and the spec asks for {data.images}: complete it.")
+        raise UserError(f"{folder} has {found} images, and the spec asks for {data.images}: complete it.")
     picture = Picture(channels=3, size=data.size, crop=data.crop)
     return (stream(folder, _entries(folder, data.images), None, data.images, picture, "refuse"),)
 
 
 def _count(folder: Path, category: str) -> int:
-    """How many images a database holds, once its file is found to be whole: what is cut off would kill its reader."""
+    """The number of images in a database whose file is whole: one that is cut off would kill its reader."""
     if not (folder / FILE).is_file():
         raise UserError(
             f"{folder / FILE} is missing. Unpack {ADDRESS}/{category}_train_lmdb.zip into {folder.parent}, or set "

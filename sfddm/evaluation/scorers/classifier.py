@@ -28,7 +28,7 @@ from sfddm.runtime.files import digest_file, write_json
 from sfddm.spec.evaluation import MOST_CONVOLUTIONS, Classifier
 from sfddm.spec.fields import Pixels, Share, Width
 from sfddm.spec.parse import as_stored, unstructure
-from sfddm.training.batches import rows_of, stored_images, take, take_images
+from sfddm.training.batches import rows_of, stored, take, take_images
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
@@ -119,7 +119,7 @@ def _extractor(network: Network, folder: Path, shape: tuple[int, int, int], devi
 
 
 def _train(settings: Classifier, split: Split, device: torch.device, curve: Curve, checkpoints: Checkpoints) -> Network:
-    images = stored_images(split.images, device)
+    images = stored(split.images, device)
     labels = torch.from_numpy(np.array(split.required_labels())).to(device)
     shape = (images.shape[1], images.shape[2], images.shape[3])
     classes = int(labels.max()) + 1

@@ -1,0 +1,314 @@
+"""What the stages of a spec that would run will take: time, disk and memory.
+
+Time is counted in forward-equivalents of the teacher's network, as costs are: one image forward is 1, forward and
+backward 3. What one takes is known from trainings of the spec that ran on such a processor, or else from one timed
+forward pass. docs/planning.md has all formulas, and what they leave out.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator
+from functools import cache, cached_property
+from math import prod
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from sfddm.data.prepare import load
+from sfddm.evaluation.interpolation import PAIRS, STEPS
+from sfddm.evaluation.real import KEPT
+from sfddm.evaluation.scorers.extractor import load_extractor
+from sfddm.networks import storage
+from sfddm.networks.denoiser import Contract, Denoiser, Evaluated, build, unet_config
+from sfddm.networks.layout import read_cost
+from sfddm.pipeline.lock import stages_of
+from sfddm.pipeline.paths import Paths
+from sfddm.runtime.kinds import import_kind
+from sfddm.runtime.machine import device, free_memory, machine, peak_memory_mb
+from sfddm.spec.data import LSUN, CelebAHQ, Folder
+from sfddm.spec.evaluation import Classifier, Scorer
+from sfddm.spec.experiment import Run, Spec
+from sfddm.spec.parse import read_mapping
+from sfddm.spec.parts import TRAINED, Cache, DataSource
+from sfddm.spec.students import Trained
+from sfddm.spec.teacher import Trained as TrainedTeacher
+from sfddm.spec.training import Training
+from sfddm.teachers.importing import find_teacher
+from sfddm.training.batches import RESIDENT
+
+START, DECODING = 5.0, 0.005
+"""Seconds until a stage has imported its libraries, and per image file that is decoded: rough, and not measured."""
+LONG_ENOUGH = 0.25
+"""Seconds of a timed forward pass; batches grow until one takes them."""
+TRAINED_BYTES = 20
+"""Per parameter in training, in fp32: itself, its average, its gradient, and Adam's two moments."""
+FLOAT = 4
+CLASSES = 10
+"""Of a classifier that is timed; its head is a small part of it."""
+TIMING = 8000
+"""About as many network evaluations is the speed of a sampler measured with."""
+NO_TEACHER = ("data@", "scorer@", "track@", "report@")
+"""Stages that need none."""
+
+
+@frozen(kw_only=True)
+class Estimate:
+    """What one stage will take."""
+
+    seconds: float = START
+    disk: int = 0
+    """Bytes of outputs."""
+    scratch: int = 0
+    """Bytes of trajectories, which DVC does not keep."""
+    memory: int = 0
+    """Bytes on the device that the stage computes on."""
+
+
+def stages(spec: Spec) -> list[str]:
+    """Every stage of a spec by DVC's name, in an order in which they can run."""
+    of_runs = dict.fromkeys(name for run in spec.runs() for name in stages_of(spec, run))
+    return [*of_runs, f"track@{spec.name}", f"report@{spec.name}"]
+
+
+def to_run(spec: Spec) -> set[str] | None:
+    """The stages that `dvc repro` would run, and all that read what those write.
+
+    A stage that writes the bytes that were there before ends the chain, which can't be known yet: these are the most.
+
+    Returns:
+        Their names; None where DVC can't say, because it is not installed or is running.
+    """
+    try:
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+    except ImportError:
+        return None
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    try:
+        with Repo() as repo:
+            found = repo.reproduce(targets=stages(spec)[-2:], dry=True, force_downstream=True)
+    except DvcException:
+        return None
+    return {stage.addressing for stage in found}
+
+
+def estimates(spec: Spec, wanted: Collection[str]) -> Iterator[tuple[str, Estimate]]:
+    """Estimates of the stages that are wanted, by DVC's names for them, in an order in which they can run.
+
+    Raises:
+        UserError: a teacher that others trained, or a folder of images, is not there.
+    """
+    plan, runs = _Plan(spec, wanted), {run.name: run for run in spec.runs()}
+    if any(not name.startswith(NO_TEACHER) for name in wanted):
+        _ = plan.network  # a teacher that is not there is said at once
+    for name in filter(wanted.__contains__, stages(spec)):
+        stage, _, item = name.partition("@")
+        if stage in ("track", "report"):
+            yield name, Estimate()
+        else:
+            yield name, getattr(plan, stage)(*([runs[item]] if item in runs else []))
+
+
+class _Plan:
+    """Estimates of a spec's stages, each by the method of its name."""
+
+    def __init__(self, spec: Spec, wanted: Collection[str]) -> None:
+        self.spec, self.paths = spec, Paths(spec.name)
+        self.teacher_is_done = f"teacher@{spec.name}" not in wanted
+        self.base = int(peak_memory_mb("cpu") * 2**20) if device().type == "cpu" else 0
+        """Bytes that libraries take."""
+        self.cached: set[tuple[tuple[int, ...], Cache]] = set()
+        """Trajectories that a student before computes."""
+
+    @cached_property
+    def network(self) -> Denoiser:
+        """The teacher's: the stored one, one that is to be taken over, or one with fresh weights."""
+        teacher, shape = self.spec.teacher, self.spec.data.shape
+        if self.teacher_is_done:
+            return storage.load(self.paths.teacher, device())
+        if not isinstance(teacher.source, TrainedTeacher):
+            return find_teacher(teacher, shape).to(device())
+        contract = Contract(
+            timesteps=teacher.timesteps, noise_schedule=teacher.noise_schedule, prediction=teacher.prediction
+        )
+        return build(unet_config(teacher.source.network, shape), contract, 0).to(device())
+
+    @cached_property
+    def weights(self) -> int:
+        """Bytes of the teacher's weights; a student is taken to have as many."""
+        return FLOAT * sum(parameter.numel() for parameter in self.network.parameters())
+
+    @cached_property
+    def images(self) -> int:
+        """How many the data set has."""
+        data = self.spec.data
+        return sum(stream.images for stream in load(data)) if isinstance(data, Folder) else data.images
+
+    @property
+    def pixels(self) -> int:
+        """Bytes of one image."""
+        return prod(self.spec.data.shape)
+
+    @cached_property
+    def scoring(self) -> tuple[float, int]:
+        """Seconds per image in the scorer's network, and how many features it has."""
+        forward, features = _scorer(self.spec.evaluation.scorer, self.spec.data.shape)
+        return _seconds(forward, self.spec.evaluation.batch_size), features
+
+    @cached_property
+    def measured(self) -> dict[str, float]:
+        """Seconds per forward-equivalent of the students of this teacher that were trained here before, by run."""
+        found = {}
+        for run in self.spec.runs() if self.teacher_is_done else ():
+            took = _took(self.paths.timing(run.student, run.seed))
+            if took and (paid := read_cost(self.paths.student(run.student, run.seed))["total"]):
+                found[run.name] = took["seconds"] / paid
+        return found
+
+    @property
+    def forward(self) -> float:
+        """Seconds per image and forward pass in sampling."""
+        return _forward(self.network, "fp32", self.spec.evaluation.batch_size)
+
+    def equivalent(self, training: Training, run: str = "") -> float:
+        """Seconds of a forward-equivalent: as this student took it, or the others did, or as a forward pass does."""
+        if run and self.measured:
+            return self.measured.get(run, median(self.measured.values()))
+        return _forward(self.network, training.precision, training.batch_size)
+
+    def training_memory(self, settings: Training, *arrays: int) -> int:
+        """Bytes; arrays that are larger than their share of the free memory are read from files instead."""
+        held = sum(size for size in arrays if size <= RESIDENT * free_memory(device().type))
+        batch = settings.batch_size * _activations(self.network, settings.precision)
+        return self.base + TRAINED_BYTES * self.weights // FLOAT + batch + held
+
+    def data(self) -> Estimate:
+        """Image files are decoded; other sets take seconds, or a download."""
+        files = self.images if isinstance(self.spec.data, CelebAHQ | LSUN | Folder) else 0
+        return Estimate(seconds=START + files * DECODING, disk=self.images * self.pixels)
+
+    def scorer(self) -> Estimate:
+        """Its training, where it has one, and the features of all real images."""
+        settings, (seconds, features) = self.spec.evaluation.scorer, self.scoring
+        passes, memory = self.images, self.base
+        if isinstance(settings, Classifier):
+            passes += TRAINED * settings.training.images
+            memory += self.images * self.pixels
+        disk = min(self.images, KEPT) * features * FLOAT + 2 * 8 * features**2
+        return Estimate(seconds=START + passes * seconds, disk=disk, memory=memory)
+
+    def teacher(self) -> Estimate:
+        """Its training; nearly nothing where it is taken over."""
+        source = self.spec.teacher.source
+        if not isinstance(source, TrainedTeacher):
+            return Estimate(disk=self.weights, memory=self.base + self.weights)
+        training = source.training
+        equivalents = TRAINED * training.images
+        memory = self.training_memory(training, self.images * self.pixels)
+        return Estimate(seconds=START + equivalents * self.equivalent(training), disk=self.weights, memory=memory)
+
+    def reference(self) -> Estimate:
+        """The teacher's own images."""
+        wanted = self.spec.evaluation
+        count, steps = wanted.samples + PAIRS * STEPS, len(self.spec.levels_of(wanted.reference.index_set))
+        seconds = START + count * steps * self.forward
+        return Estimate(seconds=seconds, disk=count * self.pixels, memory=self.base + self.weights)
+
+    def distill(self, run: Run) -> Estimate:
+        """A training; the first student that asks for some trajectories computes them, those after it read them."""
+        spec, method, levels = self.spec, self.spec.students[run.student].method, self.spec.levels(run.student)
+        if not isinstance(method, Trained):
+            return Estimate(disk=self.weights)
+        sizes = {each: _trajectories(self.network, len(levels), each) for each in method.caches()}
+        new = {each for each in sizes if (levels, each) not in self.cached}
+        self.cached |= {(levels, each) for each in new}
+        total = method.cost(levels, spec.teacher.noise_schedule, spec.teacher.timesteps)
+        sources = getattr(method, "sources", ())
+        real = not sizes or any(isinstance(source, DataSource) for source in sources)
+        images = self.images * self.pixels if real else 0
+        return Estimate(
+            seconds=START + (total.total if new else total.training) * self.equivalent(method.training, run.name),
+            disk=self.weights,
+            scratch=sum(sizes[each] for each in new),
+            memory=self.weights + self.training_memory(method.training, images, *sizes.values()),
+        )
+
+    def evaluate(self, run: Run) -> Estimate:
+        """Images and their features beside the teacher's: as long as it took before, or as the passes take."""
+        folder, memory = self.paths.result(run.student, run.seed), self.base + 2 * self.weights
+        samples, steps = self.spec.evaluation.samples, len(self.spec.levels(run.student))
+        if self.teacher_is_done and (took := _took(folder / "timing.json")):
+            before = read_mapping(folder / "metrics.json")
+            scale = samples * steps / (before["samples"] * before["nfe"])
+            return Estimate(seconds=START + scale * took["evaluation_seconds"], memory=memory)
+        drawn = samples + PAIRS * STEPS
+        seconds = START + (drawn * steps + TIMING) * self.forward + 2 * drawn * self.scoring[0]
+        return Estimate(seconds=seconds, memory=memory)
+
+
+def _trajectories(teacher: Denoiser, steps: int, asked: Cache) -> int:
+    """Bytes: states in fp32 at every level and 0, and features in fp16 where each jump lands."""
+    channels, height, width = teacher.image_shape
+    features = int(teacher.config["block_out_channels"][0])
+    return asked.noises * height * width * ((steps + 1) * channels * FLOAT + steps * features * FLOAT // 2)
+
+
+def _took(timing: Path) -> dict[str, Any] | None:
+    """What a stage took when it ran last; None where that was never, or on another kind of processor."""
+    found = dict(read_mapping(timing)) if timing.exists() else {}
+    return found if found.get("machine", {}).get("processor") == machine(1)["processor"] else None
+
+
+@cache
+def _forward(network: Denoiser, precision: str, most: int) -> float:
+    return _seconds(lambda size: _evaluated(network, size, precision).output, most)
+
+
+def _evaluated(network: Denoiser, size: int, precision: str) -> Evaluated:
+    level = torch.ones(size, dtype=torch.int64, device=network.device)
+    with torch.autocast(network.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        found: Evaluated = network(torch.randn(size, *network.image_shape, device=network.device), level)
+    return found
+
+
+@torch.no_grad()
+def _seconds(forward: Callable[[int], Tensor], most: int) -> float:
+    """Seconds per image of a forward pass with as many as take long enough, at most `most`."""
+    forward(1)  # the first one is slower
+    size = 1
+    while True:
+        began = time.perf_counter()
+        forward(size).flatten()[0].item()  # which a GPU has to be done for
+        seconds = time.perf_counter() - began
+        if seconds > LONG_ENOUGH or size >= most:
+            return seconds / size
+        size = min(4 * size, most)
+
+
+@cache
+def _activations(network: Denoiser, precision: str) -> int:
+    """Bytes that one image leaves for its backward pass, weights aside."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in network.requires_grad_(True).parameters()}
+    saved: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        _evaluated(network, 1, precision)
+    return sum(size for pointer, size in saved.items() if pointer not in weights)
+
+
+def _scorer(settings: Scorer, shape: tuple[int, int, int]) -> tuple[Callable[[int], Tensor], int]:
+    """The scorer's network, with random weights, as a function of how many images it is given; and its features."""
+    with TemporaryDirectory() as folder:
+        import_kind("scorer", settings.kind).write_random(Path(folder), settings, shape)
+        extractor = load_extractor(Path(folder), device())
+    return lambda size: extractor.extract(np.zeros((size, *shape), np.uint8))[0], extractor.features

@@ -1,1 +1,0 @@
-"""What a spec's pipeline will take, told before it runs: `sfddm plan`."""

@@ -1,0 +1,63 @@
+"""Methods that train nothing: the teacher, or another student, under another sampler."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from sfddm.diffusion.sampler import Sampler
+from sfddm.methods.job import Distilled, Job, distill
+from sfddm.networks.denoiser import Contract
+from sfddm.networks.layout import write_sampler
+from sfddm.spec.students import Free, Resampled
+from tests.gaussian import gaussian_job
+
+EXACT = Contract(timesteps=64, noise_schedule="cosine", prediction="v")
+FILES = ("config.json", "denoiser.json", "diffusion_pytorch_model.safetensors")
+NOTHING = {"cache": 0, "training": 0, "folds": 0, "total": 0}
+
+
+def written(made: Distilled, folder: Path) -> dict[str, bytes]:
+    folder.mkdir()
+    made.write(folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def teachers(tmp_path: Path) -> Job:
+    """The job of a student of a stored teacher, on levels 8 and 64, unclipped."""
+    return gaussian_job(tmp_path, Free(kind="free", solver="ddim"), (8, 64), EXACT)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Free(kind="free", solver="ddim"),
+        Free(kind="free", solver="dpm-solver"),
+        Free(kind="free", solver="angle-2m"),
+        Free(kind="free", solver="ancestral"),
+    ],
+)
+@pytest.mark.parametrize("clip", [False, True])
+def test_a_free_sampler_is_the_teachers_files_and_a_name(
+    tmp_path: Path, teachers: Job, method: Any, clip: bool
+) -> None:
+    made = distill(evolve(teachers, student=evolve(teachers.student, method=method, clip_sample=clip)))
+    assert made.sampler == Sampler(solver=method.solver, levels=(8, 64), clip_sample=clip)
+    assert made.cost == NOTHING and made.curve is None
+    assert written(made, tmp_path / "made") == {name: (tmp_path / "teacher" / name).read_bytes() for name in FILES}
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_a_resampled_student_is_its_parent_on_other_levels(tmp_path: Path, teachers: Job, clip: bool) -> None:
+    """With the parent's solver and cost, and neither its levels nor its clipping."""
+    parent, cost = tmp_path / "teacher", {"cache": 1, "training": 2, "folds": 3, "total": 6}
+    write_sampler(parent, Sampler(solver="consistency", levels=(16, 32, 64), clip_sample=not clip))
+    (parent / "cost.json").write_text(json.dumps(cost))
+    student = evolve(teachers.student, method=Resampled(kind="resampled", student="parent"), clip_sample=clip)
+    made = distill(evolve(teachers, student=student))
+    assert made.sampler == Sampler(solver="consistency", levels=(8, 64), clip_sample=clip)
+    assert made.cost == cost
+    assert written(made, tmp_path / "made") == {name: (parent / name).read_bytes() for name in FILES}
