@@ -11,6 +11,7 @@ import torch
 from attrs import evolve
 
 from sfddm.data.prepare import prepare
+from sfddm.data.store import Split
 from sfddm.diffusion.sampler import Sampler
 from sfddm.evaluation.reference import Reference
 from sfddm.methods.job import Job
@@ -18,6 +19,7 @@ from sfddm.methods.train import Task, task_of
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.pipeline.params import sync
+from sfddm.spec.evaluation import Classifier
 from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.parts import (
@@ -52,6 +54,10 @@ PUBLISHED = {
 """What the published method changes in the method of tiny's ours-t4."""
 
 
+STILL = {"iterations": 1, "warmup": 0, "learning_rate": 1e-30, "batch_size": 5}
+"""Changes to a training: one iteration that moves no weight by more than 1e-30."""
+
+
 def tiny() -> Spec:
     return parse_spec(TINY, "tiny.yaml")
 
@@ -83,6 +89,19 @@ def only_spec(folder: Path, text: str = TINY) -> None:
     (folder / "specs/tiny.yaml").write_text(text)
     with chdir(folder):
         sync()
+
+
+def still_classifier() -> Classifier:
+    """tiny's scorer, whose training moves nothing."""
+    described = tiny().evaluation.scorer
+    assert isinstance(described, Classifier)
+    return evolve(described, training=evolve(described.training, **STILL))
+
+
+def random_split(classes: int = 4) -> Split:
+    """Twelve images without a meaning, and their classes."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
+    return Split(images, np.arange(12) % classes, flip=False)
 
 
 def untrained_teacher(prediction: str = "v", seed: int = 0) -> Denoiser:

@@ -9,6 +9,7 @@ from attrs import evolve
 from PIL import Image
 from rich.console import Console
 
+from sfddm.evaluation.metrics import BLOCKS
 from sfddm.evaluation.statistics import difference, why_not
 from sfddm.images import grid, png
 from sfddm.report.compare import Subject, fields_that_differ, side_by_side
@@ -64,6 +65,37 @@ def test_distances_differ_only_beyond_the_spread_of_common_noises() -> None:
     assert line(lines, "Frechet distance")[2:] == ["0.5000", "1.5000", "+1.0000", "±", "0.0196"]
     assert "≈" in line(printed(a, subject("c", 0.505, tuple(-value for value in NOISE))), "Frechet distance")
     assert line(lines, "recall")[1:] == ["0.625", "0.625", "+0.000"], "no blocks, no interval"
+
+
+@pytest.mark.parametrize(("key", "blocks"), {
+    "frechet_distance": "frechet_blocks", "kernel_distance": "kernel_blocks", "agreement": "agreement_blocks",
+    "mse_to_teacher": "mse_blocks", "ssim": "ssim_blocks", "feature_cosine": "cosine_blocks",
+}.items())  # fmt: skip
+def test_a_difference_is_how_much_the_second_is_above_the_first_by_its_own_blocks(key: str, blocks: str) -> None:
+    others = {name: [9.0, 0, 0, 0, 0] for name in BLOCKS.values()}
+    a, b = {**others, key: 1.0, blocks: [1, 2, 3, 4, 5]}, {**others, key: 1.5, blocks: [2, 2, 5, 6, 5]}
+    found = difference(a, b, key)
+    # Differences 1, 0, 2, 2, 0: mean 1, variance 1, and t(.975, 4) sqrt(1 / 5).
+    assert found is not None and found.estimate == pytest.approx(1.0)
+    assert found.half_width == pytest.approx(2.776445 * 0.2**0.5, rel=1e-6)
+
+
+def test_a_figure_without_blocks_on_both_sides_has_no_measured_spread() -> None:
+    with_blocks, without = {"ssim": 0.5, "ssim_blocks": [0.5] * 5}, {"ssim": 0.5}
+    assert difference(with_blocks, with_blocks, "ssim") is not None
+    assert difference(with_blocks, without, "ssim") is None and difference(without, with_blocks, "ssim") is None
+    assert difference({"recall": 0.5}, {"recall": 0.6}, "recall") is None
+
+
+def test_what_one_side_does_not_say_is_another() -> None:
+    full = subject("a", 0.5).metrics
+    older = {key: value for key, value in full.items() if key != "scorer_version"}
+    assert why_not(full, older) == ["other scorer's version (2 | unknown)"]
+    assert why_not(older, full) == ["other scorer's version (unknown | 2)"]
+    assert why_not(older, older) == ["other scorer's version (unknown | unknown)"]
+    assert why_not(full, {**full, "noise_seed": 4, "samples": 9}) == [
+        "other noises (3 | 4)", "other number of images (5000 | 9)"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

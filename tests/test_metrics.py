@@ -14,6 +14,7 @@ from sfddm.evaluation.similarity import structural_similarity
 from sfddm.images import to_bytes
 from sfddm.networks.generation import draw_from, generate
 from sfddm.randomness import Purpose, normals
+from tests.judges import frechet, kernel
 from tests.parts import untrained_teacher
 from tests.project import ROOT
 
@@ -48,6 +49,21 @@ def test_the_frechet_distance_of_shifted_gaussians_tends_to_its_closed_form() ->
     assert distance(a, 3 * b + 2) == pytest.approx(3 * (2**2 + (3 - 1) ** 2), rel=0.01)
 
 
+def test_features_far_from_0_lose_no_digits() -> None:
+    """As float32 they have some, and their squares would have none to spare."""
+    a, b = (features(seed, 400, 3, 3000.0).float() for seed in (1, 2))
+    assert distance(a, b) == pytest.approx(frechet(a.double().numpy(), b.double().numpy()), rel=1e-5)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_the_frechet_distance_of_covariances_without_full_rank(both: bool) -> None:
+    """Features that are always equal, and fewer images than features."""
+    few = features(1, 5, 30)
+    other = features(2, 5, 30) if both else features(2, 700, 30)
+    found = distance(few.repeat(1, 2), other.repeat(1, 2))
+    assert found == pytest.approx(2 * distance(few, other), rel=1e-6) and np.isfinite(found)
+
+
 def test_the_kernel_distance_is_torch_fidelitys_on_the_same_subsets() -> None:
     from torch_fidelity.metric_kid import kid_features_to_metric
 
@@ -67,6 +83,12 @@ def test_the_kernel_distance_by_hand() -> None:
     # k(x, y) = (x y + 1)^3. Within 0, 1: (0 + 1)^3 = 1. Within 1, 2: (2 + 1)^3 = 27. Across: 1, 1, 8, 27; mean 37/4.
     a, b = torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [2.0]])
     assert kernel_distance(a, b) == pytest.approx(1 + 27 - 2 * 37 / 4)
+
+
+def test_the_kernel_distance_of_float32_features_is_taken_in_float64() -> None:
+    a, b = (features(seed, 300, 8, 3.0).float() for seed in (1, 2))
+    wanted = kernel(a.double().numpy(), b.double().numpy())
+    assert kernel_distance(a, b) == pytest.approx(wanted, abs=1e-9), "of sums of thousands"
 
 
 def test_the_kernel_distance_is_not_biased_by_few_images() -> None:
@@ -97,6 +119,25 @@ def test_precision_and_recall_of_equal_disjoint_and_nested_sets() -> None:
     assert precision_recall(same, real) == (1, 1 / 300), "images that are equal are at distance 0"
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-6])
+def test_precision_and_recall_on_a_line_by_hand(unit: float) -> None:
+    """Real features at 0, 1, 2, 3 and 4 reach to the third nearest: 3, 2, 2, 2 and 3 far, from -3 to 7 together."""
+    real, generated = (
+        1 + unit * torch.tensor([positions], dtype=torch.float64).T
+        for positions in ([0, 1, 2, 3, 4], [-3.01, -2.99, 6.99, 7.01, 20])
+    )
+    precision, recall = precision_recall(generated, real)
+    # Generated ones reach 10, 9.98, 9.98, 10 and 13.01 far: from the left to 7.01 + 10, over all real ones.
+    assert precision == pytest.approx(2 / 5) and recall == 1
+    assert precision_recall(real, generated) == (1, pytest.approx(2 / 5))
+
+
+def test_a_feature_at_the_edge_of_the_region_is_inside() -> None:
+    real = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
+    generated = torch.tensor([[6.0], [6.0], [6.0], [6.125]])
+    assert precision_recall(generated, real)[0] == 0.75
+
+
 def test_structural_similarity_is_torchmetrics_and_one_for_equal_images() -> None:
     from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -122,11 +163,22 @@ def test_the_noises_of_a_path_are_as_likely_as_its_ends() -> None:
     assert np.allclose(steps, steps[:, :1], rtol=0.05), "equal angles, between ends of not quite equal length"
 
 
+def test_a_path_between_noises_at_a_right_angle_is_a_quarter_of_an_ellipse() -> None:
+    noises = np.array([[[3.0, 0.0]], [[0.0, 2.0]], [[0.0, 1.0]], [[0.5**0.5, 0.5**0.5]]], dtype=np.float32)
+    quarter, eighth = (np.arange(8) / 7 * angle for angle in (np.pi / 2, np.pi / 4))
+    points = paths(noises)
+    assert points.shape == (2, 8, 1, 2) and points.dtype == np.float32
+    assert np.allclose(points[0, :, 0], np.stack([3 * np.cos(quarter), 2 * np.sin(quarter)], 1), atol=1e-6)
+    assert np.allclose(points[1, :, 0], np.stack([np.sin(eighth), np.cos(eighth)], 1), atol=1e-6)
+
+
 def test_the_length_of_a_path_in_closed_form() -> None:
     # The feature of a strip's s-th image is (3 s, 4 s): each step is 5 long.
     images = np.arange(STEPS, dtype=np.uint8).reshape(1, STEPS, 1, 1, 1).repeat(2, axis=0)
     assert path_length(images, lambda strip: _slope(strip, 1)) == pytest.approx(5 * (STEPS - 1))
     assert path_length(np.zeros_like(images), lambda strip: _slope(strip, 1)) == 0
+    twice = np.concatenate([images, 3 * images[:1]])
+    assert path_length(twice, lambda strip: _slope(strip, 1)) == pytest.approx((5 + 5 + 15) / 3 * (STEPS - 1))
 
 
 def _slope(strip: np.ndarray, scale: float) -> Tensor:
@@ -137,7 +189,7 @@ def _slope(strip: np.ndarray, scale: float) -> Tensor:
 def test_strips_end_in_the_images_of_their_noises() -> None:
     teacher, sampler = untrained_teacher(), Sampler(solver="ddim", levels=(32, 64), clip_sample=True)
     found = strips(teacher, sampler, 5, 100)
-    assert found.shape == (PAIRS, STEPS, 1, 8, 8) and found.dtype == np.uint8
+    assert found.shape == (PAIRS, STEPS, 1, 8, 8) == (64, 8, 1, 8, 8) and found.dtype == np.uint8
     images = generate(teacher, sampler, 5, 2 * PAIRS, 100, "test").astype(int)
     assert np.abs(found[:, 0] - images[::2]).max() <= 1 and np.abs(found[:, -1] - images[1::2]).max() <= 1
 
@@ -147,8 +199,12 @@ def test_a_stochastic_sampler_adds_the_same_noise_along_a_strip() -> None:
     noise = normals(5, Purpose.EVALUATION_NOISE, range(2), (1, 8, 8))[[0, 0, 0, 1]]
     same, again, other, end = to_bytes(draw_from(teacher, sampler, noise, 5, [0, 0, 1, 0])).astype(int)
     assert np.abs(same - again).max() <= 1 and np.abs(same - other).max() > 10
-    strip = strips(teacher, sampler, 5, 100)[0]
-    assert np.abs(strip[0] - same).max() <= 1 and np.abs(strip[-1] - end).max() <= 1
+    found = strips(teacher, sampler, 5, 100).astype(int)
+    assert np.abs(found[0, 0] - same).max() <= 1 and np.abs(found[0, -1] - end).max() <= 1
+    ends = to_bytes(
+        draw_from(teacher, sampler, normals(5, Purpose.EVALUATION_NOISE, range(126, 128), (1, 8, 8)), 5, [63] * 2)
+    )
+    assert np.abs(found[63, [0, -1]] - ends).max() <= 1, "every pair has a stream of its own"
 
 
 def test_the_documentation_has_every_metric_and_its_blocks() -> None:

@@ -25,6 +25,7 @@ from stages.torchrun import first_failure
 from tests.parts import job, only_spec
 from tests.processes import iterations_kept, stages_in, wait_for
 from tests.project import ROOT
+from tests.ranks import one_of
 from tests.together import TRAINED, work
 
 TWO = {
@@ -35,17 +36,11 @@ TWO = {
 needs_two = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one processor")
 
 
-def alone_of(monkeypatch: pytest.MonkeyPatch, rank: int, count: int) -> None:
-    """Let this process take itself for one of several."""
-    for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("RANK", str(rank)), ("WORLD_SIZE", str(count))):
-        monkeypatch.setenv(name, value)
-
-
 def test_every_row_of_every_source_has_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sources of 5, 4 and 7 images in a batch that three processes share."""
     taken, shares, totals = [], [], []
     for rank in range(3):
-        alone_of(monkeypatch, rank, 3)
+        one_of(monkeypatch, rank, 3)
         rows = [np.arange(16)[at : at + size][own_rows(size, at)] for at, size in ((0, 5), (5, 4), (9, 7))]
         taken += rows
         totals.append(sum(map(len, rows)))
@@ -68,7 +63,7 @@ def test_shares_of_a_batch_are_rows_of_the_whole_one(monkeypatch: pytest.MonkeyP
 
     whole = drawn()
     for rank in range(3):
-        alone_of(monkeypatch, rank, 3)
+        one_of(monkeypatch, rank, 3)
         assert all(torch.equal(own, of[rank::3]) for own, of in zip(drawn(), whole, strict=True))
 
 
@@ -228,7 +223,7 @@ def test_a_stage_that_shares_nothing_is_refused_under_torchrun(
     only_spec(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["stages.data", "tiny"])
-    alone_of(monkeypatch, 0, 2)
+    one_of(monkeypatch, 0, 2)
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("stages.data", run_name="__main__")
     assert ended.value.code == 2

@@ -14,9 +14,10 @@ from sfddm.evaluation.measure import measure
 from sfddm.evaluation.moments import frechet_distance
 from sfddm.evaluation.real import read_real, read_statistics, write_real
 from sfddm.evaluation.scorer import Scorer, load_scorer
-from sfddm.evaluation.scorers.extractor import Job, load_extractor
+from sfddm.evaluation.scorers.extractor import Job, check_images, load_extractor, rgb
 from sfddm.evaluation.scorers.inception import architecture
 from sfddm.evaluation.scorers.published import read_published
+from sfddm.runtime.files import read_json, write_json
 from sfddm.runtime.kinds import import_kind
 from sfddm.spec.evaluation import Inception, OwnStatistics, Torchvision
 from sfddm.spec.read import parse_spec
@@ -104,6 +105,53 @@ def test_a_torchvision_networks_features_are_what_its_head_is_given(
     assert judged["frechet_distance"] == pytest.approx(0, abs=1e-4)
     assert len(judged["notes"]) == 3 and "12 images are fewer than the scorer's 512 features" in judged["notes"][0]
     assert scorer.extractor.name == f"torchvision:resnet18-1:{digest(path)[:8]}"
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("side", [8, 50])
+def test_images_are_resized_to_what_the_network_takes_without_aliasing(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int
+) -> None:
+    from torchvision.models import resnet18
+    from torchvision.transforms.functional import normalize, resize  # type: ignore[import-untyped]
+
+    path = weights / "resnet18.pth"
+    monkeypatch.setenv("SFDDM_TORCHVISION_WEIGHTS", str(path))
+    images = np.random.default_rng(2).integers(0, 256, (3, 3, side, side)).astype(np.uint8)
+    install(torchvision(path), (3, side, side), tmp_path)
+    network = resnet18()
+    network.load_state_dict(torch.load(path, weights_only=True))
+    resized = resize(torch.from_numpy(images) / 255, [32, 32], antialias=True)
+    wanted = network.eval()(normalize(resized, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    ((_, scores),) = load_extractor(tmp_path, CPU).batches(images)
+    assert torch.allclose(scores, wanted, atol=1e-4)
+
+
+def test_fewer_images_are_looked_at_together_where_they_are_larger(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as 32 of 224 x 224, a thousand at most and one at least."""
+    path = weights / "resnet18.pth"
+    monkeypatch.setenv("SFDDM_TORCHVISION_WEIGHTS", str(path))
+    install(torchvision(path), (3, 8, 8), tmp_path)
+    described = read_json(tmp_path / "scorer.json")
+    for size, batch in ((32, 1000), (224, 32), (1268, 1)):
+        write_json(tmp_path / "scorer.json", {**described, "size": size})
+        assert load_extractor(tmp_path, CPU).batch == batch
+
+
+def test_grey_images_have_three_equal_channels_and_others_are_refused() -> None:
+    grey, colour = GREY[:2], np.arange(24, dtype=np.uint8).reshape(1, 3, 2, 4)
+    assert np.array_equal(rgb(grey).numpy(), np.concatenate([grey, grey, grey], axis=1))
+    assert (rgb(colour).numpy() == colour).all()
+    with pytest.raises(UserError, match=r"images of 2 channels: this scorer takes grey \(1\) and coloured \(3\) ones"):
+        rgb(colour[:, :2])
+
+
+def test_dark_images_are_images_and_images_in_0_to_1_are_not() -> None:
+    check_images(GREY % 3, (1, 8, 8), "some")
+    with pytest.raises(UserError, match=r"some: no value above 1, as if they were in \[0, 1\]"):
+        check_images(GREY % 2, (1, 8, 8), "some")
 
 
 def installed_grey(path: Path, root: Path) -> Path:

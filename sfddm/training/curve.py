@@ -29,7 +29,7 @@ class Curve:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("w", encoding="utf-8")
         self._iterations = iterations
-        self._interval = max(iterations // POINTS, 1)
+        self._interval = -(-iterations // POINTS)
         self._status = Status(label, iterations, "img", batch_size)
 
     def __enter__(self) -> Self:

@@ -1,0 +1,89 @@
+"""A training that goes bad stops: which losses count as exploded, when they are looked at, and what is said."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sfddm.errors import UserError
+from sfddm.training.checkpoints import Checkpoints
+from sfddm.training.guard import Guard
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+"""No GPU is needed to be asked how many losses one looks at together."""
+
+
+def guard(folder: Path, device: torch.device = CPU) -> Guard:
+    return Guard(device, Checkpoints(folder, {}))
+
+
+def take(watching: Guard, *losses: float) -> None:
+    """The losses of iterations 0, 1, ..., at the learning rate .25."""
+    for step, loss in enumerate(losses):
+        watching.add(step, 0.25, torch.tensor(loss))
+
+
+@pytest.mark.parametrize(
+    ("before", "most"),
+    [
+        ((1.0,), 1e4),
+        ((0.01,), 1e4),  # a loss below 1 counts as 1
+        ((5.0, 3.0, 4.0), 3e4),  # the smallest, neither the first nor the last
+        ((-7.0,), 1e4),
+    ],
+)
+def test_a_loss_explodes_beyond_ten_thousand_times_the_smallest(
+    tmp_path: Path, before: tuple[float, ...], most: float
+) -> None:
+    take(guard(tmp_path), *before, most)
+    with pytest.raises(UserError, match="the loss exploded from"):
+        take(guard(tmp_path), *before, most * 1.0001)
+
+
+def test_an_explosion_is_told_with_both_losses_the_iteration_and_the_learning_rate(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"exploded from 2 to 5e\+04 at iteration 3, learning rate 0\.25\.\nLower lea"):
+        take(guard(tmp_path), 4.0, 2.0, 5e4)
+
+
+def test_on_a_cpu_every_loss_is_looked_at_when_it_comes(tmp_path: Path) -> None:
+    watching = guard(tmp_path)
+    with pytest.raises(UserError, match=r"not finite \(nan\) at iteration 1,"):
+        watching.add(0, 0.25, torch.tensor(float("nan")))
+
+
+def test_on_a_gpu_losses_are_looked_at_25_at_a_time(tmp_path: Path) -> None:
+    watching = guard(tmp_path, GPU)
+    take(watching, *[1.0] * 25)  # the first 25 are done with
+    take(watching, float("inf"), *[1.0] * 23)
+    with pytest.raises(UserError, match=r"not finite \(inf\) at iteration 1,"):
+        watching.add(24, 0.25, torch.tensor(1.0))
+
+
+def test_a_loss_is_looked_at_once(tmp_path: Path) -> None:
+    watching = guard(tmp_path, GPU)
+    take(watching, 3e4)
+    watching.look()
+    take(watching, 1.0)
+    watching.look()  # the first one was fine beside its own predecessors
+
+
+def test_weights_are_checked_after_the_losses_that_wait(tmp_path: Path) -> None:
+    watching, network = guard(tmp_path, GPU), nn.Linear(2, 1)
+    watching.check(network, 0, 0.25)
+    network.bias.data[:] = float("inf")
+    with pytest.raises(UserError, match=r"the weights bias are not finite at iteration 8, learning rate 0\.5\."):
+        watching.check(network, 7, 0.5)
+    take(watching, float("nan"))
+    with pytest.raises(UserError, match=r"the loss is not finite \(nan\) at iteration 1, learning rate 0\.25"):
+        watching.check(network, 7, 0.5)
+
+
+def test_the_last_good_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"\nNo checkpoint yet\.$"):
+        take(guard(tmp_path), float("nan"))
+    kept: dict[str, Tensor] = {"weight": torch.zeros(1)}
+    checkpoints = Checkpoints(tmp_path, {})
+    checkpoints.write(3, kept, "")
+    with pytest.raises(UserError, match=f"The last good checkpoint is {checkpoints.folder}/000000003; a changed spec"):
+        take(Guard(CPU, checkpoints), float("nan"))

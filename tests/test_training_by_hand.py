@@ -1,0 +1,292 @@
+"""The training loop against Adam, clipping, averages and learning rates that are computed beside it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from attrs import evolve
+from torch import Tensor, nn
+
+from sfddm.errors import UserError
+from sfddm.spec.training import Training
+from sfddm.training import loop
+from sfddm.training.checkpoints import Checkpoints
+from sfddm.training.curve import Curve
+from sfddm.training.loop import Losses, begin, iterate, learning_rate_factor, train
+from tests.ranks import group_of_itself, one_of
+
+SETTINGS = Training(
+    iterations=5,
+    batch_size=7,
+    learning_rate=0.05,
+    warmup=2,
+    decay=0.4,
+    clip_norm=1.0,
+    average=0.7,
+    precision="fp32",
+    memory_format="contiguous",
+    compile=False,
+)
+RATES = [0.025, 0.05, 0.05, 0.05, 0.025]
+"""Half the highest, then all of it, and half in the second of the last two."""
+SLOPES = np.array([[3.0, 4.0], [0.3, -0.4], [-6.0, 8.0], [0.0, 0.5], [1.0, 0.0]])
+"""The loss of iteration i is SLOPES[i] times the weights; norms 5, .5, 10, .5 and 1."""
+CLIPPED = np.array([[0.6, 0.8], [0.3, -0.4], [-0.6, 0.8], [0.0, 0.5], [1.0, 0.0]])
+"""The same slopes, none longer than 1."""
+
+
+def adam(gradients: np.ndarray, rates: list[float]) -> np.ndarray:
+    """Weights [n + 1, 2] before and after each of n steps from 0 (Kingma and Ba 2015, algorithm 1)."""
+    weights, first, second = [np.zeros(2)], np.zeros(2), np.zeros(2)
+    for step, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        update = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        weights.append(weights[-1] - rate * update)
+    return np.array(weights)
+
+
+def averages(weights: np.ndarray, decay: float) -> np.ndarray:
+    """Moving averages [n + 1, 2] of what `adam` gives: the first step's own weights, then decay times the last."""
+    found = [weights[0], weights[1]]
+    for now in weights[2:]:
+        found.append(decay * found[-1] + (1 - decay) * now)
+    return np.array(found)
+
+
+class Line(nn.Module):
+    """Two weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2))
+
+
+def fit(
+    folder: Path, settings: Training = SETTINGS, before: int = 0, seen: Callable[[int, Line, Line], None] | None = None
+) -> Line:
+    """Train the line; `seen` is told iteration, network and average before every step."""
+    network = Line().eval()  # as what was loaded is
+
+    def loss(step: int, average: Line) -> Losses:
+        if seen:
+            seen(step, network, average)
+        slope = torch.tensor(SLOPES[step - before], dtype=torch.float32)
+        return {"loss": (slope * network.weight).sum(), "other": torch.tensor(float(step))}
+
+    with Curve(folder / "curve.jsonl", "test", before + settings.iterations, settings.batch_size) as curve:
+        return train(network, loss, settings, curve, Checkpoints(folder / "checkpoints", {}), before)
+
+
+def points(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
+
+
+def gradient(settings: Training, slope: Tensor) -> Tensor:
+    """What an iteration leaves as the gradient of a loss of this slope."""
+    network = Line()
+    state = begin(network, settings)
+    iterate(state, lambda *_: {"loss": (slope * network.weight).sum()}, 0, 0.1, settings)
+    assert network.weight.grad is not None
+    return network.weight.grad
+
+
+def test_a_gradient_beyond_the_clip_norm_is_scaled_down_to_it() -> None:
+    slope = torch.tensor([30.0, 40.0])
+    assert gradient(SETTINGS, slope).tolist() == pytest.approx([0.6, 0.8])
+    assert gradient(evolve(SETTINGS, clip_norm=10.0), slope).tolist() == pytest.approx([6.0, 8.0])
+
+
+def test_a_gradient_within_the_clip_norm_is_left_as_it_is() -> None:
+    assert gradient(evolve(SETTINGS, clip_norm=51.0), torch.tensor([30.0, 40.0])).tolist() == [30.0, 40.0]
+
+
+def test_a_training_is_adam_on_clipped_gradients_averaged(tmp_path: Path) -> None:
+    last = adam(CLIPPED, RATES)
+    assert np.abs(adam(SLOPES, RATES) - last).max() > 0.01, "clipping shows in the weights"
+    assert fit(tmp_path).weight.numpy() == pytest.approx(averages(last, 0.7)[-1], rel=1e-4)
+    assert fit(tmp_path / "last", evolve(SETTINGS, average=0.0)).weight.numpy() == pytest.approx(last[-1], rel=1e-4)
+
+
+def test_a_loss_is_given_the_weights_and_their_average_so_far(tmp_path: Path) -> None:
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def seen(step: int, network: Line, average: Line) -> None:
+        assert step == len(found) and network.training
+        found.append((network.weight.detach().numpy().copy(), average.weight.detach().numpy().copy()))
+
+    fit(tmp_path, seen=seen)
+    weights = adam(CLIPPED, RATES)
+    assert np.array([own for own, _ in found]) == pytest.approx(weights[:-1], rel=1e-4)
+    assert np.array([average for _, average in found]) == pytest.approx(averages(weights, 0.7)[:-1], rel=1e-4)
+
+
+def test_a_curve_has_every_term_before_each_step_and_the_learning_rate_of_the_step(tmp_path: Path) -> None:
+    fit(tmp_path)
+    losses = (SLOPES * adam(CLIPPED, RATES)[:-1]).sum(1)
+    found = points(tmp_path)
+    assert [set(point) for point in found] == [{"step", "loss", "other", "learning_rate"}] * 5
+    assert [point["step"] for point in found] == [1, 2, 3, 4, 5]
+    assert [point["other"] for point in found] == [0, 1, 2, 3, 4]
+    assert [point["loss"] for point in found] == pytest.approx(losses.tolist(), rel=1e-4, abs=1e-7)
+    assert [point["learning_rate"] for point in found] == pytest.approx(RATES)
+
+
+def test_a_later_fold_counts_its_iterations_on_and_has_its_own_learning_rates(tmp_path: Path) -> None:
+    steps: list[int] = []
+    trained = fit(tmp_path, before=3, seen=lambda step, *_: steps.append(step))
+    assert steps == [3, 4, 5, 6, 7]
+    assert [point["step"] for point in points(tmp_path)] == [4, 5, 6, 7, 8]
+    assert [point["learning_rate"] for point in points(tmp_path)] == pytest.approx(RATES)
+    assert trained.weight.numpy() == pytest.approx(averages(adam(CLIPPED, RATES), 0.7)[-1], rel=1e-4)
+    assert [path.name for path in tmp_path.glob("checkpoints/*/*")] == ["000000008-result"]
+
+
+def test_what_was_trained_is_fixed_and_comes_from_its_result_the_second_time(tmp_path: Path) -> None:
+    first = fit(tmp_path)
+    again = fit(tmp_path, seen=lambda *_: pytest.fail("trained again"))
+    for trained in (first, again):
+        assert not trained.training and not trained.weight.requires_grad
+    assert torch.equal(first.weight, again.weight)
+    assert len(points(tmp_path)) == 5
+
+
+def test_a_training_that_goes_on_ends_with_the_same_weights_and_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop_at(last: int) -> Callable[[int, Line, Line], None]:
+        def seen(step: int, *_: Line) -> None:
+            if step == last:
+                raise Stopped
+
+        return seen
+
+    monkeypatch.setenv("SFDDM_CHECKPOINT_SECONDS", "0")
+    undisturbed = fit(tmp_path / "undisturbed")
+    steps: list[int] = []
+    for last in (2, 4):
+        with pytest.raises(Stopped):
+            fit(tmp_path / "stopped", seen=stop_at(last))
+    survived = fit(tmp_path / "stopped", seen=lambda step, *_: steps.append(step))
+    assert steps == [4] and torch.equal(survived.weight, undisturbed.weight)
+    assert points(tmp_path / "stopped") == points(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize(
+    ("warmup", "decay", "factors"),
+    [
+        (0, 0.0, [1, 1, 1, 1, 1]),
+        (4, 0.0, [0.25, 0.5, 0.75, 1, 1]),
+        (0, 1.0, [1, 0.8, 0.6, 0.4, 0.2]),
+        (5, 1.0, [0.2, 0.4, 0.6, 0.4, 0.2]),
+        (0, 0.6, [1, 1, 1, 2 / 3, 1 / 3]),
+    ],
+)
+def test_learning_rates_by_hand(warmup: int, decay: float, factors: list[float]) -> None:
+    settings = evolve(SETTINGS, warmup=warmup, decay=decay)
+    assert [learning_rate_factor(step, settings) for step in range(5)] == pytest.approx(factors)
+
+
+def test_processes_that_share_a_batch_add_up_to_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three processes have 3, 2 and 2 of 7 images, whose mean loss is what is minimised."""
+    images = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5], [2.0, 2.0], [-1.0, 0.0], [4.0, 1.0], [0.0, 3.0]])
+    free = evolve(SETTINGS, clip_norm=1e9)
+
+    def iteration(rows: Tensor) -> tuple[Tensor, Losses]:
+        network = Line()
+        network.weight.data[:] = torch.tensor([1.0, 2.0])
+        state = begin(network, free)
+        losses = iterate(
+            state, lambda *_: {"loss": (rows @ network.weight).mean(), "ones": rows.new_ones(())}, 0, 0.1, free
+        )
+        assert network.weight.grad is not None
+        return network.weight.grad, losses
+
+    whole, losses = iteration(images)
+    assert whole.tolist() == pytest.approx(images.mean(0).tolist())
+    assert float(losses["loss"]) == pytest.approx(float((images @ torch.tensor([1.0, 2.0])).mean()))
+    with group_of_itself():
+        parts = []
+        for rank in range(3):
+            one_of(monkeypatch, rank, 3)
+            parts.append(iteration(images[rank::3]))
+    assert sum(part for part, _ in parts).tolist() == pytest.approx(whole.tolist())
+    assert sum(float(of["loss"]) for _, of in parts) == pytest.approx(float(losses["loss"]))
+    assert [float(of["ones"]) for _, of in parts] == pytest.approx([3 / 7, 2 / 7, 2 / 7])
+
+
+def test_gradients_and_losses_of_the_others_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process whose images are the same."""
+
+    def add_the_same(tensors: list[Tensor]) -> None:
+        for tensor in tensors:
+            tensor.mul_(2)
+
+    monkeypatch.setattr(loop, "all_reduce_sum", add_the_same)
+    one_of(monkeypatch, 0, 2)
+    network = Picture()
+    state = begin(network, SETTINGS)
+    free = evolve(SETTINGS, batch_size=6, clip_norm=1e9)
+    weight = network.convolution.weight
+    losses = iterate(state, lambda *_: {"loss": weight.mean(), "half": weight.bfloat16().mean()}, 0, 0.0, free)
+    assert weight.grad is not None and weight.grad.flatten().tolist() == pytest.approx([1 / weight.numel()] * 54)
+    assert float(losses["loss"]) == pytest.approx(float(weight.detach().mean()))
+    assert losses["half"].dtype == torch.float32 and not losses["loss"].requires_grad
+
+
+def test_a_weight_that_a_loss_leaves_out_stays_where_it_is() -> None:
+    """Though Adam has a momentum of it."""
+    network = Picture()
+    state = begin(network, SETTINGS)
+    iterate(state, lambda *_: {"loss": network.unused.sum()}, 0, 0.1, SETTINGS)
+    before = network.unused.clone()
+    iterate(state, lambda *_: {"loss": network.convolution.weight.sum()}, 1, 0.1, SETTINGS)
+    assert torch.equal(network.unused, before)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_network_and_average_are_compiled_where_the_spec_says_so(wanted: bool) -> None:
+    """Which happens at the first call."""
+    state = begin(Line(), evolve(SETTINGS, compile=wanted))
+    for module in (state.network, state.average.module):
+        assert (module._compiled_call_impl is not None) == wanted
+
+
+class Picture(nn.Module):
+    """A convolution, whose memory format shows, beside a weight that the loss leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(2, 3, 3)
+        self.unused = nn.Parameter(torch.ones(1))
+
+
+@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+def test_weights_lie_in_memory_as_the_spec_says_read_back_or_not(tmp_path: Path, memory_format: str) -> None:
+    settings = evolve(SETTINGS, iterations=1, memory_format=memory_format)
+    laid_out = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[memory_format]
+    for _ in range(2):
+        trained = picture(tmp_path, settings)
+        assert trained.convolution.weight.is_contiguous(memory_format=laid_out)
+        assert trained.unused.tolist() == [1.0]
+
+
+def picture(folder: Path, settings: Training) -> Picture:
+    """A trained one, or the one that was trained in that folder before."""
+    network = Picture()
+    with Curve(folder / "curve.jsonl", "test", 1, 1) as curve:
+        checkpoints = Checkpoints(folder / "checkpoints", {})
+        return train(network, lambda *_: {"loss": network.convolution.weight.sum()}, settings, curve, checkpoints)
+
+
+def test_too_little_memory_before_the_first_checkpoint(tmp_path: Path) -> None:
+    def no_room(*_: object) -> None:
+        raise MemoryError
+
+    with pytest.raises(UserError, match=r"Lower batch_size \(7\) in .*, or make the network smaller\.$"):
+        fit(tmp_path, seen=no_room)
