@@ -11,6 +11,7 @@ from torch import Tensor
 from sfddm.diffusion.solvers import Deterministic
 from sfddm.diffusion.spacing import finer
 from sfddm.diffusion.steps import ddim_step
+from sfddm.errors import UserError
 from sfddm.methods import trajectories
 from sfddm.methods.trajectories import Trajectories, load_or_compute
 from sfddm.networks.denoiser import Contract
@@ -75,7 +76,7 @@ def test_a_second_student_reads_what_the_first_has_computed(tmp_path: Path) -> N
     first = load_or_compute(untrained_teacher(), "key", LEVELS, PLAIN, tmp_path)
     again = load_or_compute(untrained_teacher(seed=9), "key", LEVELS, PLAIN, tmp_path)
     assert torch.equal(first.states, again.states) and torch.equal(first.features, again.features)
-    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    assert len(list(tmp_path.glob("*/states.npy"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_everything_that_decides_a_trajectory_makes_another_cache(tmp_path: Path
     for _ in range(2):
         load_or_compute(teacher, **same)
         load_or_compute(teacher, **{**same, **changed})
-    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    assert len(list(tmp_path.glob("*/states.npy"))) == 2
 
 
 def test_other_code_makes_another_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +106,7 @@ def test_other_code_makes_another_cache(tmp_path: Path, monkeypatch: pytest.Monk
     for code in ("this", "other", "this"):
         monkeypatch.setattr(trajectories, "fingerprint", lambda _, code=code: code)
         load_or_compute(teacher, "key", LEVELS, PLAIN, tmp_path)
-    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    assert len(list(tmp_path.glob("*/states.npy"))) == 2
 
 
 def test_index_sets_that_share_the_solvers_levels_are_kept_apart(tmp_path: Path) -> None:
@@ -120,10 +121,18 @@ def test_index_sets_that_share_the_solvers_levels_are_kept_apart(tmp_path: Path)
 
 def test_a_damaged_cache_is_computed_again(tmp_path: Path) -> None:
     first = load_or_compute(untrained_teacher(), "key", LEVELS, PLAIN, tmp_path)
-    (path,) = tmp_path.glob("*.safetensors")
+    (path,) = tmp_path.glob("*/features.npy")
     path.write_bytes(path.read_bytes()[:1000])
     again = load_or_compute(untrained_teacher(), "key", LEVELS, PLAIN, tmp_path)
     assert torch.equal(first.states, again.states) and torch.equal(first.features, again.features)
+
+
+def test_a_teacher_whose_trajectories_are_no_numbers_is_named_and_nothing_is_kept(tmp_path: Path) -> None:
+    teacher = untrained_teacher()
+    teacher.network.conv_out.bias.data.fill_(torch.nan)
+    with pytest.raises(UserError, match="NaN or infinite"):
+        load_or_compute(teacher, "key", LEVELS, PLAIN, tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("solver", ["dpm-solver", "angle-2m"])
