@@ -1,4 +1,5 @@
-# Two commands: `make demo` runs the main job, `make test` proves that it works. Both set everything up first.
+# `make demo` runs the main job; `make check`, `make test` and `make prove` show that it works, each with more patience
+# than the one before. All of them set everything up first.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -8,13 +9,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup demo sync test prove lint lock clean
+.PHONY: help setup demo sync lint check quick test every prove lock clean
 
 help:
 	@echo "make demo   set up, then run the main job: dvc repro over specs/*.yaml, at first digits.yaml alone"
 	@echo "make sync   write params.yaml and code.yaml anew, after a change of specs or code"
-	@echo "make test   set up, then lint, type check and run every test"
-	@echo "make prove  the long proofs: 100 kills, full disks, two at once (about half an hour)"
+	@echo "make check  lint, types and the tests that start no processes (2 minutes)"
+	@echo "make test   lint, types and everything that has to hold at every commit (8 minutes)"
+	@echo "make prove  the long proofs: 100 kills, full disks, two at once, all exports (about half an hour)"
 	@echo "make lock   resolve requirements.lock anew (needs uv)"
 	@echo "make clean  remove the environment and everything that the pipeline can make again"
 
@@ -40,13 +42,24 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# A file of tests stays in one process; a process that needs the pipeline's results makes them once.
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
+# A file of tests stays in one process. One thread each: as many run as there are processors.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+check: setup
+	$(MAKE) --jobs=2 lint quick
+
+quick: setup
+	$(PYTEST) -m "not process and not prove"
+
+test: setup
+	$(MAKE) --jobs=2 lint every
+
+every: setup
+	$(PYTEST)
 
 # SFDDM_PROVE_KILLS and SFDDM_PROVE_SEED change the number of kills and their moments.
 prove: setup
-	$(BIN)/pytest tests/prove -m prove -s
+	$(BIN)/pytest -m prove -s
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

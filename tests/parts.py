@@ -1,14 +1,18 @@
 """Small parts of an experiment for tests that need a teacher but no pipeline."""
 
 import json
+import os
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from attrs import evolve
 
 from sfddm.data.prepare import prepare
+from sfddm.diffusion.sampler import Sampler
+from sfddm.evaluation.reference import Reference
 from sfddm.methods.job import Job
 from sfddm.methods.train import Task, task_of
 from sfddm.networks import storage
@@ -30,6 +34,7 @@ from sfddm.spec.parts import (
 from sfddm.spec.read import parse_spec
 from sfddm.spec.students import SFDDM, TRACT, AnyStep, Consistency, Progressive, Student, Trained
 from sfddm.training.checkpoints import Checkpoints
+from tests import forks
 
 TINY = Path(__file__).with_name("tiny.yaml").read_text()
 
@@ -49,6 +54,27 @@ PUBLISHED = {
 
 def tiny() -> Spec:
     return parse_spec(TINY, "tiny.yaml")
+
+
+def with_data(section: str) -> str:
+    """tiny.yaml with another section `data`, in one line of YAML."""
+    digits = "data:\n  kind: digits\n  train: 1500\n  split_seed: 0\n"
+    assert digits in TINY
+    return TINY.replace(digits, f"data: {section}\n")
+
+
+def data_stage(folder: Path, section: str, **environment: str) -> tuple[int, str]:
+    """Run the data stage in a folder that has nothing but tiny with this section, out of reach of every network."""
+    only_spec(folder, with_data(section))
+    unreachable = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    inherited = {name: value for name, value in os.environ.items() if name != "SFDDM_DATA_ROOT"}
+    return forks.run(folder, ("python", "-m", "stages.data", "tiny"), {**inherited, **unreachable, **environment})
+
+
+def reference_of(images: np.ndarray) -> Reference:
+    """A teacher's reference that has these images."""
+    sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
+    return Reference(images=images, strips=images[:0], sampler=sampler, weights="w", digest="d")
 
 
 def only_spec(folder: Path, text: str = TINY) -> None:

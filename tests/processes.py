@@ -9,14 +9,14 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 
-def wait_for(look: Callable[[], Found | None], what: str, seconds: float = 240) -> Found:
-    """Look until something is there."""
+def wait_for(look: Callable[[], Found | None], what: str, seconds: float = 240, pause: float = 0.02) -> Found:
+    """Look until something is there, with a pause of so many seconds after each look."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = look()
         if found:
             return found
-        time.sleep(0.02)
+        time.sleep(pause)
     raise AssertionError(f"waited {seconds} s in vain for {what}")
 
 

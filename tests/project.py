@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests import forks
+
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 LEAVES = ("track@tiny", "report@tiny")
@@ -37,21 +39,25 @@ class Project:
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
         self.run("sfddm", "spec", "sync")
 
+    @classmethod
+    def at(cls, folder: Path) -> "Project":
+        """A clone that is there already."""
+        found = cls.__new__(cls)
+        found.folder = folder
+        return found
+
     def copy(self, folder: Path) -> "Project":
         """The same with all that the pipeline made, in a folder of its own; MLflow is empty there."""
         left_out = shutil.ignore_patterns("mlflow.db*", "mlartifacts", "scratch", "tmp")
         shutil.copytree(self.folder, folder, symlinks=True, ignore=left_out)
-        copied = Project.__new__(Project)
-        copied.folder = folder
-        return copied
+        return self.at(folder)
 
     def start(self, *command: str, **environment: str) -> "subprocess.Popen[str]":
         """Start a command in the clone, in a session of its own."""
-        own = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env={**os.environ, **own, **environment},
+            env=_environment(environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -59,10 +65,14 @@ class Project:
         )
 
     def run(self, *command: str, code: int = 0, **environment: str) -> str:
-        """Run a command and return what it printed; it has to end with `code`."""
-        process = self.start(*command, **environment)
-        output, _ = process.communicate(timeout=900)
-        assert process.returncode == code, f"{' '.join(command)} ended with {process.returncode}:\n{output}"
+        """Run a command and return what it printed; it has to end with `code`. Our own and DVC's are forks."""
+        if forks.can_fork(command):
+            ended, output = forks.run(self.folder, command, _environment(environment))
+        else:
+            process = self.start(*command, **environment)
+            output, _ = process.communicate(timeout=900)
+            ended = process.returncode
+        assert ended == code, f"{' '.join(command)} ended with {ended}:\n{output}"
         return output
 
     def changed(self) -> set[str]:
@@ -100,6 +110,11 @@ class Project:
         outs = [out for stage in stages.values() for out in stage.get("outs", [])]
         measured = ("timing.json", ".md", ".html", "/figures")
         return {out["path"]: out["md5"] for out in outs if not out["path"].endswith(measured)}
+
+
+def _environment(changes: dict[str, str]) -> dict[str, str]:
+    own = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return {**os.environ, **own, **changes}
 
 
 class Edit:

@@ -3,22 +3,70 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.error import URLError
-from urllib.request import urlopen
+from typing import Any
 
 import pytest
 
-from tests.test_security import free_port
-
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 """Of the local S3 server, which takes any."""
+WITHOUT_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Of an MLflow server that starts no processes for jobs: each of them imports all of MLflow."""
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens to."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def status(port: int, host: str, path: str = "/health") -> int:
+    """What a server of this machine answers to a browser that calls it by a name."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path, headers={"Host": host})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def wait_until_it_answers(process: "subprocess.Popen[Any]", port: int) -> None:
+    """Wait for a server that has been started."""
+    for _ in range(3000):
+        assert process.poll() is None, process.communicate()[0]
+        try:
+            status(port, f"127.0.0.1:{port}")
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("the server does not answer")
+
+
+def stop(process: "subprocess.Popen[Any]") -> Any:
+    """End a server with all that it started; what it printed."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        return process.communicate(timeout=60)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()[0]
+
+
+def listening_at(port: int) -> set[str]:
+    """The local addresses, as the kernel writes them, at which somebody listens to a port."""
+    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+    lines = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    listening = [fields[1] for fields in lines if fields[3] == "0A"]
+    return {address.rpartition(":")[0] for address in listening if int(address.rpartition(":")[2], 16) == port}
 
 
 def postgresql_programs() -> Path:
@@ -60,9 +108,9 @@ def s3(bucket: str) -> Iterator[str]:
     """The address of a local S3 server that has one empty bucket."""
     import boto3
 
-    address = f"http://127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", address.rpartition(":")[2]]
-    with _running(command, address, {}):
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port, {}):
         client = boto3.client(
             "s3", endpoint_url=address, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1"
         )
@@ -75,38 +123,21 @@ def mlflow_server(
     database: str, destination: str, environment: dict[str, str], port: int | None = None
 ) -> Iterator[str]:
     """The address of an MLflow server on a database, whose artifacts go through it to `destination`."""
-    address = f"http://127.0.0.1:{port or free_port()}"
-    names = address.removeprefix("http://")
+    port = port or free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--artifacts-destination", destination, "--host", "127.0.0.1",
-               "--allowed-hosts", names,
-               "--port", address.rpartition(":")[2], "--workers", "1"]  # fmt: skip
-    with _running(command, f"{address}/health", {"MLFLOW_BACKEND_STORE_URI": database, **environment}):
-        yield address
+               "--allowed-hosts", f"127.0.0.1:{port}", "--port", str(port), "--workers", "1"]  # fmt: skip
+    with _running(command, port, {"MLFLOW_BACKEND_STORE_URI": database, **WITHOUT_JOBS, **environment}):
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
-def _running(command: list[str], address: str, environment: dict[str, str]) -> Iterator[None]:
+def _running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[None]:
     process = subprocess.Popen(
         command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
     try:
-        _wait(process, address)
+        wait_until_it_answers(process, port)
         yield
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def _wait(process: "subprocess.Popen[bytes]", address: str) -> None:
-    for _ in range(600):
-        assert process.poll() is None, "the server ended"
-        try:
-            urlopen(address, timeout=10).close()
-            return
-        except (URLError, OSError):
-            time.sleep(0.2)
-    raise AssertionError(f"nothing answers at {address}")
+        stop(process)

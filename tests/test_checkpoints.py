@@ -19,27 +19,12 @@ from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
 from tests.limits import full_disk
+from tests.mortal import Killed, Mortal
 from tests.parts import METHODS, of
 
 ITERATIONS = 8
 """Of a training here; the progressive one has two folds of half as many."""
 SETTINGS = evolve(METHODS["sfddm"].training, iterations=ITERATIONS)
-
-
-class Killed(BaseException):
-    """As sudden as kill -9: nothing in the library catches it."""
-
-
-class Mortal(Checkpoints):
-    """Checkpoints that kill the training as soon as they have written one."""
-
-    def write(self, step: int, tensors: Mapping[str, Tensor], curve: str) -> None:
-        super().write(step, tensors, curve)
-        raise Killed
-
-    def write_result(self, end: int, tensors: Mapping[str, Tensor], curve: str) -> None:
-        super().write_result(end, tensors, curve)
-        raise Killed
 
 
 @pytest.fixture(autouse=True)

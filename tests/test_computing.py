@@ -1,27 +1,26 @@
 """Precision, memory format and compilation: other last bits, the same training."""
 
-import os
 import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from attrs import evolve
+from torch import nn
 
 from sfddm.errors import UserError
 from sfddm.methods.job import distill
 from sfddm.methods.sources import batches as batches_of
 from sfddm.methods.trajectories import load_or_compute
+from sfddm.networks.denoiser import build, unet_config
 from sfddm.runtime.machine import compile_errors, memory_errors
 from sfddm.training import batches
 from sfddm.training.batches import gathered, resident
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.loop import prepare
-from tests.parts import CACHE, METHODS, SOURCES, job, loss_points, of, task, untrained_teacher
-from tests.project import ROOT
-from tests.test_checkpoints import Killed, Mortal
+from tests.mortal import Killed, Mortal
+from tests.parts import CACHE, METHODS, SOURCES, loss_points, of, task, tiny, untrained_teacher
 
 COMPUTING = {
     "channels_last": {"memory_format": "channels_last"},
@@ -32,8 +31,21 @@ SOME = evolve(METHODS["sfddm"].training, iterations=6)
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
 
 
-@pytest.mark.parametrize("name", ["channels_last", pytest.param("all", marks=needs_compiler)])
-def test_the_losses_stay_those_of_the_plain_loop(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        ("channels_last", "inductor"),
+        ("bf16", "inductor"),
+        ("all", "aot_eager"),
+        pytest.param("all", "inductor", marks=[needs_compiler, pytest.mark.prove]),
+    ],
+)
+def test_the_losses_stay_those_of_the_plain_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, backend: str
+) -> None:
+    """`aot_eager` traces a network and its gradients as the real backend does, which compiles them for minutes."""
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     for folder in ("plain", "other"):
         (tmp_path / folder).mkdir()
     plain, other = (
@@ -41,7 +53,8 @@ def test_the_losses_stay_those_of_the_plain_loop(tmp_path: Path, name: str) -> N
         for folder, changes in ((tmp_path / "plain", {}), (tmp_path / "other", COMPUTING[name]))
     )
     close = 2e-2 if "precision" in COMPUTING[name] else 1e-4
-    assert other == pytest.approx(plain, rel=close) and other != plain
+    assert other == pytest.approx(plain, rel=close)
+    assert other != plain
 
 
 @pytest.mark.parametrize(("method", "name"), [("sfddm", "channels_last"), ("sfddm", "bf16"),
@@ -75,19 +88,26 @@ def test_trajectories_of_another_layout_are_others(tmp_path: Path) -> None:
 
 
 @needs_compiler
-def test_a_network_is_compiled_whole_and_keeps_its_names(tmp_path: Path) -> None:
+@pytest.mark.process
+def test_a_network_is_compiled_whole_and_keeps_its_names() -> None:
     from torch._dynamo.utils import counters
+    from torch._inductor import config
 
     torch.compiler.reset()
     counters.clear()
-    teacher = untrained_teacher()
+    network, contract = tiny().teacher.source.network, untrained_teacher().contract
+    small = evolve(network, channels=(8,), attention=(False,))
+    teacher = build(unet_config(small, (1, 8, 8)), contract, 0).eval().requires_grad_(False)
     names, x, level = list(teacher.state_dict()), torch.randn(3, 1, 8, 8), torch.tensor([1, 30, 64])
     plain = teacher(x, level)
     prepare(teacher, evolve(SOME, compile=True))
-    compiled = teacher(x, level)
-    assert not counters["graph_break"] and counters["stats"]["unique_graphs"] == 1
+    with config.patch(compile_threads=1):  # more would be processes of their own
+        compiled = teacher(x, level)
+    assert not counters["graph_break"]
+    assert counters["stats"]["unique_graphs"] == 1
     assert torch.allclose(plain.output, compiled.output, atol=1e-4)
-    assert torch.allclose(plain.features, compiled.features, atol=1e-3) and list(teacher.state_dict()) == names
+    assert torch.allclose(plain.features, compiled.features, atol=1e-3)
+    assert list(teacher.state_dict()) == names
     assert teacher.computing["compiled"]
 
 
@@ -107,22 +127,16 @@ def test_rollouts_of_a_compiled_student_compile_nothing(tmp_path: Path) -> None:
     assert counters["stats"]["unique_graphs"] == 1, "outside of them it is compiled"
 
 
-def test_no_compiler_is_a_users_error(tmp_path: Path) -> None:
-    """In a process of its own, whose compiler is nowhere."""
-    job(tmp_path)
-    script = (
-        "from pathlib import Path; from attrs import evolve; from sfddm.runtime.machine import compile_errors\n"
-        "from sfddm.methods.job import distill; from tests.parts import METHODS, of\n"
-        "method = METHODS['sfddm']\n"
-        f"described = of(Path({str(tmp_path)!r}), evolve(method, training=evolve(method.training, compile=True)))\n"
-        "with compile_errors(): distill(described)\n"
-    )
-    nowhere = {"CXX": "/nowhere/g++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor")}
-    ended = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env={**os.environ, **nowhere}, capture_output=True, text=True
-    )
-    last = ended.stderr[ended.stderr.rindex("UserError: ") :]
-    assert "torch.compile failed" in last and "It needs a C++ compiler" in last and "compile: false" in last
+def test_no_compiler_is_a_users_error() -> None:
+    from torch._inductor import config
+
+    network = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    network.compile()
+    nowhere = config.patch({"cpp.cxx": ("/nowhere/g++",), "compile_threads": 1})
+    with pytest.raises(UserError, match=r"torch\.compile failed") as failed, nowhere, compile_errors():
+        network(torch.ones(1, 2))
+    assert "It needs a C++ compiler" in str(failed.value)
+    assert "compile: false" in str(failed.value)
 
 
 def test_other_errors_pass_through() -> None:

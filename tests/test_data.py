@@ -2,12 +2,9 @@
 
 import gzip
 import hashlib
-import os
 import pickle
 import shutil
 import struct
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from fractions import Fraction
@@ -25,18 +22,11 @@ from sfddm.runtime.files import digest_file, read_json
 from sfddm.runtime.kinds import module_name
 from sfddm.spec.data import CIFAR10, MNIST, Data, FashionMNIST
 from sfddm.spec.read import parse_spec
-from tests.parts import TINY, only_spec, tiny
+from tests.parts import data_stage, tiny, with_data
 
-ROOT = Path(__file__).parents[1]
-DIGITS = "  kind: digits\n  train: 1500\n  split_seed: 0\n"
+SECTION = "{kind: fashion-mnist, size: 14}"
 RAW = Path("FashionMNIST") / "raw"
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
-
-
-def with_data(section: str) -> str:
-    """tiny.yaml with another section `data`, in one line of YAML."""
-    assert DIGITS in TINY
-    return TINY.replace(f"data:\n{DIGITS}", f"data: {section}\n")
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -65,20 +55,6 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(count, dtype=np.uint8) % 10))
     monkeypatch.setenv("SFDDM_DATA_ROOT", str(tmp_path / "datasets"))
     return folder
-
-
-def data_stage(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """The data stage in a project that has nothing but a spec of Fashion-MNIST, out of reach of every network."""
-    only_spec(folder, with_data("{kind: fashion-mnist, size: 14}"))
-    unreachable = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
-    inherited = {name: value for name, value in os.environ.items() if name != "SFDDM_DATA_ROOT"}
-    return subprocess.run(
-        [sys.executable, "-m", "stages.data", "tiny"],
-        cwd=folder,
-        env={**inherited, **unreachable, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-    )
 
 
 def test_digits_are_the_bytes_that_they_have_always_been(tmp_path: Path) -> None:
@@ -248,31 +224,39 @@ def test_a_damaged_archive_is_named(raw: Path, damage: Callable[[bytes], bytes])
         load(FashionMNIST(kind="fashion-mnist", size=14))
 
 
+@pytest.mark.process
 def test_the_stage_reads_what_the_environment_names(raw: Path, tmp_path: Path) -> None:
-    ended = data_stage(tmp_path, SFDDM_DATA_ROOT=str(raw.parents[1]))
-    assert ended.returncode == 0, ended.stderr
+    code, printed = data_stage(tmp_path, SECTION, SFDDM_DATA_ROOT=str(raw.parents[1]))
+    assert code == 0, printed
     assert store.read(tmp_path / "runs" / "tiny" / "data", "train").images.shape == (20, 1, 14, 14)
 
 
+@pytest.mark.process
 def test_the_stage_reads_scratch_by_default(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     raw.parents[1].rename(tmp_path / "scratch" / "datasets")
-    assert data_stage(tmp_path).returncode == 0
+    assert data_stage(tmp_path, SECTION) == (0, "")
 
 
+@pytest.mark.process
 def test_missing_files_are_named_with_the_remedy(tmp_path: Path) -> None:
-    ended = data_stage(tmp_path, SFDDM_DATA_ROOT=str(tmp_path / "datasets"))
+    code, printed = data_stage(tmp_path, SECTION, SFDDM_DATA_ROOT=str(tmp_path / "datasets"))
     folder = tmp_path / "datasets" / RAW
-    assert ended.returncode == 2 and "Traceback" not in ended.stderr
-    missing, remedy = ended.stderr.split("error: ")[1].split("Put ")
-    assert f"{folder / IMAGES}.gz is missing" in missing and "can't be downloaded" in missing
+    assert code == 2
+    assert "Traceback" not in printed
+    missing, remedy = printed.split("error: ")[1].split("Put ")
+    assert f"{folder / IMAGES}.gz is missing" in missing
+    assert "can't be downloaded" in missing
     assert all(f"{name}.gz" in remedy for name in (IMAGES, LABELS, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"))
-    assert f"into {folder}" in remedy and "github.com" in remedy and "set SFDDM_DATA_ROOT" in remedy
-    assert list(folder.iterdir()) == [] and not (tmp_path / "runs" / "tiny" / "data").exists()
+    assert f"into {folder}" in remedy
+    assert "github.com" in remedy
+    assert "set SFDDM_DATA_ROOT" in remedy
+    assert list(folder.iterdir()) == []
+    assert not (tmp_path / "runs" / "tiny" / "data").exists()
 
 
 def test_a_spec_of_fashion_mnist_names_its_module_and_its_shape() -> None:
-    data = parse_spec(with_data("{kind: fashion-mnist, size: 14}"), "x").data
+    data = parse_spec(with_data(SECTION), "x").data
     assert module_name("data", data.kind) == "sfddm.data.sets.fashion_mnist" and data.shape == (1, 14, 14)
 
 

@@ -1,4 +1,4 @@
-"""The specs of published data sets: what they compare, what they take, and one step of each at the real image size."""
+"""The specs of published data sets: what they compare, what they take, and one step of each."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +37,8 @@ PAPERS = ["cifar10", "celeba-hq", "lsun-church", "lsun-bedroom"]
 PUBLIC = [f"{name}-public" for name in PAPERS]
 """The same data sets, with a teacher from the hub."""
 SHAPES |= {f"{name}-public": SHAPES[name] for name in PAPERS}
+TRAINED_ON = {name: shape if shape[1] < 256 or name == "celeba-hq" else (3, 64, 64) for name, shape in SHAPES.items()}
+"""Shapes of images that are trained on: networks halve the smaller ones as often, so one at 256 pixels will do."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +55,7 @@ def once(training: Training) -> Training:
 
 
 def cut_down(name: str) -> Spec:
-    """A spec with its own levels, index sets, sources and image size, but one iteration of two images each, and as
+    """A spec with its own levels, index sets and sources, but one iteration of two images each, and as
     many resolutions of few channels. In place of a teacher from the hub one is trained."""
     spec, source = committed(name), committed(name.removesuffix("-public")).teacher.source
     assert isinstance(source, TrainedTeacher)
@@ -100,12 +102,12 @@ def jobs(spec: Spec, folder: Path) -> Iterator[Job]:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_teacher_and_students_train_for_an_iteration_at_the_real_image_size(name: str, tmp_path: Path) -> None:
+def test_teacher_and_students_train_for_an_iteration(name: str, tmp_path: Path) -> None:
     spec = cut_down(name)
-    images = np.random.default_rng(0).integers(0, 256, (4, *SHAPES[name]), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (4, *TRAINED_ON[name]), dtype=np.uint8)
     for folder in ("data", "teacher"):
         (tmp_path / folder).mkdir()
-    described = store.write(tmp_path / "data", "train", store.Stream(4, [store.Block(images, None)]), SHAPES[name])
+    described = store.write(tmp_path / "data", "train", store.Stream(4, [store.Block(images, None)]), TRAINED_ON[name])
     assert described["images"] == 4
     (tmp_path / "data" / "data.json").write_text('{"flip": true}')
     split = store.read(tmp_path / "data", "train")

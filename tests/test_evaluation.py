@@ -16,7 +16,6 @@ from sfddm.evaluation.measure import check_inputs, measure
 from sfddm.evaluation.metrics import BLOCKS, METRICS
 from sfddm.evaluation.moments import Moments, MomentSums, flat_pixels, frechet_distance, pixel_moments
 from sfddm.evaluation.real import read_real, write_real
-from sfddm.evaluation.reference import Reference
 from sfddm.evaluation.scorer import Scorer, load_scorer
 from sfddm.evaluation.scorers.classifier import make
 from sfddm.evaluation.scorers.extractor import Job, load_extractor
@@ -28,7 +27,7 @@ from sfddm.networks.weights import write_tensors
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.evaluation import Classifier
 from sfddm.training.checkpoints import Checkpoints
-from tests.parts import tiny, untrained_teacher
+from tests.parts import reference_of, tiny, untrained_teacher
 
 CPU = torch.device("cpu")
 
@@ -133,11 +132,6 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     extractor = load_extractor(root / "scorer", CPU)
     write_real(root / "scorer", extractor, store.read(root / "data", "train").images, 5000, True, None)
     return root / "data", root / "scorer"
-
-
-def reference_of(images: np.ndarray) -> Reference:
-    sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
-    return Reference(images=images, strips=images[:0], sampler=sampler, weights="w", digest="d")
 
 
 def judged(images: np.ndarray, teachers: np.ndarray, scorer: Scorer) -> dict[str, Any]:

@@ -29,7 +29,6 @@ from tests.parts import untrained_teacher
 from tests.project import ROOT
 
 CPU = torch.device("cpu")
-FORMATS = ("diffusers", "torch-export", "onnx")
 LEVELS = (7, 20, 45, 64)
 DDIM = Sampler(solver="ddim", levels=LEVELS, clip_sample=True)
 BATCHES = (1, 5, 70)
@@ -99,7 +98,9 @@ CASES: dict[str, tuple[Denoiser, Sampler]] = {
 }
 TRACED = ("one step", "two outputs", "its own index", "any step", "angle-2m", "ancestral")
 """A loop, none, one of its own solver, and every kind of network: tracing takes seconds."""
-WRITTEN = {"diffusers": tuple(CASES), "torch-export": TRACED, "onnx": TRACED}
+ALWAYS = {"torch-export": ("one step", "any step"), "onnx": ("ancestral",)}
+"""What is traced at every commit: no loop, a loop and one that takes noise."""
+REST = {form: tuple(case for case in TRACED if case not in always) for form, always in ALWAYS.items()}
 
 
 def stored(folder: Path, denoiser: Denoiser, sampler: Sampler) -> Path:
@@ -115,9 +116,17 @@ def noises(sampler: Sampler, batch: int) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, 1, 8, 8, generator=generator), torch.randn(steps, batch, 1, 8, 8, generator=generator)
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_the_same_noise_gives_the_same_image_elsewhere(form: str, tmp_path: Path) -> None:
-    for number, case in enumerate(WRITTEN[form]):
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("form", "cases"),
+    [
+        ("diffusers", tuple(CASES)),
+        *ALWAYS.items(),
+        *(pytest.param(form, cases, marks=pytest.mark.prove) for form, cases in REST.items()),
+    ],
+)
+def test_the_same_noise_gives_the_same_image_elsewhere(form: str, cases: tuple[str, ...], tmp_path: Path) -> None:
+    for number, case in enumerate(cases):
         denoiser, sampler = CASES[case]
         folder = tmp_path / f"out-{number}"
         written = export(stored(tmp_path / f"student-{number}", denoiser, sampler), sampler, folder, form)
@@ -129,7 +138,7 @@ def test_the_same_noise_gives_the_same_image_elsewhere(form: str, tmp_path: Path
             np.savez(folder / f"{batch}.npz", noise=noise, step_noise=step_noise, wanted=images)
     in_a_stranger(form, tmp_path)
     assert names_no_place(path for path in tmp_path.glob("out-*/**/*") if path.suffix != ".npz")
-    for number, case in enumerate(WRITTEN[form]):
+    for number, case in enumerate(cases):
         for batch in BATCHES:
             folder = tmp_path / f"out-{number}"
             with np.load(folder / f"{batch}.npz") as given:
@@ -152,6 +161,7 @@ def in_a_stranger(form: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.prove
 def test_a_program_does_not_grow_with_its_steps(tmp_path: Path) -> None:
     folder = stored(tmp_path / "student", *CASES["ddim"])
     few, many = (

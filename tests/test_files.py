@@ -107,6 +107,7 @@ def test_a_folders_digest_is_that_of_names_and_bytes(tmp_path: Path) -> None:
         digest_folder(tmp_path / "other")
 
 
+@pytest.mark.process
 def test_a_second_process_waits_and_says_for_whom(tmp_path: Path) -> None:
     script = (
         "import pathlib, sys, sfddm.runtime.locks\n"

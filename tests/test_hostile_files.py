@@ -6,13 +6,17 @@ import json
 import os
 import pickle
 import struct
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sfddm.data import store
 from sfddm.data.sets import fashion_mnist, idx
@@ -60,6 +64,15 @@ def refusal(load: Callable[[], object]) -> str:
     return str(caught.value)
 
 
+@contextmanager
+def instead(path: Path, content: bytes | str) -> Iterator[None]:
+    """Other content in a file, as long as the block lasts."""
+    before = path.read_bytes()
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    yield
+    path.write_bytes(before)
+
+
 def tensors_file(header: Any, data: bytes = b"", length: int | None = None) -> bytes:
     """A safetensors file with any header."""
     encoded = header if isinstance(header, bytes) else json.dumps(header).encode()
@@ -87,44 +100,40 @@ def test_an_undamaged_student_is_read_as_it_was_written(denoiser: Path) -> None:
     assert read_sampler(denoiser).levels == (16, 32, 48, 64) and read_cost(denoiser)["total"] == 3
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\0" * 4,
-        tensors_file(b"{}", length=2**63),
-        tensors_file(b"{}", length=2**64 - 1),
-        tensors_file(b"{}", length=100_000_000),
-        tensors_file(b"{}", length=3),
-        tensors_file(DEEP),
-        tensors_file(b'{"a": ' * 100_000),
-        tensors_file({"a": entry(0, 4, [1]), "b": entry(0, 4, [1])}, b"\0" * 4),
-        tensors_file({"a": entry(0, 4, [1]), "b": entry(8, 12, [1])}, b"\0" * 12),
-        tensors_file({"a": entry(0, 4, [1])}, b"\0" * 5),
-        tensors_file({"a": entry(0, 4, [2**62, 2**62])}, b"\0" * 4),
-        tensors_file({"a": entry(0, 4, [-1])}, b"\0" * 4),
-        tensors_file({"a": {**entry(0, 4, [1]), "shape": [[1]]}}, b"\0" * 4),
-        tensors_file({"a": {**entry(0, 4, [1]), "dtype": ["F32"]}}, b"\0" * 4),
-        tensors_file({"a": 3, "b": None}),
-        tensors_file([1, 2]),
-        tensors_file({"a": entry(0, 1, [1], "F8_E4M3")}, b"\0"),
-        tensors_file({"a": entry(0, 8, [1], "C64")}, b"\0" * 8),
-        pickle.dumps([1.0]),
-        b"PK\x03\x04" + b"\0" * 100,
-    ],
+NO_TENSORS = (
+    b"",
+    b"\0" * 4,
+    tensors_file(b"{}", length=2**64 - 1),
+    tensors_file(b"{}", length=100_000_000),
+    tensors_file(b"{}", length=3),
+    tensors_file(DEEP),
+    tensors_file({"a": entry(0, 4, [1]), "b": entry(0, 4, [1])}, b"\0" * 4),
+    tensors_file({"a": entry(0, 4, [1]), "b": entry(8, 12, [1])}, b"\0" * 12),
+    tensors_file({"a": entry(0, 4, [1])}, b"\0" * 5),
+    tensors_file({"a": entry(0, 4, [2**62, 2**62])}, b"\0" * 4),
+    tensors_file({"a": entry(0, 4, [-1])}, b"\0" * 4),
+    tensors_file({"a": {**entry(0, 4, [1]), "shape": [[1]]}}, b"\0" * 4),
+    tensors_file({"a": {**entry(0, 4, [1]), "dtype": ["F32"]}}, b"\0" * 4),
+    tensors_file({"a": 3, "b": None}),
+    tensors_file([1, 2]),
+    tensors_file({"a": entry(0, 1, [1], "F8_E4M3")}, b"\0"),
+    tensors_file(b'{"a":%b,"a":%b}' % ((json.dumps(entry(0, 4, [1])).encode(),) * 2), b"\0" * 4),
+    pickle.dumps([1.0]),
+    b"PK\x03\x04" + b"\0" * 100,
 )
-def test_what_is_no_safetensors_file_is_refused(denoiser: Path, content: bytes) -> None:
-    (denoiser / DENOISER).write_bytes(content)
-    message = refusal(lambda: read_tensors(denoiser / DENOISER))
-    assert message.startswith(f"{denoiser / DENOISER} can't be read as safetensors") and "dvc checkout" in message
-    assert str(denoiser / DENOISER) in refusal(lambda: storage.load(denoiser, CPU))
+"""Lengths that lie, headers that are none, and tensors that overlap, leave holes or can't be."""
 
 
-@pytest.mark.parametrize("cut", [1, 7, 100, 1000, -1, -1000])
-def test_a_file_that_is_cut_off_is_refused(denoiser: Path, cut: int) -> None:
-    content = (denoiser / DENOISER).read_bytes()
-    (denoiser / DENOISER).write_bytes(content[:cut])
-    assert "can't be read as safetensors" in refusal(lambda: storage.load(denoiser, CPU))
+def test_what_is_no_safetensors_file_is_refused(denoiser: Path, subtests: pytest.Subtests) -> None:
+    path = denoiser / DENOISER
+    content = path.read_bytes()
+    for damaged in (*NO_TENSORS, *(content[:cut] for cut in (1, 7, 100, 1000, -1, -1000))):
+        with subtests.test(damaged=damaged[:80]), instead(path, damaged):
+            message = refusal(lambda: read_tensors(path))
+            assert message.startswith(f"{path} can't be read as safetensors")
+            assert "dvc checkout" in message
+    with instead(path, b""):
+        assert str(path) in refusal(lambda: storage.load(denoiser, CPU))
 
 
 def damaged_tensors(name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> dict[str, torch.Tensor]:
@@ -152,8 +161,8 @@ def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(
     assert words in refusal(lambda: storage.load(denoiser, CPU))
 
 
-def test_weights_of_another_size_are_refused_before_they_are_read(denoiser: Path) -> None:
-    size = 2**28
+def test_terabytes_of_weights_are_refused_before_they_are_read(denoiser: Path) -> None:
+    size = 2**40
     (denoiser / DENOISER).write_bytes(tensors_file({"conv_out.bias": entry(0, size, [size // 4])}))
     with (denoiser / DENOISER).open("ab") as file:
         file.truncate(file.tell() + size)  # a file of holes: it takes no room on the disk
@@ -187,48 +196,92 @@ def test_what_is_no_file_is_refused_and_not_waited_for(denoiser: Path, name: str
     assert str(denoiser / name) in message and "not a file" in message
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", DEEP, b'{"a": ' * 100_000, b'{"a": NaN}', b'{"a": 1e999}', b'{"a": -Infinity}', b"\xff",
-                b'{"a": 1, "a": 2}', b"1" * 5000, b"\0", b"{}" + b" " * LARGEST_JSON]
-)  # fmt: skip
-def test_what_is_no_json_of_ours_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.json").write_bytes(content)
-    assert f"{tmp_path / 'a.json'} is damaged" in refusal(lambda: read_json(tmp_path / "a.json"))
+NO_JSON = (b"", b"{", DEEP, b'{"a": NaN}', b'{"a": 1e999}', b'{"a": -Infinity}', b"\xff", b'{"a": 1, "a": 2}',
+           b"1" * 5000, b"\0", b"{}" + b" " * LARGEST_JSON)  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "field", "value"),
-    [
-        *((CONFIG, "block_out_channels", value)
-          for value in ([10**9, 10**9], [8] * 1000, [], "8", None, [8.0, 16.0], [0, 8], {"0": 8})),
-        *((CONFIG, "layers_per_block", value) for value in (10**9, 0, -1, "1", None, True)),
-        *((CONFIG, "sample_size", value) for value in ([10**6, 10**6], 8, [8], [8, 8, 8], [8.5, 8], None)),
-        *((CONFIG, "in_channels", value) for value in (10**9, 2, None)),
-        *((CONFIG, "out_channels", value) for value in (10**9, 2, None)),
-        *((CONFIG, "down_block_types", value) for value in (["../x", "x"], [], None, 3)),
-        *((CONFIG, "norm_num_groups", value) for value in (0, 3, "4")),
-        *((CONFIG, "class_embed_type", value) for value in ("timestep", "identity", 3)),
-        (CONFIG, "unheard_of", 1),
-        *((CONTRACT, "timesteps", value) for value in (0, -1, 10**12, "64", 64.0, True, None)),
-        *((CONTRACT, "noise_schedule", value) for value in ("cosin", 3, None, ["cosine"])),
-        *((CONTRACT, "prediction", value) for value in ("w", "epsilon-sample", None)),
-        *((CONTRACT, "index_levels", value) for value in ([3, 2], [0], [65], ["1"], "1", [1.0], None)),
-        *((CONTRACT, "two_times", value) for value in (True, 1, None)),
-        (CONTRACT, "unheard_of", 1),
-        *((SAMPLER, "levels", value) for value in ([], [2, 1], [0], [65], ["a"], "1", None, [1.5], [1, 1])),
-        *((SAMPLER, "solver", value) for value in ("x", None, 3)),
-        *((SAMPLER, "clip_sample", value) for value in ("yes", 1, None)),
-        (SAMPLER, "unheard_of", 1),
-    ],
+def test_what_is_no_json_of_ours_is_refused(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for content in NO_JSON:
+        with subtests.test(content=content[:80]):
+            (tmp_path / "a.json").write_bytes(content)
+            assert f"{tmp_path / 'a.json'} is damaged" in refusal(lambda: read_json(tmp_path / "a.json"))
+
+
+def read_student(folder: Path) -> None:
+    """All that is read of a student."""
+    storage.load(folder, CPU)
+    read_sampler(folder)
+    read_cost(folder)
+
+
+TOO_LARGE = {"block_out_channels": [10**9, 10**9], "layers_per_block": 10**9, "sample_size": [10**6, 10**6]}
+OTHER_VALUES: dict[str, dict[str, tuple[Any, ...]]] = {
+    CONFIG: {
+        **{field: (value,) for field, value in TOO_LARGE.items()}, "in_channels": (10**9, 2), "out_channels": (2,),
+        "down_block_types": (["../x", "x"], []), "norm_num_groups": (0, 3), "class_embed_type": ("timestep",),
+        "unheard_of": (1,),
+    },
+    CONTRACT: {
+        "timesteps": (0, 10**12), "noise_schedule": ("cosin",), "prediction": ("w", "epsilon-sample"),
+        "index_levels": ([3, 2], [0], [65]), "two_times": (True,), "unheard_of": (1,),
+    },
+    SAMPLER: {"levels": ([], [2, 1], [0], [65], [1, 1]), "solver": ("x",), "unheard_of": (1,)},
+    COST: {"total": (-1,)},
+}  # fmt: skip
+"""Values of the right type that can't be, or that don't fit to the others, in what describes a student."""
+
+
+def test_a_student_that_is_described_by_other_values_is_refused(denoiser: Path, subtests: pytest.Subtests) -> None:
+    for name, fields in OTHER_VALUES.items():
+        content = json.loads((denoiser / name).read_text())
+        for field, value in ((field, value) for field, values in fields.items() for value in values):
+            with (
+                subtests.test(field=field, value=value),
+                instead(denoiser / name, json.dumps({**content, field: value})),
+            ):
+                assert str(denoiser) in refusal(lambda: read_student(denoiser))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9)
+    | st.sampled_from([0, -1, 10**9, "../x", [10**9, 10**9], [2] * 10_000]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
 )  # fmt: skip
-def test_a_described_value_of_another_kind_is_refused(denoiser: Path, name: str, field: str, value: Any) -> None:
-    content = json.loads((denoiser / name).read_text())
-    (denoiser / name).write_text(json.dumps({**content, field: value}))
-    message = refusal(lambda: (storage.load(denoiser, CPU), read_sampler(denoiser)))
-    assert str(denoiser) in message
-    for whole in ("[]", "3", '"x"', "null"):
-        (denoiser / name).write_text(whole)
-        refusal(lambda: (storage.load(denoiser, CPU), read_sampler(denoiser)))
+"""Whatever JSON can hold."""
+
+
+def test_whatever_describes_a_stored_thing_is_taken_or_refused_by_name(
+    denoiser: Path, scorer: Path, reference: Path
+) -> None:
+    """Any field of any description with any value; one of another type is always refused."""
+    described: dict[Path, Callable[[], object]] = {
+        **{denoiser / name: lambda: read_student(denoiser) for name in (CONFIG, CONTRACT, SAMPLER, COST)},
+        **{scorer / name: lambda: load_scorer(scorer, CPU) for name in (DESCRIPTION, REAL)},
+        reference / "reference.json": lambda: read_reference(reference),
+    }
+    ends: Counter[str] = Counter()
+
+    @settings(max_examples=200, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def one(data: st.DataObject) -> None:
+        path = data.draw(st.sampled_from(list(described)))
+        content = json.loads(path.read_text())
+        field, value = data.draw(st.sampled_from([*content, "unheard_of", ""])), data.draw(JSON)
+        changed = {**content, field: value} if field else value
+        other = path.name != CONFIG and type(content.get(field)) not in (type(value), float, type(None))
+        with instead(path, json.dumps(changed)), limited():
+            try:
+                described[path]()
+            except UserError as error:
+                ends["refused"] += 1
+                assert str(path.parent) in str(error)
+            else:
+                ends["taken"] += 1
+                assert not other, f"{field} of {path.name} may not be {value!r}"
+
+    one()
+    assert ends["refused"] > 100, ends
 
 
 @pytest.fixture
@@ -249,32 +302,32 @@ def described(shape: str, dtype: str = "|u1") -> str:
     return f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}\n"
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\x93NUMPY",
-        array_file(described("(4, 1, 8, 8)"), b"\0" * 255),
-        array_file(described(f"({2**40}, 1, 8, 8)"), b"\0" * 256),
-        array_file(described(f"({2**62}, {2**62}, 8, 8)"), b"\0" * 256),
-        array_file(described("(-4, 1, 8, 8)"), b"\0" * 256),
-        array_file(described("(4.0, 1, 8, 8)"), b"\0" * 256),
-        array_file(described("(4, 1, 8, 8)", "|O"), b"\0" * 2048),
-        array_file(described("(4, 1, 8, 8)", "<f4"), b"\0" * 1024),
-        array_file(described("(4, 64)"), b"\0" * 256),
-        array_file(described("(0, 1, 8, 8)")),
-        array_file(described("(4, 1, 8, 8)", "x" * 100), b"\0" * 256),
-        array_file("(" * 9000),
-        array_file("[" * 60_000),
-        array_file("{}", version=2, length=2**32 - 1),
-        array_file("__import__('os').system('true')"),
-        pickle.dumps(np.zeros((4, 1, 8, 8), np.uint8)),
-        b"PK\x03\x04" + b"\0" * 100,
-    ],
+NO_ARRAY = (
+    b"",
+    b"\x93NUMPY",
+    array_file(described("(4, 1, 8, 8)"), b"\0" * 255),
+    array_file(described(f"({2**40}, 1, 8, 8)"), b"\0" * 256),
+    array_file(described(f"({2**62}, {2**62}, 8, 8)"), b"\0" * 256),
+    array_file(described("(-4, 1, 8, 8)"), b"\0" * 256),
+    array_file(described("(4.0, 1, 8, 8)"), b"\0" * 256),
+    array_file(described("(4, 1, 8, 8)", "|O"), b"\0" * 2048),
+    array_file(described("(4, 1, 8, 8)", "<f4"), b"\0" * 1024),
+    array_file(described("(4, 64)"), b"\0" * 256),
+    array_file(described("(0, 1, 8, 8)")),
+    array_file(described("(4, 1, 8, 8)", "x" * 100), b"\0" * 256),
+    array_file("[" * 60_000),
+    array_file("{}", version=2, length=2**32 - 1),
+    array_file("__import__('os').system('true')"),
+    pickle.dumps(np.zeros((4, 1, 8, 8), np.uint8)),
+    b"PK\x03\x04" + b"\0" * 100,
 )
-def test_what_is_no_stored_array_is_refused(data: Path, content: bytes) -> None:
-    (data / "train.npy").write_bytes(content)
-    assert f"{data / 'train.npy'} is damaged" in refusal(lambda: store.read(data, "train"))
+
+
+def test_what_is_no_stored_array_is_refused(data: Path, subtests: pytest.Subtests) -> None:
+    for content in NO_ARRAY:
+        with subtests.test(content=content[:80]):
+            (data / "train.npy").write_bytes(content)
+            assert f"{data / 'train.npy'} is damaged" in refusal(lambda: store.read(data, "train"))
 
 
 def test_pickled_arrays_and_archives_run_nothing_and_are_refused(data: Path, tmp_path: Path) -> None:
@@ -287,17 +340,25 @@ def test_pickled_arrays_and_archives_run_nothing_and_are_refused(data: Path, tmp
     assert "expected numbers of type uint8" in refusal(lambda: store.read(data, "train"))
 
 
+@pytest.mark.parametrize("labels", [[0, 1, 2], [0, 1, 2, -1], [0, 1, 2, 2**40], [0.0, 1.0, 2.0, 3.0], []])
+def test_labels_that_are_not_the_images_own_are_refused(data: Path, labels: list[float]) -> None:
+    np.save(data / "train_labels.npy", np.array(labels))
+    assert f"{data / 'train_labels.npy'} is damaged" in refusal(lambda: store.read(data, "train"))
+
+
 @pytest.fixture
 def scorer(tmp_path: Path) -> Path:
     """A stored classifier, untrained."""
+    folder = tmp_path / "scorer"
+    folder.mkdir()
     described = {"kind": "classifier", "version": VERSION, "classes": 10, "held_out_accuracy": 0.5, "features": 4}
-    (tmp_path / DESCRIPTION).write_text(json.dumps({**described, "shape": [1, 8, 8], "channels": [2, 2]}))
-    write_weights(tmp_path / WEIGHTS, Network((1, 8, 8), (2, 2), 4, 10))
-    write_tensors(tmp_path / STATISTICS, statistics())
+    (folder / DESCRIPTION).write_text(json.dumps({**described, "shape": [1, 8, 8], "channels": [2, 2]}))
+    write_weights(folder / WEIGHTS, Network((1, 8, 8), (2, 2), 4, 10))
+    write_tensors(folder / STATISTICS, statistics())
     real = {"count": 100, "half": 50, "pixel_count": 100, "distance": 0.5, "digest": "0123"}
-    (tmp_path / REAL).write_text(json.dumps(real))
-    np.save(tmp_path / FEATURES, np.ones((100, 4), np.float32))
-    return tmp_path
+    (folder / REAL).write_text(json.dumps(real))
+    np.save(folder / FEATURES, np.ones((100, 4), np.float32))
+    return folder
 
 
 def statistics(**changed: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -314,16 +375,20 @@ def test_an_undamaged_scorer_is_read(scorer: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [("kind", None), ("kind", ["classifier"]), ("kind", "inseption"), ("unheard_of", 1), ("version", None),
-     ("version", 1), ("classes", 10**9), ("classes", "10"), ("features", 10**12), ("features", 5),
-     ("shape", [1, 8]), ("shape", [1, 10**9, 10**9]), ("shape", None), ("channels", [2] * 10_000),
-     ("channels", [10**9]), ("channels", 2), ("held_out_accuracy", "good")],
+    ("name", "field", "value"),
+    [
+        (DESCRIPTION, "kind", "inseption"), (DESCRIPTION, "version", 1), (DESCRIPTION, "classes", 10**9),
+        (DESCRIPTION, "features", 10**12), (DESCRIPTION, "features", 5), (DESCRIPTION, "shape", [1, 8]),
+        (DESCRIPTION, "shape", [1, 10**9, 10**9]), (DESCRIPTION, "channels", [2] * 10_000),
+        (DESCRIPTION, "channels", [10**9]), (DESCRIPTION, "unheard_of", 1),
+        *((REAL, field, value) for field in ("count", "half", "pixel_count") for value in (1, 10**12)),
+        (REAL, "unheard_of", 1),
+    ],
 )  # fmt: skip
-def test_a_scorer_of_other_values_is_refused(scorer: Path, field: str, value: Any) -> None:
-    content = json.loads((scorer / DESCRIPTION).read_text())
-    (scorer / DESCRIPTION).write_text(json.dumps({**content, field: value}))
-    assert str(scorer) in refusal(lambda: load_scorer(scorer, CPU))
+def test_a_scorer_that_is_described_by_other_values_is_refused(scorer: Path, name: str, field: str, value: Any) -> None:
+    content = json.loads((scorer / name).read_text())
+    with instead(scorer / name, json.dumps({**content, field: value})):
+        assert str(scorer) in refusal(lambda: load_scorer(scorer, CPU))
 
 
 @pytest.mark.parametrize(
@@ -335,17 +400,6 @@ def test_a_scorer_of_other_values_is_refused(scorer: Path, field: str, value: An
 def test_statistics_of_another_kind_are_refused(scorer: Path, changed: dict[str, torch.Tensor]) -> None:
     write_tensors(scorer / STATISTICS, statistics(**changed))
     assert str(scorer / STATISTICS) in refusal(lambda: load_scorer(scorer, CPU))
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [*((field, value) for field in ("count", "half", "pixel_count") for value in (1, -1, [100], "100", None, 10**12)),
-     ("distance", "0.5"), ("distance", None), ("digest", 3), ("unheard_of", 1)],
-)  # fmt: skip
-def test_real_images_described_otherwise_are_refused(scorer: Path, field: str, value: Any) -> None:
-    content = json.loads((scorer / REAL).read_text())
-    (scorer / REAL).write_text(json.dumps({**content, field: value}))
-    assert str(scorer / REAL) in refusal(lambda: load_scorer(scorer, CPU))
 
 
 @pytest.mark.parametrize(
@@ -369,10 +423,9 @@ PUBLISHED = {
     ("kind", "field", "value"),
     [
         *((kind, field, value) for kind in PUBLISHED for field, value in
-          (("version", "0"), ("shape", [3, 32]), ("shape", [3, 32, 10**9]), ("shape", "3"), ("sha256", "../x"),
-           ("sha256", None), ("unheard_of", 1))),
-        *(("torchvision", "model", value) for value in ("../resnet18", "resnet81", "", None, 18)),
-        *(("torchvision", "size", value) for value in (0, 10**9, "32", None, 32.5)),
+          (("version", "0"), ("shape", [3, 32, 10**9]), ("sha256", "../x"), ("unheard_of", 1))),
+        *(("torchvision", "model", value) for value in ("../resnet18", "resnet81")),
+        *(("torchvision", "size", value) for value in (0, 10**9, 32.5)),
     ],
 )  # fmt: skip
 def test_a_published_scorer_that_is_described_otherwise_is_refused(
@@ -386,11 +439,13 @@ def test_a_published_scorer_that_is_described_otherwise_is_refused(
 @pytest.fixture
 def reference(tmp_path: Path) -> Path:
     """A teacher's stored images."""
-    np.save(tmp_path / "images.npy", np.zeros((20, 1, 8, 8), np.uint8))
-    np.save(tmp_path / "strips.npy", np.zeros((PAIRS, STEPS, 1, 8, 8), np.uint8))
+    folder = tmp_path / "reference"
+    folder.mkdir()
+    np.save(folder / "images.npy", np.zeros((20, 1, 8, 8), np.uint8))
+    np.save(folder / "strips.npy", np.zeros((PAIRS, STEPS, 1, 8, 8), np.uint8))
     sampler = {"solver": "ddim", "levels": [32, 64], "clip_sample": True}
-    (tmp_path / "reference.json").write_text(json.dumps({"sampler": sampler, "weights": "0123"}))
-    return tmp_path
+    (folder / "reference.json").write_text(json.dumps({"sampler": sampler, "weights": "0123"}))
+    return folder
 
 
 def test_an_undamaged_reference_is_read(reference: Path) -> None:
@@ -415,9 +470,8 @@ def test_a_references_arrays_of_another_kind_are_refused(reference: Path, name: 
 
 
 @pytest.mark.parametrize(
-    "content", [[], {}, {"weights": "0123"}, {"sampler": 3, "weights": "0123"}, {"sampler": {}, "weights": "0123"},
-                {"sampler": {"solver": "x", "levels": [1], "clip_sample": True}, "weights": "0123"},
-                {"sampler": {"solver": "ddim", "levels": [1], "clip_sample": True}, "weights": 3}]
+    "content", [{}, {"weights": "0123"}, {"sampler": {}, "weights": "0123"},
+                {"sampler": {"solver": "x", "levels": [1], "clip_sample": True}, "weights": "0123"}]
 )  # fmt: skip
 def test_a_reference_described_otherwise_is_refused(reference: Path, content: Any) -> None:
     (reference / "reference.json").write_text(json.dumps(content))
@@ -427,14 +481,12 @@ def test_a_reference_described_otherwise_is_refused(reference: Path, content: An
 def test_a_cache_that_holds_something_else_is_computed_anew(tmp_path: Path) -> None:
     teacher, cache = untrained_teacher(), Cache(noises=3, seed=1, solver="ddim", substeps=1, clip_sample=True)
     first = load_or_compute(teacher, "digest", (32, 64), cache, tmp_path)
-    (path,) = tmp_path.glob("*/states.npy")
+    (path,) = tmp_path.glob("*.safetensors")
     whole = path.read_bytes()
-    states = np.load(path)
-    for other in (states[:2], states.astype(np.float64)):
-        np.save(path, other)
+    for tensors in ({"states": first.states}, {"states": first.states[:, :2], "features": first.features}):
+        write_tensors(path, tensors)
         again = load_or_compute(teacher, "digest", (32, 64), cache, tmp_path)
-        assert torch.equal(first.states, again.states)
-        assert path.read_bytes() == whole
+        assert torch.equal(first.states, again.states) and path.read_bytes() == whole
 
 
 def test_an_archive_that_unpacks_to_more_than_the_set_is_refused(
@@ -453,7 +505,9 @@ def test_an_archive_that_unpacks_to_more_than_the_set_is_refused(
     assert f"{path} is damaged" in refusal(lambda: load(described))
 
 
-@pytest.mark.parametrize("line", ["{", '{"step": 1, "loss": NaN}', "[" * 10**5])
+@pytest.mark.parametrize(
+    "line", ["{", "3", "[]", '{"loss": 1}', '{"step": "1"}', '{"step": 1, "loss": NaN}', "[" * 10**5]
+)
 def test_a_damaged_curve_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "curve.jsonl"
     path.write_text(f'{{"step": 1, "loss": 0.5}}\n{line}\n{{"st')

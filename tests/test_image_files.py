@@ -3,8 +3,6 @@
 import hashlib
 import io
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +23,7 @@ from sfddm.runtime.files import digest_file, read_json
 from sfddm.spec.data import LSUN, CelebAHQ, Folder, FolderLabels, NoLabels
 from sfddm.spec.read import parse_spec
 from sfddm.training.batches import real_images, rows_of
-from tests.parts import only_spec
-from tests.test_data import ROOT, with_data
+from tests.parts import data_stage, with_data
 
 FOLDER = "kind: folder, path: mine, channels: 3, crop: center, size: 8, flip: false, corrupt: refuse"
 """All but the labels of a section."""
@@ -154,17 +151,14 @@ def test_labels_stay_with_their_images_when_some_are_skipped(mine: Path, tmp_pat
     assert len(classes) == 5 and [classes[cat] for cat in cats] == [0, 0] and sum(classes.values()) == 3
 
 
+@pytest.mark.process
 def test_the_stage_ends_with_2_and_stores_nothing_of_a_folder_with_a_corrupt_image(mine: Path, tmp_path: Path) -> None:
     (mine / "dogs" / "2.png").write_bytes(b"no image")
     section = f"{{{FOLDER}, labels: {{kind: folders, held_out: 1, split_seed: 0}}}}"
-    only_spec(tmp_path, with_data(section))
-    ended = subprocess.run([sys.executable, "-m", "stages.data", "tiny"], cwd=tmp_path, capture_output=True, text=True,
-                           env={"PYTHONPATH": str(ROOT), "SFDDM_DATA_ROOT": str(mine.parent)})  # fmt: skip
-    assert (
-        ended.returncode == 2
-        and "dogs/2.png: no image of the formats" in ended.stderr
-        and "Traceback" not in ended.stderr
-    )
+    code, printed = data_stage(tmp_path, section, SFDDM_DATA_ROOT=str(mine.parent))
+    assert code == 2
+    assert "dogs/2.png: no image of the formats" in printed
+    assert "Traceback" not in printed
     assert list((tmp_path / "runs" / "tiny").iterdir()) == []
 
 

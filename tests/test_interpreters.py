@@ -9,6 +9,7 @@ import pytest
 
 from tests.project import ROOT
 
+pytestmark = pytest.mark.process
 REMEDY = "Type `. .venv/bin/activate`, or `make setup` first if there is no .venv, and then try again."
 
 

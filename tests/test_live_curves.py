@@ -15,8 +15,7 @@ from sfddm.tracking.live import CONTENT_KEY, KEY, LiveRun, start_follower
 from sfddm.training.curve import Curve, read_points
 from tests.processes import wait_for
 from tests.project import OURS, Project
-from tests.servers import mlflow_server
-from tests.test_security import free_port
+from tests.servers import free_port, mlflow_server
 
 if TYPE_CHECKING:
     import subprocess
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-pytestmark = pytest.mark.pipeline
 OTHER = "of other settings"
 """The key of a training that this test plays, of the same name as the real one."""
 POINTS = 30

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.project import Project
-from tests.test_security import free_port, stop, wait_until_it_answers
+from tests.servers import free_port, stop, wait_until_it_answers
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.pipeline
 CLOSED = '[["mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true"], ["mlflow.assistant.panelOpen_v1", "false"]]'
 """What MLflow's page remembers of its assistant."""
 

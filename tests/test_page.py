@@ -173,7 +173,6 @@ def test_twenty_students_of_noise_stay_under_three_megabytes(tmp_path: Path, mon
     assert write(experiment).stat().st_size <= LARGEST
 
 
-@pytest.mark.pipeline
 def test_the_pipelines_report_opens_alone(project: Project, browser: Browser, tmp_path: Path) -> None:
     alone = tmp_path / "tiny.html"
     alone.write_bytes((project.folder / "reports/tiny.html").read_bytes())
@@ -182,7 +181,6 @@ def test_the_pipelines_report_opens_alone(project: Project, browser: Browser, tm
     assert visit.ask("[...document.images].every((image) => image.naturalWidth > 0)")
 
 
-@pytest.mark.pipeline
 def test_dvc_plots_are_drawn_without_a_network(project: Project, browser: Browser, tmp_path: Path) -> None:
     project.run("dvc", "plots", "show", "--out", str(tmp_path / "plots"))
     visit = Visit(browser, tmp_path / "plots" / "index.html")
@@ -199,7 +197,6 @@ def test_dvc_plots_are_drawn_without_a_network(project: Project, browser: Browse
     assert visit.errors == [] and visit.strayed() == []
 
 
-@pytest.mark.pipeline
 def test_dvc_metrics_show_a_line_per_run_that_fits_on_a_screen(project: Project) -> None:
     heading, _, *lines = project.run("dvc", "metrics", "show", "--md").strip().splitlines()
     columns = {cell.strip() for cell in heading.strip("|").split("|")}
@@ -220,7 +217,6 @@ def changed(project: Project) -> Iterator[str]:
         project.run("dvc", "repro", "report@tiny")
 
 
-@pytest.mark.pipeline
 def test_dvc_metrics_diff_names_the_figures_that_changed(project: Project, changed: str) -> None:
     found = json.loads(project.run("dvc", "metrics", "diff", changed, "--json"))
     figures = found["runs/tiny/results/ddim-t4-s0/summary.json"]
@@ -229,7 +225,6 @@ def test_dvc_metrics_diff_names_the_figures_that_changed(project: Project, chang
     assert set(found) == {"runs/tiny/results/ddim-t4-s0/summary.json"}
 
 
-@pytest.mark.pipeline
 def test_dvc_plots_diff_shows_both_revisions_without_a_network(
     project: Project, changed: str, browser: Browser, tmp_path: Path
 ) -> None:

@@ -13,17 +13,17 @@ import pytest
 from tests.processes import iterations_kept, kill_group, wait_for, wait_for_stage, wait_until_gone
 from tests.project import BIN, LEAVES, OURS, Project
 
-ELSEWHERE = {"PYTHONHASHSEED": "7", "TZ": "Pacific/Auckland", "LC_ALL": "C", "SHELL": "/bin/sh"}
+ELSEWHERE = {
+    "PYTHONHASHSEED": "7", "TZ": "Pacific/Auckland", "LC_ALL": "C", "SHELL": "/bin/sh", "SFDDM_LIVE_CURVES": "off",
+}  # fmt: skip
 """What differs between machines and sessions, and must not reach an output."""
 
 
-@pytest.mark.pipeline
 def test_a_second_repro_runs_nothing(project: Project) -> None:
     assert project.changed() == set()
     assert "Running stage" not in project.run("dvc", "repro", *LEAVES)
 
 
-@pytest.mark.pipeline
 @pytest.mark.parametrize(
     ("old", "new", "changed"),
     [
@@ -41,7 +41,6 @@ def test_a_change_in_the_spec_re_runs_what_rests_on_it(project: Project, old: st
         assert project.changed() == changed
 
 
-@pytest.mark.pipeline
 def test_a_new_student_re_runs_nothing_of_the_others(project: Project) -> None:
     student = (
         "  new-t2:\n    index_set: {kind: uniform, steps: 2}\n    clip_sample: true\n"
@@ -54,7 +53,6 @@ def test_a_new_student_re_runs_nothing_of_the_others(project: Project) -> None:
     assert changed == {"distill@tiny-new-t2-s0", "evaluate@tiny-new-t2-s0", "track@tiny", "report@tiny"}
 
 
-@pytest.mark.pipeline
 def test_a_removed_student_leaves_the_report(project: Project) -> None:
     text = (project.folder / "specs/tiny.yaml").read_text()
     start, end = text.index("  ddim-t4:"), text.index("  ours-t4:")
@@ -68,6 +66,7 @@ def test_a_removed_student_leaves_the_report(project: Project) -> None:
     assert "ddim-t4" in (project.folder / "reports/tiny.md").read_text()
 
 
+@pytest.mark.process
 def test_dvc_can_be_process_1_of_a_container(tmp_path: Path) -> None:
     """Where orphans go to it as well, which end by themselves."""
     alone = ["unshare", *(() if os.getuid() == 0 else ("--user", "--map-root-user")), "--pid", "--fork", "--mount-proc"]
@@ -78,7 +77,6 @@ def test_dvc_can_be_process_1_of_a_container(tmp_path: Path) -> None:
     assert (tmp_path / "runs/tiny/data/data.json").exists()
 
 
-@pytest.mark.pipeline
 def test_one_specs_report_needs_nothing_of_another(project: Project) -> None:
     dag = project.run("dvc", "dag", "report@tiny", "--dot")
     assert f"evaluate@{OURS}" in dag and "track@" not in dag
@@ -115,7 +113,6 @@ def _end(made: Project, stage: str, name: str, kill: Callable[[int, int], None])
     return output
 
 
-@pytest.mark.pipeline
 def test_two_runs_from_scratch_agree_byte_for_byte_even_if_one_is_killed(
     project: Project, ends: tuple[Project, list[str]]
 ) -> None:
@@ -125,7 +122,6 @@ def test_two_runs_from_scratch_agree_byte_for_byte_even_if_one_is_killed(
     assert not list(killed.folder.glob("scratch/checkpoints/*")) and not list(killed.folder.rglob("*.partial"))
 
 
-@pytest.mark.pipeline
 def test_no_output_names_a_folder_of_this_machine(project: Project) -> None:
     words = {str(project.folder), str(Path.home()), sys.prefix} - {"/"}
     files = [path for name in ("runs", "reports") for path in (project.folder / name).rglob("*") if path.is_file()]
@@ -135,7 +131,6 @@ def test_no_output_names_a_folder_of_this_machine(project: Project) -> None:
         assert not [word for word in words if word.encode() in content], path
 
 
-@pytest.mark.pipeline
 def test_every_training_that_was_ended_went_on_and_said_so(ends: tuple[Project, list[str]]) -> None:
     _, printed = ends
     assert "tiny-teacher: going on after iteration" in printed[1]
@@ -147,7 +142,6 @@ def test_every_training_that_was_ended_went_on_and_said_so(ends: tuple[Project, 
     assert f"{OURS}: going on after iteration" in printed[4]
 
 
-@pytest.mark.pipeline
 @pytest.mark.parametrize(
     ("command", "words"),
     [
@@ -162,7 +156,6 @@ def test_bad_arguments_of_a_stage_end_with_2(project: Project, command: tuple[st
     assert words in output and "Traceback" not in output
 
 
-@pytest.mark.pipeline
 def test_a_damaged_teacher_stops_the_student_and_leaves_nothing(project: Project) -> None:
     weights = project.folder / "runs/tiny/teacher/diffusion_pytorch_model.safetensors"
     kept, out = weights.read_bytes(), project.folder / "runs/tiny/students/ours-t4-s0"

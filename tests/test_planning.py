@@ -130,7 +130,6 @@ def test_amounts_are_written_in_units_that_fit() -> None:
     assert [size(each) for each in counts] == ["1 kB", "2.5 MB", "3.0 GB", "596.0 GB", "2.0 TB"]
 
 
-@pytest.mark.pipeline
 def test_a_plan_names_what_is_done_and_estimates_the_rest(project: Project) -> None:
     assert "all 10 stages are done" in project.run("sfddm", "plan", "tiny")
     with project.edit("specs/tiny.yaml", "weight: 0.3, state", "weight: 0.4, state"):
@@ -145,7 +144,6 @@ def test_a_plan_names_what_is_done_and_estimates_the_rest(project: Project) -> N
     assert project.changed() == set(), "planning changes nothing"
 
 
-@pytest.mark.pipeline
 def test_a_plan_of_images_that_are_not_there_says_where_they_should_be(project: Project) -> None:
     section = (
         "kind: folder\n  path: mine\n  channels: 1\n  crop: center\n  size: 8\n  flip: false\n  corrupt: refuse\n  "

@@ -2,16 +2,19 @@
 
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from attrs import evolve
+from attrs import evolve, frozen
 
 from sfddm.data import store
 from sfddm.errors import UserError
@@ -24,7 +27,11 @@ from tests.processes import iterations_kept, stages_in, wait_for
 from tests.project import ROOT
 from tests.together import TRAINED, work
 
-TWO = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "SFDDM_DEVICE": "cpu", "SFDDM_NPROC": "2"}
+TWO = {
+    **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "SFDDM_DEVICE": "cpu", "SFDDM_NPROC": "2",
+    "SFDDM_LIVE_CURVES": "off",
+}  # fmt: skip
+"""The environment of a stage in two processes."""
 needs_two = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one processor")
 
 
@@ -93,6 +100,7 @@ def test_more_processes_than_processors_are_refused(monkeypatch: pytest.MonkeyPa
 
 
 @needs_two
+@pytest.mark.process
 def test_two_processes_make_what_one_makes(tmp_path: Path) -> None:
     """The same images, and losses that differ by rounding: of every method, of mixed sources, and of a teacher."""
     job(tmp_path)
@@ -132,64 +140,81 @@ def start(folder: Path, *command: str, **environment: str) -> "subprocess.Popen[
     )  # fmt: skip
 
 
-def training(folder: Path) -> "tuple[subprocess.Popen[str], list[int]]":
-    """A teacher's training in two processes that has kept a checkpoint, and the numbers of its processes."""
-    shutil.rmtree(folder / "scratch", ignore_errors=True)
-    shutil.rmtree(folder / "runs/tiny/teacher", ignore_errors=True)
-    stage = start(folder, "stages.teacher", "tiny", SFDDM_CHECKPOINT_SECONDS="0")
-    wait_for(lambda: iterations_kept(folder, "tiny-teacher") or stage.poll() is not None, "a checkpoint")
-    return stage, [pid for pid, _ in stages_in(folder) if pid != stage.pid]
+@frozen
+class End:
+    """How a training in two processes ended."""
+
+    code: int
+    printed: str
+    processes: int
+    """How many there were beside the one that started them."""
+    kept: int
+    """The iteration after which there was a checkpoint then."""
 
 
-def ended(folder: Path, stage: "subprocess.Popen[str]") -> str:
-    """What a stage printed that was ended: none of its processes is left, and nothing half-written."""
-    output, _ = stage.communicate(timeout=60)
+@pytest.fixture(scope="module")
+def ends(folder: Path) -> list[End]:
+    """A teacher's training that is ended in three ways, each time going on from where it was, and then runs through."""
+    ways: list[Callable[[int, list[int]], None]] = [
+        lambda _, processes: os.kill(processes[1], signal.SIGKILL),
+        lambda stage, _: os.kill(stage, signal.SIGTERM),
+        lambda stage, _: os.kill(stage, signal.SIGKILL),
+    ]
+    return [*(_end(folder, way) for way in ways), _end(folder, None)]
+
+
+def _end(folder: Path, way: Callable[[int, list[int]], None] | None) -> End:
+    """Go on with the training, and end it as soon as it has kept an iteration more; nothing is left half-written."""
+    before, processes = iterations_kept(folder, "tiny-teacher"), list[int]()
+    stage = start(folder, "stages.teacher", "tiny", SFDDM_CHECKPOINT_SECONDS="0" if way else "60")
+    if way:
+        wait_for(lambda: iterations_kept(folder, "tiny-teacher") > before or stage.poll() is not None, "a checkpoint")
+        processes = [pid for pid, _ in stages_in(folder) if pid != stage.pid]
+        way(stage.pid, processes)
+    printed, _ = stage.communicate(timeout=120)
     wait_for(lambda: not list(stages_in(folder)), "all processes to end", 20)
-    assert not (folder / "runs/tiny/teacher").exists() and not list((folder / "runs").rglob(".*partial"))
-    return output
-
-
-def goes_on(folder: Path) -> None:
-    """The next one goes on from the checkpoint, in two processes as well."""
-    kept = iterations_kept(folder, "tiny-teacher")
-    again = start(folder, "stages.teacher", "tiny")
-    output, _ = again.communicate(timeout=120)
-    assert again.returncode == 0 and f"going on after iteration {kept}" in output, output
-    assert output.count("going on") == 1, "one process speaks for all"
-    assert (folder / "runs/tiny/teacher/denoiser.json").exists() and not list(
-        (folder / "scratch/checkpoints").iterdir()
-    )
+    assert (folder / "runs/tiny/teacher").exists() == (way is None)
+    assert not list((folder / "runs").rglob(".*partial"))
+    return End(stage.returncode, printed, len(processes), iterations_kept(folder, "tiny-teacher"))
 
 
 @needs_two
-def test_a_process_that_is_killed_fails_the_stage_and_leaves_no_other(folder: Path) -> None:
-    stage, processes = training(folder)
-    assert len(processes) == 2
-    os.kill(processes[1], signal.SIGKILL)
-    output = ended(folder, stage)
-    assert stage.returncode == 2 and "of 2 was killed (SIGKILL), and the others were ended" in output, output
-    assert "Traceback" not in output
-    goes_on(folder)
+@pytest.mark.process
+def test_a_process_that_is_killed_fails_the_stage_and_leaves_no_other(ends: list[End]) -> None:
+    assert ends[0].processes == 2
+    assert ends[0].code == 2, ends[0].printed
+    assert "of 2 was killed (SIGKILL), and the others were ended" in ends[0].printed
+    assert "Traceback" not in ends[0].printed
 
 
 @needs_two
-def test_a_stage_that_is_told_to_end_keeps_a_checkpoint(folder: Path) -> None:
-    stage, _ = training(folder)
-    os.kill(stage.pid, signal.SIGTERM)
-    output = ended(folder, stage)
-    assert stage.returncode == 143 and "ended by SIGTERM: a checkpoint after iteration" in output, output
-    assert "Traceback" not in output
-    goes_on(folder)
+@pytest.mark.process
+def test_a_stage_that_is_told_to_end_keeps_a_checkpoint(ends: list[End]) -> None:
+    assert ends[1].code == 143, ends[1].printed
+    assert "ended by SIGTERM: a checkpoint after iteration" in ends[1].printed
+    assert "Traceback" not in ends[1].printed
 
 
 @needs_two
-def test_a_stage_that_is_killed_takes_its_processes_along(folder: Path) -> None:
-    stage, _ = training(folder)
-    os.kill(stage.pid, signal.SIGKILL)
-    ended(folder, stage)
+@pytest.mark.process
+def test_a_stage_that_is_killed_takes_its_processes_along(ends: list[End]) -> None:
+    assert ends[2].processes == 2
+    assert ends[2].code == -signal.SIGKILL
 
 
 @needs_two
+@pytest.mark.process
+def test_after_each_end_two_processes_go_on_together(folder: Path, ends: list[End]) -> None:
+    for before, after in pairwise(ends):
+        assert f"going on after iteration {before.kept}" in after.printed
+        assert after.printed.count("going on") == 1, "one process speaks for all"
+    assert ends[-1].code == 0, ends[-1].printed
+    assert (folder / "runs/tiny/teacher/denoiser.json").exists()
+    assert not list((folder / "scratch/checkpoints").iterdir())
+
+
+@needs_two
+@pytest.mark.process
 def test_a_version_is_rebuilt_by_as_many_processes_as_made_it(tmp_path: Path) -> None:
     (tmp_path / "asked.py").write_text("import os; open('out', 'w').write(os.environ['SFDDM_NPROC'])")
     for made, here in ((1, "1"), (2, "2"), (10_000, str(available(False)))):
@@ -197,18 +222,26 @@ def test_a_version_is_rebuilt_by_as_many_processes_as_made_it(tmp_path: Path) ->
         assert (tmp_path / "out").read_text() == here
 
 
-@needs_two
-def test_a_stage_that_shares_nothing_is_refused_under_torchrun(tmp_path: Path) -> None:
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", f"--log-dir={tmp_path}"]
-    output, _ = start(tmp_path, *launcher, "-m", "stages.data", "tiny").communicate(timeout=120)
-    assert "stages.data can't be shared by 2 processes: start it without torchrun" in output, output
+def test_a_stage_that_shares_nothing_is_refused_under_torchrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only_spec(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stages.data", "tiny"])
+    alone_of(monkeypatch, 0, 2)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("stages.data", run_name="__main__")
+    assert ended.value.code == 2
+    assert "stages.data can't be shared by 2 processes: start it without torchrun" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 
 @needs_two
+@pytest.mark.process
 def test_a_users_error_in_a_process_is_the_stages_own(folder: Path) -> None:
     shutil.rmtree(folder / "runs/tiny/teacher", ignore_errors=True)
     stage = start(folder, "stages.reference", "tiny")
     output, _ = stage.communicate(timeout=120)
-    assert stage.returncode == 2 and "runs/tiny/teacher/denoiser.json is missing" in output, output
+    assert stage.returncode == 2, output
+    assert "runs/tiny/teacher/denoiser.json is missing" in output
     assert "Traceback" not in output

@@ -9,7 +9,7 @@ import pytest
 
 from tests.project import ROOT
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")

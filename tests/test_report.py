@@ -191,7 +191,6 @@ def test_figures_take_their_ink_from_the_page_they_stand_in(drawn: Contents) -> 
         assert "#ffffff" not in chart.svg.decode() and "#000000" not in chart.svg.decode()
 
 
-@pytest.mark.pipeline
 def test_the_pipeline_measures_trainings_apart_from_students(project: Project) -> None:
     runs, reports = project.folder / "runs/tiny", project.folder / "reports"
     timing = read_json(runs / "timings/ours-t4-s0/timing.json")

@@ -21,8 +21,7 @@ from sfddm.runtime.kinds import import_kind
 from sfddm.spec.evaluation import Inception, OwnStatistics, Torchvision
 from sfddm.spec.read import parse_spec
 from sfddm.training.checkpoints import Checkpoints
-from tests.parts import TINY
-from tests.test_evaluation import reference_of
+from tests.parts import TINY, reference_of
 
 CPU = torch.device("cpu")
 OWN = OwnStatistics(kind="data")

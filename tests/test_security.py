@@ -3,13 +3,7 @@
 import base64
 import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,9 +11,9 @@ import pytest
 
 from sfddm.networks.layout import WEIGHTS
 from sfddm.tracking.server import without_secrets
-from tests.project import Project
+from tests.project import ROOT, Project
+from tests.servers import WITHOUT_JOBS, free_port, listening_at, status, stop, wait_until_it_answers
 
-ROOT = Path(__file__).parents[1]
 SECRET = "-".join(("pa$$word", "planted", "here"))
 """Not written out: the copied repository, this file too, is searched for it."""
 LOGIN = f"somebody:{quote(SECRET)}"
@@ -59,51 +53,7 @@ def test_every_requirement_is_pinned_by_hash_and_no_index_is_named() -> None:
     assert not re.search(r"https?:|file:|--(extra-)?index-url|--find-links|--trusted-host|^-[a-z] | @ ", text, re.M)
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def status(port: int, host: str, path: str = "/health") -> int:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request("GET", path, headers={"Host": host})
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
-def wait_until_it_answers(process: "subprocess.Popen[str]", port: int) -> None:
-    for _ in range(3000):
-        assert process.poll() is None, process.communicate()[0]
-        try:
-            status(port, f"127.0.0.1:{port}")
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError("the server does not answer")
-
-
-def stop(process: "subprocess.Popen[str]") -> str:
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        return process.communicate(timeout=60)[0]
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        return process.communicate()[0]
-
-
-def listening_at(port: int) -> set[str]:
-    """The local addresses, as the kernel writes them, at which somebody listens to a port."""
-    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
-    lines = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
-    listening = [fields[1] for fields in lines if fields[3] == "0A"]
-    return {address.rpartition(":")[0] for address in listening if int(address.rpartition(":")[2], 16) == port}
-
-
-@pytest.mark.pipeline
-def test_the_pages_are_for_this_machine_alone(project: Project) -> None:
+def test_the_pages_are_for_this_machine_alone(original: Project) -> None:
     port = free_port()
     opened = {
         "MLFLOW_SERVER_ALLOWED_HOSTS": "*",
@@ -111,7 +61,7 @@ def test_the_pages_are_for_this_machine_alone(project: Project) -> None:
         "MLFLOW_HOST": "0.0.0.0",
         "MLFLOW_UVICORN_OPTS": "--host 0.0.0.0",
     }
-    served = project.start("sfddm", "ui", "tiny", "--port", str(port), **opened)
+    served = original.start("sfddm", "ui", "tiny", "--port", str(port), **opened)
     try:
         wait_until_it_answers(served, port)
         assert listening_at(port) == {"0100007F"}
@@ -139,10 +89,7 @@ def command_lines(group: int) -> Iterator[str]:
 @pytest.fixture
 def remote(project: Project, tmp_path: Path) -> Project:
     """A copy of the project in which git and DVC know remotes with a password in their addresses."""
-    (tmp_path / "clone").mkdir()
-    made = Project(tmp_path / "clone")
-    shutil.copytree(project.folder / "runs", made.folder / "runs", symlinks=True)
-    shutil.copy(project.folder / "dvc.lock", made.folder / "dvc.lock")
+    made = project.copy(tmp_path / "clone")
     made.run("git", "add", "--all")
     made.run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "first")
     made.run("git", "remote", "add", "origin", f"https://{LOGIN}@example.org/x.git")
@@ -150,13 +97,12 @@ def remote(project: Project, tmp_path: Path) -> Project:
     return made
 
 
-@pytest.mark.pipeline
 def test_no_secret_reaches_any_output(remote: Project) -> None:
     port = free_port()
     address = {"MLFLOW_TRACKING_URI": f"http://{LOGIN}@127.0.0.1:{port}"}
     stored = "--backend-store-uri sqlite:///server.db --artifacts-destination served"
     served = f"exec mlflow server {stored} --host 127.0.0.1 --port {port} --workers 1 > server.log 2>&1"
-    server = remote.start("sh", "-c", served)  # its log is more than a pipe holds
+    server = remote.start("sh", "-c", served, **WITHOUT_JOBS)  # its log is more than a pipe holds
     try:
         wait_until_it_answers(server, port)
         printed = [

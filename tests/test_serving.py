@@ -11,7 +11,7 @@ import pytest
 from sfddm.errors import UserError
 from sfddm.tracking.request import read_request
 from tests.project import OURS, Project
-from tests.test_security import free_port, listening_at, stop, wait_until_it_answers
+from tests.servers import free_port, listening_at, stop, wait_until_it_answers
 
 MODEL = "models:/sfddm-tiny/1"
 SHAPE = (1, 8, 8)
@@ -68,31 +68,31 @@ model = mlflow.pyfunc.load_model(sys.argv[1])
 for position, asked in enumerate(json.loads(sys.argv[2])):
     if "noise" in asked:
         asked["noise"] = np.array(asked["noise"])
-    np.save(f"drawn-{position}.npy", model.predict(asked))
+    np.save(f"{sys.argv[3]}/{position}.npy", model.predict(asked))
 """
 
 
 @pytest.fixture(scope="module")
-def drawn(project: Project) -> list[np.ndarray]:
+def drawn(project: Project, tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
     """What the command line draws for each of the wishes."""
-    found = []
+    found, path = [], tmp_path_factory.mktemp("drawn") / "b.npz"
     for _, options in WISHES:
-        project.run("sfddm", "sample", OURS, "--out", "b.npz", "--num", "5", "--seed", "3", *options)
-        found.append(np.load(project.folder / "b.npz")["images"])
+        project.run("sfddm", "sample", OURS, "--out", str(path), "--num", "5", "--seed", "3", *options)
+        found.append(np.load(path)["images"])
     return found
 
 
 @pytest.fixture(scope="module")
-def loaded(project: Project) -> list[np.ndarray]:
+def loaded(original: Project, tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
     """What a process that unpickles nothing draws for each of the wishes, and from noises."""
     asked = [*({"seed": 3, "num": 5, **wish} for wish, _ in WISHES), FROM_NOISES]
-    uri = f"sqlite:///{project.folder / 'mlflow.db'}"
+    uri = f"sqlite:///{original.folder / 'mlflow.db'}"
     environment = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-    project.run("python", "-P", "-c", LOADED, MODEL, json.dumps(asked), **environment)
-    return [np.load(project.folder / f"drawn-{position}.npy") for position in range(len(asked))]
+    folder = tmp_path_factory.mktemp("loaded")
+    original.run("python", "-P", "-c", LOADED, MODEL, json.dumps(asked), str(folder), **environment)
+    return [np.load(folder / f"{position}.npy") for position in range(len(asked))]
 
 
-@pytest.mark.pipeline
 def test_a_loaded_student_draws_what_the_command_line_draws(drawn: list[np.ndarray], loaded: list[np.ndarray]) -> None:
     for expected, found in zip(drawn, loaded, strict=False):
         assert found.dtype == np.uint8 and found.shape == (5, 1, 8, 8) and (found == expected).all()
@@ -100,14 +100,14 @@ def test_a_loaded_student_draws_what_the_command_line_draws(drawn: list[np.ndarr
 
 
 @pytest.fixture(scope="module")
-def served(project: Project) -> Iterator[int]:
+def served(original: Project) -> Iterator[int]:
     """The port of the registered student's HTTP server."""
     port = free_port()
-    uri = f"sqlite:///{project.folder / 'mlflow.db'}"
+    uri = f"sqlite:///{original.folder / 'mlflow.db'}"
     environment = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     where = ("--host", "127.0.0.1", "--port", str(port))
     command = ("mlflow", "models", "serve", "--model-uri", MODEL, "--env-manager", "local", *where)
-    process = project.start(*command, **environment)
+    process = original.start(*command, **environment)
     try:
         wait_until_it_answers(process, port)
         yield port
@@ -126,7 +126,6 @@ def ask(port: int, body: Any) -> tuple[int, str]:
         connection.close()
 
 
-@pytest.mark.pipeline
 @pytest.mark.parametrize("form", [lambda asked: {"inputs": asked}, lambda asked: {"dataframe_records": [asked]}])
 def test_a_server_draws_the_same(drawn: list[np.ndarray], loaded: list[np.ndarray], served: int, form: Any) -> None:
     asked = [*({"seed": 3, "num": 5, **wish} for wish, _ in WISHES), FROM_NOISES]
@@ -136,12 +135,10 @@ def test_a_server_draws_the_same(drawn: list[np.ndarray], loaded: list[np.ndarra
         assert (np.array(json.loads(text)["predictions"]) == expected).all()
 
 
-@pytest.mark.pipeline
 def test_a_server_listens_on_this_machine_alone(served: int) -> None:
     assert listening_at(served) == {"0100007F"}
 
 
-@pytest.mark.pipeline
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -13,8 +13,6 @@ from tests.servers import KEYS, mlflow_server, postgresql, s3
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-pytestmark = pytest.mark.pipeline
-
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[tuple[str, str]]:
@@ -27,23 +25,16 @@ def address() -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def clones(
-    project: Project, address: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+    original: Project, address: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Project, Project]:
     """Two clones of one git repository; the first has run the pipeline, the second has nothing but git's files."""
     folder = tmp_path_factory.mktemp("clones")
-    (folder / "first").mkdir()
-    first = Project(folder / "first")
-    for name in ("runs", "reports", ".dvc/cache"):
-        shutil.copytree(project.folder / name, first.folder / name, symlinks=True)
-    shutil.copy(project.folder / "dvc.lock", first.folder / "dvc.lock")
-    first.run("dvc", "checkout", "--force")  # tests that run stages by hand leave other times
+    first = original.copy(folder / "first")
     first.run("dvc", "remote", "add", "--default", "team", "s3://team/dvc")
     first.run("dvc", "remote", "modify", "team", "endpointurl", address[0])
     commit(first, ".")
-    second = Project.__new__(Project)
-    second.folder = folder / "second"
-    first.run("git", "clone", "--quiet", str(first.folder), str(second.folder))
-    return first, second
+    first.run("git", "clone", "--quiet", str(first.folder), str(folder / "second"))
+    return first, Project.at(folder / "second")
 
 
 def client(tracking: str) -> "MlflowClient":

@@ -1,7 +1,6 @@
 """DVC's experiments over number of steps and loss weights, in the workspace and from its queue: all compare."""
 
 import json
-import shutil
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -10,22 +9,18 @@ import pytest
 from sfddm.tracking.live import SWEEP
 from tests.processes import wait_for
 from tests.project import Project, commit
-from tests.test_security import free_port, stop, wait_until_it_answers
+from tests.servers import free_port, stop
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-pytestmark = pytest.mark.pipeline
 STUDENT = "specs/tiny.yaml:students.ours-t4"
 
 
 @pytest.fixture(scope="module")
-def committed(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def committed(original: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A clone with the pipeline's outputs, its lock file committed: DVC's experiments start from a commit."""
-    made = Project(tmp_path_factory.mktemp("committed"))
-    for name in ("runs", "reports", ".dvc/cache"):
-        shutil.copytree(project.folder / name, made.folder / name, symlinks=True)
-    shutil.copy(project.folder / "dvc.lock", made.folder / "dvc.lock")
+    made = original.copy(tmp_path_factory.mktemp("committed") / "clone")
     commit(made, ".")
     made.run("python", "-m", "stages.track", "tiny")
     return made
@@ -35,7 +30,7 @@ def test_a_queue_of_experiments_is_one_comparison(committed: Project) -> None:
     weights = f"{STUDENT}.method.terms.1.weight=0.1,0.6"
     committed.run("dvc", "exp", "run", "--queue", "-S", f"{STUDENT}.index_set.steps=2", "-S", weights, "track@tiny")
     committed.run("dvc", "queue", "start", "-j", "1")
-    status = wait_for(lambda: finished(committed), "both experiments to end")
+    status = wait_for(lambda: finished(committed), "both experiments to end", seconds=600, pause=3)
     assert "Failed" not in status, committed.run("dvc", "queue", "status")
     found = [run for run in tracked(committed) if SWEEP in run.data.tags]
     params = {(run.data.params["NFE"], run.data.params["Weight.feature"]) for run in found}
@@ -83,11 +78,8 @@ def finished(project: Project) -> str | None:
 
 def printed(project: Project) -> dict[str, str]:
     """The links that `sfddm ui` prints."""
-    port = free_port()
-    process = project.start("sfddm", "ui", "tiny", "--port", str(port))
-    try:
-        wait_until_it_answers(process, port)
-    finally:
-        output = stop(process)
-    lines = [line.partition(": ") for line in output.splitlines() if ": http://127.0.0.1" in line]
+    process = project.start("sfddm", "ui", "tiny", "--port", str(free_port()))
+    assert process.stdout is not None
+    lines = [process.stdout.readline().strip().partition(": ") for _ in range(4)]
+    stop(process)
     return {name: link for name, _, link in lines}

@@ -119,9 +119,10 @@ def test_index_sets_that_share_the_solvers_levels_are_kept_apart(tmp_path: Path)
     assert torch.equal(two.states, one.states[[0, 2, 4]])
 
 
-def test_a_damaged_cache_is_computed_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["states.npy", "features.npy"])
+def test_a_damaged_cache_is_computed_again(tmp_path: Path, file: str) -> None:
     first = load_or_compute(untrained_teacher(), "key", LEVELS, PLAIN, tmp_path)
-    (path,) = tmp_path.glob("*/features.npy")
+    (path,) = tmp_path.glob(f"*/{file}")
     path.write_bytes(path.read_bytes()[:1000])
     again = load_or_compute(untrained_teacher(), "key", LEVELS, PLAIN, tmp_path)
     assert torch.equal(first.states, again.states) and torch.equal(first.features, again.features)

@@ -47,7 +47,8 @@ class Status:
         """Say that `done` steps are behind, with a note in front of the rate."""
         now = time.monotonic()
         per_step = (now - self._started) / max(done - self._before, 1)
-        status = f"{note}{self._units_per_step / max(per_step, 1e-9):.0f} {self._unit}/s"
+        rate = self._units_per_step / max(per_step, 1e-9)
+        status = f"{note}{rate:.{0 if rate >= 10 else 2}f} {self._unit}/s"
         self._bar.update(self._task, completed=done, status=status)
         if self._bar.disable and is_main() and now - self._shown > SECONDS:
             self._shown = now

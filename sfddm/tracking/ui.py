@@ -81,4 +81,5 @@ def serve(spec: Spec, port: int) -> None:
 def _environment(uri: str) -> dict[str, str]:
     """The server's environment, which names its database, because everyone can read a command line."""
     kept = {name: value for name, value in os.environ.items() if not OPENING.fullmatch(name)}
-    return {**kept, "MLFLOW_BACKEND_STORE_URI": uri}
+    # MLflow's jobs judge language models, in eight processes more that import all of it.
+    return {**kept, "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
