@@ -11,6 +11,7 @@ from torch import Tensor
 from sfddm.diffusion.solvers import Deterministic
 from sfddm.diffusion.spacing import finer
 from sfddm.diffusion.steps import ddim_step
+from sfddm.errors import UserError
 from sfddm.methods import trajectories
 from sfddm.methods.trajectories import Trajectories, load_or_compute
 from sfddm.networks.denoiser import Contract
@@ -125,6 +126,14 @@ def test_a_damaged_cache_is_computed_again(tmp_path: Path, file: str) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     again = load_or_compute(untrained_teacher(), "key", LEVELS, PLAIN, tmp_path)
     assert torch.equal(first.states, again.states) and torch.equal(first.features, again.features)
+
+
+def test_a_teacher_whose_trajectories_are_no_numbers_is_named_and_nothing_is_kept(tmp_path: Path) -> None:
+    teacher = untrained_teacher()
+    teacher.network.conv_out.bias.data.fill_(torch.nan)
+    with pytest.raises(UserError, match="NaN or infinite"):
+        load_or_compute(teacher, "key", LEVELS, PLAIN, tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("solver", ["dpm-solver", "angle-2m"])

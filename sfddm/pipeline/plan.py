@@ -49,8 +49,6 @@ LONG_ENOUGH = 0.25
 TRAINED_BYTES = 20
 """Per parameter in training, in fp32: itself, its average, its gradient, and Adam's two moments."""
 FLOAT = 4
-CLASSES = 10
-"""Of a classifier that is timed; its head is a small part of it."""
 TIMING = 8000
 """About as many network evaluations is the speed of a sampler measured with."""
 NO_TEACHER = ("data@", "scorer@", "track@", "report@")

@@ -18,7 +18,7 @@ INSTALLED = Path(__file__).parents[2]
 PACKAGES = ("sfddm", "stages")
 LEFT_OUT = (
     "sfddm.errors",
-    "sfddm.spec.checks", "sfddm.spec.edit", "sfddm.spec.fields", "sfddm.spec.parse", "sfddm.spec.read",
+    "sfddm.spec.checks", "sfddm.spec.fields", "sfddm.spec.parse", "sfddm.spec.read",
     "sfddm.spec.safe_yaml", "sfddm.spec.schema",  # they read and check specs, whose values are params of their own
     "sfddm.runtime",
     "sfddm.pipeline.git", "sfddm.pipeline.lock", "sfddm.pipeline.params", "sfddm.pipeline.paths",
