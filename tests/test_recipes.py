@@ -1,4 +1,4 @@
-"""The recipes of docs/architecture.md, each followed in a copy of the code and run there."""
+"""Recipes of docs/architecture.md (solver, term, method, data set), followed in a copy of the code and run there."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recipes")
     for name in ("sfddm", "stages", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for recipe in (add_solver, add_term, add_method, add_data_set, add_metric):
+    for recipe in (add_solver, add_term, add_method, add_data_set):
         recipe(folder)
     return folder
 
@@ -102,10 +102,6 @@ def add_data_set(folder: Path) -> None:
         "    board = (np.indices((8, 8)).sum(0) % 2 * 255).astype(np.uint8)\n"
         "    return (Stream(data.images, [Block(np.stack([board[None]] * data.images), None)]),)\n"
     )
-
-
-def add_metric(folder: Path) -> None:
-    """The largest error of a pixel."""
 
 
 def run(copy: Path, script: str) -> None:
