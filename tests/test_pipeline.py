@@ -13,6 +13,7 @@ import pytest
 from tests.processes import iterations_kept, kill_group, wait_for, wait_for_stage, wait_until_gone
 from tests.project import BIN, LEAVES, OURS, Project
 
+pytestmark = pytest.mark.process
 ELSEWHERE = {
     "PYTHONHASHSEED": "7", "TZ": "Pacific/Auckland", "LC_ALL": "C", "SHELL": "/bin/sh", "SFDDM_LIVE_CURVES": "off",
 }  # fmt: skip
@@ -66,7 +67,6 @@ def test_a_removed_student_leaves_the_report(project: Project) -> None:
     assert "ddim-t4" in (project.folder / "reports/tiny.md").read_text()
 
 
-@pytest.mark.process
 def test_dvc_can_be_process_1_of_a_container(tmp_path: Path) -> None:
     """Where orphans go to it as well, which end by themselves."""
     alone = ["unshare", *(() if os.getuid() == 0 else ("--user", "--map-root-user")), "--pid", "--fork", "--mount-proc"]

@@ -13,6 +13,8 @@ from tests.servers import KEYS, mlflow_server, postgresql, s3
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[tuple[str, str]]:
