@@ -108,9 +108,26 @@ def test_the_teacher_is_timed_under_ddim_on_all_levels_in_turn_with_the_student(
     ]  # fmt: skip
 
 
+def test_the_teachers_sampler_clips_as_the_one_that_the_speed_up_is_against(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Sampler] = []
+
+    def sampled(network: Any, noise: Tensor, sampler: Sampler, step_noise: Any) -> Tensor:
+        seen.append(sampler)
+        clock.now += 1.0
+        return noise
+
+    monkeypatch.setattr(timing, "sample", sampled)
+    timed(clock, (32, 64))
+    assert set(seen) == {sampler(32, 64), Sampler(solver="ddim", levels=(61, 62, 63, 64), clip_sample=True)}
+
+
 def test_a_measurement_is_the_median_of_its_repeats() -> None:
     alone = iter([50, 8, 1, 3])  # the first is the warm-up
     assert timing._medians([lambda: next(alone)], 3) == [3]
+    alone = iter([50, 9, 8, 7, 6, 1, 2, 3, 4, 5])
+    assert timing._medians([lambda: next(alone)], 9) == [5]
     several = iter([0, 0, 5, 50, 1, 70, 4, 10])
     assert timing._medians([lambda: next(several), lambda: next(several)], 3) == [4, 50]
 
