@@ -9,6 +9,8 @@ from torch import Tensor
 
 from sfddm.networks.weights import write_tensors
 from sfddm.pipeline.lock import Lineage
+from sfddm.pipeline.paths import Paths
+from sfddm.registry.reproduce import _metrics, _others
 from sfddm.registry.verdict import (
     TOLERANCE,
     Item,
@@ -19,6 +21,9 @@ from sfddm.registry.verdict import (
     relative_difference,
     weights_item,
 )
+from sfddm.registry.version import Version
+from sfddm.runtime.files import write_json
+from sfddm.spec.experiment import Run
 from tests.experiment import OWN, SHARED
 
 MACHINE = {"device": "cpu", "threads": 2, "processes": 1}
@@ -235,3 +240,45 @@ def test_a_distance_of_all_images_is_compared_on_another_machine_whatever_its_bl
 def test_a_figure_that_is_missing_is_not_reproduced_on_another_machine(key: str) -> None:
     rebuilt = {name: value for name, value in METRICS.items() if name != key}
     assert not metrics_item(METRICS, rebuilt, same_machine=False).passed
+
+
+def version(**machines: dict[str, Any]) -> Version:
+    """A registered version whose stages ran on these machines."""
+    spec = {"name": "tiny", "students": {"ours": {"seeds": [0]}}}
+    return Version(
+        uri="models:/sfddm-tiny/1", student=Path("student"), spec=spec, lineage={}, metrics=METRICS,
+        origin={"machines": machines}, content_key="",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("noted", "found", "weights_of_one_kind", "strict"),
+    [
+        (MACHINE, MACHINE, True, True),
+        (MACHINE, MACHINE, False, False),
+        (MACHINE, {**MACHINE, "threads": 8}, True, False),
+        (None, MACHINE, True, False),
+    ],
+)
+def test_figures_are_equal_where_the_weights_were_made_and_judged_on_one_kind_of_machine(
+    tmp_path: Path, noted: dict[str, Any] | None, found: dict[str, Any], weights_of_one_kind: bool, strict: bool
+) -> None:
+    run = Run(name="tiny-ours-s0", spec="tiny", student="ours", seed=0, method="sfddm")
+    folder = tmp_path / Paths("tiny").result("ours", 0)
+    write_json(folder / "metrics.json", {**METRICS, "ssim": METRICS["ssim"] * 1.001})
+    write_json(folder / "timing.json", {"machine": found})
+    registered = version(**({"evaluation": noted} if noted else {}), student={"device": "another"})
+    (item,) = _metrics(registered, run, tmp_path, weights_of_one_kind)
+    assert item.passed == (not strict) and ("same kind of machine" in item.verdict) == strict
+
+
+@pytest.mark.parametrize(("same", "verdict"), [(True, "differs: 9, was 2"), (False, "other bytes")])
+def test_what_a_student_is_made_with_has_other_bytes_on_another_kind_of_machine(same: bool, verdict: str) -> None:
+    paths = Paths("tiny")
+    before = lineage(**{"runs/tiny/scorer": "1", "runs/tiny/teacher": "2", "runs/tiny/reference": "3"})
+    after = lineage(**{"runs/tiny/scorer": "1", "runs/tiny/teacher": "9", "runs/tiny/reference": "3"})
+    assert list(_others(before, after, paths, same)) == [
+        Item(name="scorer", verdict="bit-identical", passed=True),
+        Item(name="teacher", verdict=verdict, passed=not same),
+        Item(name="reference", verdict="bit-identical", passed=True),
+    ]
