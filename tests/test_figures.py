@@ -14,6 +14,8 @@ from sfddm.evaluation import similarity as comparison_module
 from sfddm.evaluation.measure import check_inputs, measure, warnings
 from sfddm.evaluation.scorer import Scorer
 from sfddm.evaluation.similarity import compare, structural_similarity
+from sfddm.runtime import progress
+from tests.clocks import Clock
 from tests.judges import (
     SHAPE,
     classes_of,
@@ -172,10 +174,18 @@ def test_ends_at_the_first_and_the_last_image_add_no_stretch(judge: Scorer) -> N
     assert list(compare(OWN, TEACHERS, judge, [0, 23], "test").parts) == [(0, 23)]
 
 
-@pytest.mark.parametrize("missing", [OWN[:22], OWN[:20]])
-def test_images_without_a_teachers_image_are_refused(judge: Scorer, missing: np.ndarray) -> None:
-    with pytest.raises((ValueError, RuntimeError), match=r"shorter|must match"):
-        compare(OWN, missing, judge, [23], "test")
+def test_images_without_a_teachers_image_are_refused(judge: Scorer) -> None:
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        compare(OWN, TEACHERS[:20], judge, [23], "test")  # five batches of four, and six
+
+
+def test_a_line_says_how_many_images_were_compared(
+    judge: Scorer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "time", Clock(tick=11.0))
+    compare(OWN, TEACHERS, judge, [10, 23], "ours: scoring")
+    shown = [line.partition(",")[0] for line in capsys.readouterr().err.splitlines()]
+    assert shown == [f"ours: scoring: {done}/23" for done in (4, 8, 10, 14, 18, 22, 23)]
 
 
 @pytest.mark.parametrize(("side", "sigma"), [(20, 1.5), (7, 1.5), (6, 5 / 3.5), (3, 2 / 3.5), (1, 0.3 / 3.5)])
