@@ -30,15 +30,12 @@ from sfddm.evaluation.scorers import inception
 from sfddm.evaluation.scorers import torchvision as torchvision_model
 from sfddm.evaluation.scorers.classifier import VERSION, Network
 from sfddm.evaluation.scorers.extractor import DESCRIPTION, WEIGHTS
-from sfddm.methods.trajectories import load_or_compute
 from sfddm.networks import storage
 from sfddm.networks.layout import CONFIG, CONTRACT, COST, SAMPLER, read_cost, read_sampler
 from sfddm.networks.layout import WEIGHTS as DENOISER
 from sfddm.networks.weights import read_tensors, write_tensors, write_weights
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import LARGEST_JSON, atomic_file, atomic_folder, read_json
-from sfddm.spec.parts import Cache
-from sfddm.training.curve import read_points
 from tests.mutations import limited
 from tests.parts import untrained_teacher
 
@@ -158,14 +155,6 @@ def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(
 ) -> None:
     write_tensors(denoiser / DENOISER, damaged_tensors("conv_out.bias", change))
     assert words in refusal(lambda: storage.load(denoiser, CPU))
-
-
-def test_terabytes_of_weights_are_refused_before_they_are_read(denoiser: Path) -> None:
-    size = 2**40
-    (denoiser / DENOISER).write_bytes(tensors_file({"conv_out.bias": entry(0, size, [size // 4])}))
-    with (denoiser / DENOISER).open("ab") as file:
-        file.truncate(file.tell() + size)  # a file of holes: it takes no room on the disk
-    assert "don't fit" in refusal(lambda: storage.load(denoiser, CPU))
 
 
 def test_a_network_of_many_gigabytes_is_not_made_to_find_that_it_does_not_fit(denoiser: Path) -> None:
@@ -337,12 +326,6 @@ def test_pickled_arrays_and_archives_run_nothing_and_are_refused(data: Path, tmp
     assert "expected numbers of type uint8" in refusal(lambda: store.read(data, "train"))
 
 
-@pytest.mark.parametrize("labels", [[0, 1, 2], [0, 1, 2, -1], [0, 1, 2, 2**40], [0.0, 1.0, 2.0, 3.0], []])
-def test_labels_that_are_not_the_images_own_are_refused(data: Path, labels: list[float]) -> None:
-    np.save(data / "train_labels.npy", np.array(labels))
-    assert f"{data / 'train_labels.npy'} is damaged" in refusal(lambda: store.read(data, "train"))
-
-
 @pytest.fixture
 def scorer(tmp_path: Path) -> Path:
     """A stored classifier, untrained."""
@@ -475,17 +458,6 @@ def test_a_reference_described_otherwise_is_refused(reference: Path, content: An
     assert f"{reference / 'reference.json'} is damaged" in refusal(lambda: read_reference(reference))
 
 
-def test_a_cache_that_holds_something_else_is_computed_anew(tmp_path: Path) -> None:
-    teacher, cache = untrained_teacher(), Cache(noises=3, seed=1, solver="ddim", substeps=1, clip_sample=True)
-    first = load_or_compute(teacher, "digest", (32, 64), cache, tmp_path)
-    (path,) = tmp_path.glob("*.safetensors")
-    whole = path.read_bytes()
-    for tensors in ({"states": first.states}, {"states": first.states[:, :2], "features": first.features}):
-        write_tensors(path, tensors)
-        again = load_or_compute(teacher, "digest", (32, 64), cache, tmp_path)
-        assert torch.equal(first.states, again.states) and path.read_bytes() == whole
-
-
 def test_an_archive_that_unpacks_to_more_than_the_set_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -500,15 +472,6 @@ def test_an_archive_that_unpacks_to_more_than_the_set_is_refused(
     assert "more than 1048576 bytes" in refusal(lambda: load(described))
     path.write_bytes(gzip.compress(struct.pack(">4B3I", 0, 0, 8, 3, *[2**32 - 1] * 3)))
     assert f"{path} is damaged" in refusal(lambda: load(described))
-
-
-@pytest.mark.parametrize(
-    "line", ["{", "3", "[]", '{"loss": 1}', '{"step": "1"}', '{"step": 1, "loss": NaN}', "[" * 10**5]
-)
-def test_a_damaged_curve_is_named(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "curve.jsonl"
-    path.write_text(f'{{"step": 1, "loss": 0.5}}\n{line}\n{{"st')
-    assert f"{path} is damaged" in refusal(lambda: read_points(path))
 
 
 def test_outputs_may_lie_behind_a_link_that_the_user_made_of_runs(

@@ -12,6 +12,8 @@ from bench.mutation.report import markdown
 from bench.mutation.run import Run
 from bench.mutation.setup import Setup
 
+pytestmark = pytest.mark.process
+
 SOURCE = '''"""A module."""
 
 START = 1

@@ -145,7 +145,7 @@ def tags(project: Project) -> dict[str, str]:
 
 def about(project: Project, name: str) -> Path:
     """A file of what the version says of itself."""
-    (path,) = (project.folder / "mlartifacts").rglob(f"about/{name}")
+    (path,) = (project.folder / "mlartifacts").rglob(f"provenance/{name}")
     return path
 
 
@@ -208,4 +208,4 @@ def test_a_version_whose_commit_has_other_code_is_not_reproduced(
     assert code == 1, output
     assert "rebuilt with ANOTHER result" in output and "bit-identical" not in output
     said = tags(here)["sfddm.reproduced"].splitlines()
-    assert "spec: equal" in said and "code: other files: sfddm/images.py" in said
+    assert "spec: equal" in said and "code: another one: evaluate.classifier" in said
