@@ -36,7 +36,7 @@ def extractor(batch: int = 4) -> Extractor:
         return torch.from_numpy(features_of(images).astype(np.float32)), torch.from_numpy(scores)
 
     return Extractor(
-        kind="sums", version="3 of pixels", digest="0123456789abcdef", shape=SHAPE, features=3, batch=batch,
+        kind="sums", version="3 of pixels", digest="0123456789abcdef", shape=SHAPE, features=3, classes=3, batch=batch,
         extract=extract,
     )  # fmt: skip
 

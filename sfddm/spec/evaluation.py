@@ -75,8 +75,15 @@ class Torchvision:
     statistics: Statistics
 
 
-Scorer = Classifier | Inception | Torchvision
-"""The network in whose features images are compared."""
+@frozen(kw_only=True)
+class PixelValues:
+    """No network: the pixels themselves, 2x2 of them averaged while there are more than 1024 numbers per image."""
+
+    kind: Literal["pixels"]
+
+
+Scorer = Classifier | Inception | Torchvision | PixelValues
+"""The features in which images are compared, and the network that gives them."""
 
 
 @frozen(kw_only=True)

@@ -114,7 +114,7 @@ def _extractor(network: Network, folder: Path, shape: tuple[int, int, int], devi
 
     return Extractor(
         kind="classifier", version=VERSION, digest=digest_file(folder / WEIGHTS), shape=shape,
-        features=network.head.in_features, batch=BATCH, extract=extract,
+        features=network.head.in_features, classes=network.head.out_features, batch=BATCH, extract=extract,
     )  # fmt: skip
 
 

@@ -113,7 +113,7 @@ def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extr
     return Extractor(
         kind=f"torchvision:{model}", version=f"{VERSION} torchvision {version('torchvision')}",
         digest=described.sha256, shape=shape, features=head.in_features,
-        batch=max(min(PIXELS // size**2, 1000), 1), extract=extract,
+        classes=head.out_features, batch=max(min(PIXELS // size**2, 1000), 1), extract=extract,
     )  # fmt: skip
 
 
