@@ -3,14 +3,14 @@
 from sfddm.data import store
 from sfddm.data.source import root
 from sfddm.evaluation.real import FileMoments, Splits, read_statistics, write_real
-from sfddm.evaluation.scorers.extractor import Job, load_extractor
+from sfddm.evaluation.scorers.extractor import Job, load_extractor, unseen
 from sfddm.pipeline.params import code, section
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import atomic_folder, digest_folder
 from sfddm.runtime.kinds import import_kind
 from sfddm.runtime.machine import device, scratch
 from sfddm.runtime.processes import is_main
-from sfddm.spec.evaluation import Classifier, GivenStatistics, Scorer
+from sfddm.spec.evaluation import GivenStatistics, Scorer
 from sfddm.spec.parse import unstructure
 from sfddm.spec.read import load_spec
 from sfddm.training.checkpoints import Checkpoints
@@ -39,7 +39,7 @@ def scorer(spec_name: str, scorer_name: str) -> None:
         return
     train = store.read(paths.data, "train").images
     test = store.read(paths.data, "test").images if store.has(paths.data, "test") else None
-    splits = Splits(train=train, test=test, unseen=kind.unseen(settings, len(train)))
+    splits = Splits(train=train, test=test, unseen=unseen(settings, len(train)))
     with atomic_folder(paths.scorer(scorer_name)) as folder:
         write(folder)
         extractor = load_extractor(folder, device())
@@ -50,9 +50,9 @@ def scorer(spec_name: str, scorer_name: str) -> None:
 
 def _moments(settings: Scorer, features: int) -> FileMoments | None:
     """The moments of real images that the spec takes from a file; None where they are those of the training split."""
-    if isinstance(settings, Classifier) or not isinstance(settings.statistics, GivenStatistics):
+    wanted = getattr(settings, "statistics", None)
+    if not isinstance(wanted, GivenStatistics):
         return None
-    wanted = settings.statistics
     return read_statistics(root() / wanted.file, wanted.sha256, wanted.images, features)
 
 

@@ -150,7 +150,7 @@ def write_real(
     scale = features.double().std(0) if standardise else torch.ones(extractor.features, dtype=torch.float64)
     sample = Sample((features / scale).float())
     tensors = {"scale": scale}
-    described: dict[str, Any] = {"floor": None, "floor_images": 0, "train_images": 0}
+    described: dict[str, Any] = {"floor": 0.0, "floor_images": 0, "train_images": 0}
     if len(floor) >= FEWEST:
         moments = Sample((_features(extractor, floor) / scale).float()).whole
         described |= {"floor": frechet_distance(moments, sample.whole), "floor_images": len(floor)}
@@ -168,7 +168,7 @@ def write_real(
 class _Description:
     """real.json."""
 
-    floor: float | None
+    floor: float
     floor_images: int
     train_images: int
     held_out: bool
@@ -199,7 +199,7 @@ def read_real(folder: Path, features: int) -> Real:
         sample=Sample(torch.from_numpy(np.array(kept))),
         held_out=described.held_out,
         train=train,
-        floor=described.floor,
+        floor=described.floor if described.floor_images else None,
         floor_images=described.floor_images,
         digest=described.digest,
     )

@@ -31,11 +31,10 @@ def _said(group: list[Entry]) -> str:
     rivals = [entry for entry in group if entry.free and entry.verdict != "worse"]
     if student.verdict is None:
         said = f"{student.student} has no rival"
+    elif rivals and student.verdict == "worse":
+        said = f"{rivals[0].student}, a free sampler, is better than any student"
     elif rivals:
-        free = rivals[0]
-        said = (
-            f"{free.student} is free and {'better' if student.verdict == 'worse' else 'as good'} as far as can be told"
-        )
+        said = f"no student is shown to be better than {rivals[0].student}, a free sampler"
     elif student.best:
         said = (
             f"{student.student} is better than every free sampler" if _has_free(group) else f"{student.student} is best"
