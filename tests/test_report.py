@@ -205,6 +205,13 @@ def test_who_is_as_far_as_the_teacher_is_on_its_line_in_every_scorers_panel(expe
     assert len(marks) == 2 and marks == lines
 
 
+def test_no_two_words_of_the_chart_are_in_one_place(drawn: Contents) -> None:
+    """The legend is below the axes' names."""
+    svg = drawn.charts[0].svg.decode()
+    places = {text: float(y) for y, text in re.findall(r'<text [^>]* y="([0-9.]+)"[^>]*>([^<]+)<', svg)}
+    assert places["ours"] - places["T', network evaluations per image"] > 10
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_loss_that_is_always_0_can_be_drawn(experiment: Experiment) -> None:
     experiment.add("published-t4", 4, experiment.ours, [0.5])

@@ -104,7 +104,7 @@ METRICS = (
     ),
     Metric(
         key="psnr", group=TEACHER, better="higher", heading="PSNR", form="{:.1f}",
-        meaning="PSNR (dB), SSIM and cosine (of features): likewise.",
+        meaning="PSNR, SSIM: likewise; the first in dB.",
         compared="PSNR", exact="{:.2f}",
         tracked=False,  # infinite for the teacher's own images
     ),
@@ -114,6 +114,7 @@ METRICS = (
     ),
     Metric(
         key="feature_cosine", judged=True, group=TEACHER, better="higher", heading="cosine", form="{:.3f}",
+        meaning="cosine: between the features of an image and those of the teacher's from the same noise.",
         compared="feature cosine", exact="{:.4f}",
     ),
     Metric(

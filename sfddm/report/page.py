@@ -10,6 +10,7 @@ from attrs import frozen
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
+from sfddm.evaluation.metrics import part
 from sfddm.report import summary as cost
 from sfddm.report.columns import (
     Column,
@@ -115,8 +116,8 @@ def _facts(contents: Contents) -> list[tuple[str, str]]:
             "Teacher",
             f"{teacher.timesteps} levels, {teacher.noise_schedule} schedule, predicts {teacher.prediction}",
         ),
-        *((f"Scorer {name}", basis_of_scorer(shared, name)) for name in contents.table.panel),
-        ("Images a row", f"{shared['samples']}, noises of seed {shared['noise_seed']}"),
+        ("Scorers", ", ".join(f"{name} ({part(shared, name)['scorer']})" for name in contents.table.panel)),
+        ("Images per row", f"{shared['samples']}, noises of seed {shared['noise_seed']}"),
         ("Reference", shared["reference"]),
     ]
 

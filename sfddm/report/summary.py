@@ -58,7 +58,7 @@ def _compared(student: Entry) -> str:
         "as good": "as good as its teacher",
         "worse": "worse than its teacher",
         "open": "not shown to be as good as its teacher",
-        "scorers differ": "better or worse than its teacher, depending on the scorer",
+        "scorers differ": "as good as its teacher to some scorers and worse to others",
     }
     return f"{words[student.against_teacher]} ({span} times its distance)"
 
