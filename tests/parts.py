@@ -19,7 +19,7 @@ from sfddm.methods.train import Task, task_of
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.pipeline.params import sync
-from sfddm.spec.evaluation import Classifier
+from sfddm.spec.evaluation import Classifier, Convolutions
 from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.parts import (
@@ -96,6 +96,11 @@ def still_classifier() -> Classifier:
     described = tiny().evaluation.scorer
     assert isinstance(described, Classifier)
     return evolve(described, training=evolve(described.training, **STILL))
+
+
+def convolutions(*channels: int) -> Convolutions:
+    """The network of a classifier with convolutions of these widths."""
+    return Convolutions(kind="convolutions", channels=channels)
 
 
 def random_split(classes: int = 4) -> Split:

@@ -19,8 +19,9 @@ from sfddm.evaluation.measure import measure
 from sfddm.evaluation.real import write_real
 from sfddm.evaluation.reference import read_reference, write_reference
 from sfddm.evaluation.scorer import load_scorer
-from sfddm.evaluation.scorers.classifier import Network, _write
+from sfddm.evaluation.scorers.classifier import _write
 from sfddm.evaluation.scorers.extractor import load_extractor
+from sfddm.evaluation.scorers.networks import Network
 from sfddm.images import grid, png
 from sfddm.networks import storage
 from sfddm.networks.generation import generate
@@ -28,7 +29,7 @@ from sfddm.networks.layout import WEIGHTS, write_sampler
 from sfddm.runtime.files import digest_file, write_json
 from sfddm.runtime.machine import machine
 from tests.clocks import Clock
-from tests.parts import random_split, still_classifier, untrained_teacher
+from tests.parts import convolutions, random_split, still_classifier, untrained_teacher
 
 CPU = torch.device("cpu")
 COUNT, SEED, BATCH = 70, 3, 40
@@ -69,7 +70,7 @@ def make_parts(folder: Path) -> None:
     write_json(folder / "student" / "cost.json", COST)
     write_reference(folder / "reference", folder / "teacher", TEACHERS, SEED, COUNT, BATCH, CPU)
     torch.manual_seed(0)
-    network = Network((1, 8, 8), (4,), 25, 4).eval().requires_grad_(False)
+    network = Network((1, 8, 8), convolutions(4), 25, 4).eval().requires_grad_(False)
     described = evolve(still_classifier(), channels=(4,), features=25)
     _write(folder / "scorer", described, network, random_split(), CPU)
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sfddm.spec.data import Data, Digits, Folder
-from sfddm.spec.evaluation import MOST_CONVOLUTIONS, Classifier, Scorer
+from sfddm.spec.evaluation import Classifier, Scorer
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import Fault, SpecPath, nearest
 
@@ -34,8 +34,7 @@ def _check_scorer(scorer: Scorer, data: Data, path: SpecPath) -> Iterator[Fault]
         if not data.labelled:
             yield Fault(_no_labels(data), (*path, "kind"))
         yield from scorer.training.check((*path, "training"))
-        if len(scorer.channels) > MOST_CONVOLUTIONS:
-            yield Fault(f"expected at most {MOST_CONVOLUTIONS} convolutions", (*path, "channels"))
+        yield from scorer.network.check(data.shape, (*path, "network"))
 
 
 def _no_labels(data: Data) -> str:
