@@ -69,6 +69,7 @@ class Classifier:
 
     kind: Literal["classifier"]
     network: Convolutions | Transformer
+    """Its layers below the last hidden one."""
     features: Width
     """Width of the last hidden layer."""
     trained_on: Part
