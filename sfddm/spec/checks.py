@@ -9,7 +9,7 @@ from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import Fault, SpecPath, nearest
 from sfddm.spec.students import Free, Student
 
-HELD_OUT = 40
+HELD_OUT = 20
 """Held-out images that distances need at least: two in each block of the jackknife."""
 
 
