@@ -1,5 +1,6 @@
 """The `classifier` scorer: which images it learns from, and its second architecture."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from tests.parts import TINY, convolutions, random_split, still_classifier
 
 CPU = torch.device("cpu")
 SMALL = Transformer(kind="transformer", patch=2, width=6, depth=2, heads=3)
-DESCRIBED = "network: {kind: convolutions, channels: [8, 16]}\n    features: 16"
+DESCRIBED = "network: {kind: convolutions, channels: [8, 16]}"
 
 
 def classifier(part: Part) -> Classifier:
@@ -197,8 +198,8 @@ def test_a_stored_transformer_is_read_as_it_was_written(tmp_path: Path) -> None:
     ],
 )
 def test_networks_that_do_not_fit_the_images_are_refused(network: str, path: str, words: str) -> None:
-    text = TINY.replace(DESCRIBED, f"network: {network}\n    features: 16")
-    with pytest.raises(SpecError, match=rf"{words}.* @ \$\.evaluation\.scorer\.network\.{path}"):
+    text = TINY.replace(DESCRIBED, f"network: {network}")
+    with pytest.raises(SpecError, match=rf"{words}.* @ \$\.evaluation\.scorers\.convolutional\.network\.{path}"):
         parse_spec(text, "tiny.yaml")
 
 
@@ -218,8 +219,27 @@ def test_patches_tile_the_images_and_are_256_at_most(
     assert not list(evolve(SMALL, patch=1).check((1, 16, 16), ()))
 
 
-def test_a_transformer_in_a_spec_is_a_scorer() -> None:
-    transformer = "network: {kind: transformer, patch: 2, width: 8, depth: 1, heads: 2}\n    features: 16"
-    scorer = parse_spec(TINY.replace(DESCRIBED, transformer), "tiny.yaml").evaluation.scorer
-    assert isinstance(scorer, Classifier)
-    assert isinstance(scorer.network, Transformer)
+TRANSFORMER = "{kind: transformer, patch: 2, width: 8, depth: 1, heads: 2}"
+
+
+def with_second(**changed: str) -> str:
+    """tiny.yaml, with a second classifier that differs from the first by what is changed alone."""
+    start, end = TINY.index("    convolutional:\n"), TINY.index("    pixels: {kind: pixels}\n")
+    first = TINY[start:end]
+    second = first.replace("convolutional:", "second:")
+    for old, new in changed.items():
+        second = re.sub(rf"{old}: .*", f"{old}: {new}", second)
+    return TINY[:start] + first + second + TINY[end:]
+
+
+def test_two_classifiers_of_a_panel_share_neither_images_nor_architecture() -> None:
+    scorers = parse_spec(with_second(trained_on="second-half", network=TRANSFORMER), "tiny.yaml").evaluation.scorers
+    assert list(scorers) == ["convolutional", "second", "pixels"]
+    assert isinstance(scorers["second"], Classifier)
+    assert isinstance(scorers["second"].network, Transformer)
+    same = r"second and convolutional learn from the same images.* @ \$\.evaluation\.scorers\.second\.trained_on"
+    for part in ("first-half", "all"):
+        with pytest.raises(SpecError, match=same):
+            parse_spec(with_second(trained_on=part, network=TRANSFORMER), "tiny.yaml")
+    with pytest.raises(SpecError, match=r"as in convolutional: .* @ \$\.evaluation\.scorers\.second\.network"):
+        parse_spec(with_second(trained_on="second-half"), "tiny.yaml")

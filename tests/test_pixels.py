@@ -11,7 +11,7 @@ from sfddm.errors import SpecError, UserError
 from sfddm.evaluation.moments import frechet_distance, pixel_moments
 from sfddm.evaluation.real import read_real, write_real
 from sfddm.evaluation.scorers.extractor import Extractor, Job, load_extractor
-from sfddm.evaluation.scorers.pixels import STANDARDISE, make
+from sfddm.evaluation.scorers.pixels import make
 from sfddm.runtime.files import read_json
 from sfddm.spec.evaluation import PixelValues
 from sfddm.spec.read import parse_spec
@@ -62,7 +62,7 @@ def test_it_has_a_name_of_its_own_for_each_shape_and_no_weights(tmp_path: Path) 
 def test_distances_in_it_are_those_of_the_pixels(tmp_path: Path) -> None:
     images = random((1, 3, 3), 60)
     scorer = stored(tmp_path, (1, 3, 3))
-    write_real(tmp_path, scorer, images[:40], 40, STANDARDISE, None)
+    write_real(tmp_path, scorer, images[:40], 40, False, None)
     real = read_real(tmp_path, scorer.features, scorer.shape)
     distance = frechet_distance(pixel_moments(images[40:]), real.moments)
     assert distance == pytest.approx(frechet_distance(pixel_moments(images[40:]), pixel_moments(images[:40])))

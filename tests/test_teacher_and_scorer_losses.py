@@ -82,7 +82,7 @@ def test_a_teacher_starts_from_its_seed_with_the_contract_of_its_spec(tmp_path: 
 
 
 def test_a_scorer_starts_from_its_seed_and_learns_the_classes(tmp_path: Path) -> None:
-    settings, data = still_classifier(), random_split(classes=4)
+    settings, data = evolve(still_classifier(), trained_on="all"), random_split(classes=4)
     state = torch.get_rng_state()
     trained, loss = train_still(tmp_path, lambda *kept: _train(settings, data, CPU, *kept))
     assert torch.equal(torch.get_rng_state(), state), "the global generator is left alone"
@@ -104,7 +104,7 @@ def test_a_stored_scorer_says_how_often_it_is_right_on_images_it_was_not_trained
     described = read_json(tmp_path / "scorer.json")
     assert described == {
         "kind": "classifier", "version": "3", "classes": 3, "shape": [1, 8, 8], "features": 16,
-        "network": {"kind": "convolutions", "channels": [8, 16]}, "held_out_accuracy": 0.75, "trained_on": "all",
+        "network": {"kind": "convolutions", "channels": [8, 16]}, "held_out_accuracy": 0.75, "trained_on": "first-half",
     }  # fmt: skip
     ((features, scores),) = load_extractor(tmp_path, CPU).batches(data.images)
     assert features.shape == (12, 16) and torch.equal(scores.argmax(1), torch.from_numpy(found))

@@ -10,7 +10,7 @@ from typing import Any
 from sfddm.errors import UserError
 from sfddm.networks.layout import WEIGHTS
 from sfddm.pipeline.git import worktree
-from sfddm.pipeline.lock import REQUIREMENTS, Lineage, lineage, other_code, outputs
+from sfddm.pipeline.lock import REQUIREMENTS, Lineage, lineage, other_code, outputs, stages_of
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import resolved
 from sfddm.registry.verdict import Item, lock_file_item, machine_item, metrics_item, output_items, weights_item
@@ -85,7 +85,8 @@ def _entries(version: Version, spec: Spec, found: Run) -> Lineage:
 def _evaluated(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator[Item]:
     """The version's own student, evaluated again with the teacher, scorer and reference that DVC has."""
     paths = Paths(spec.name)
-    fetch(folder, version.lineage, [f"{name}@{spec.name}" for name in ("scorer", "teacher", "reference")])
+    needed = [name for name in stages_of(spec, found) if name.startswith(("scorer@", "teacher@", "reference@"))]
+    fetch(folder, version.lineage, needed)
     copytree(version.student, folder / paths.student(found.student, found.seed))
     _stage(folder, ["stages.evaluate", spec.name, found.student, str(found.seed)], _machine(version, "evaluation"))
     yield from _metrics(version, found, folder)
@@ -102,7 +103,7 @@ def _rebuilt(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator
     same = noted == taken
     yield machine_item(noted, taken)
     yield from output_items(version.lineage, after, {paths.data.as_posix(): "data" if made else "data (from DVC)"})
-    yield from _others(version.lineage, after, paths, same)
+    yield from _others(version.lineage, after, spec, same)
     student = paths.student(found.student, found.seed)
     yield weights_item("weights", version.student / WEIGHTS, folder / student / WEIGHTS, same)
     yield from _metrics(version, found, folder, same)
@@ -113,9 +114,11 @@ def _trained(spec: Spec, found: Run) -> str:
     return parent.rpartition("-s")[0] if parent else found.student
 
 
-def _others(before: Lineage, after: Lineage, paths: Paths, same: bool) -> Iterator[Item]:
+def _others(before: Lineage, after: Lineage, spec: Spec, same: bool) -> Iterator[Item]:
     """What a student is made and evaluated with. Another kind of machine gives other bytes, as it does for weights."""
-    names = {paths.scorer: "scorer", paths.teacher: "teacher", paths.reference: "reference"}
+    paths = Paths(spec.name)
+    scorers = {paths.scorer(name): f"scorer {name}" for name in spec.evaluation.scorers}
+    names = {**scorers, paths.teacher: "teacher", paths.reference: "reference"}
     for item in output_items(before, after, {path.as_posix(): name for path, name in names.items()}):
         yield item if same or item.passed else Item(name=item.name, verdict="other bytes", passed=True)
 

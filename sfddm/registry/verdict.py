@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
-from sfddm.evaluation.metrics import BLOCKS
+from sfddm.evaluation.metrics import JACKKNIFE as BLOCKS
 from sfddm.evaluation.statistics import difference
 from sfddm.pipeline.lock import Lineage, outputs
 

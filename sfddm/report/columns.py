@@ -1,15 +1,19 @@
-"""The columns of the comparison: every metric with a heading, and those that follow from the Frechet distance."""
+"""The columns of the comparison: what all scorers say together, and what each of them says."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
+from typing import Any
 
 from attrs import frozen
 
-from sfddm.evaluation.metrics import COST, GROUPS, METRICS, QUALITY, Metric
+from sfddm.evaluation.metrics import COST, GROUPS, METRICS, QUALITY, Metric, part
+from sfddm.evaluation.statistics import Difference
 from sfddm.pipeline.rows import Row
 from sfddm.report.table import Entry, Table
 
 BEST, NO_DIFFERENCE = "best", "≈"
+RATIO = "Distance, times the teacher's"
+"""The heading over a column per scorer."""
 
 
 @frozen(kw_only=True)
@@ -22,15 +26,38 @@ class Column:
     value: Callable[[Entry], float | None]
     """What rows are sorted by; None where there is nothing to sort by, or no finite value."""
     text: Callable[[Entry], str]
-    meaning: str
+    meaning: str = ""
     """Explains it, with keys of metrics.json in braces; empty if another column's meaning does."""
-    terminal: bool
+    terminal: bool = True
     """Whether it has room on a terminal of 80 characters."""
 
 
-def _column(metric: Metric) -> Column:
+def columns_of(panel: list[str]) -> list[Column]:
+    """What the main table shows: one ratio per scorer, what they say together, and what has nothing to do with them."""
+    common = sorted((metric for metric in METRICS if metric.heading and not metric.judged), key=_place)
+    steps, *others = (_column(metric) for metric in common)
+    return [steps, *(_ratio(name) for name in panel), VS_BEST, VS_TEACHER, *others, COST_COLUMN]
+
+
+def terminal_columns(panel: list[str]) -> list[Column]:
+    """Those of them that fit on a terminal."""
+    return [column for column in columns_of(panel) if column.terminal]
+
+
+def columns_of_scorer(scorer: str) -> list[Column]:
+    """What one scorer says, with intervals."""
+    judged = sorted((metric for metric in METRICS if metric.heading and metric.judged), key=_place)
+    distance, *others = (_column(metric, scorer) for metric in judged)
+    return [distance, *(_above(scorer, *of) for of in ABOVE), *others]
+
+
+def _place(metric: Metric) -> int:
+    return GROUPS.index(metric.group)
+
+
+def _column(metric: Metric, scorer: str | None = None) -> Column:
     def values(entry: Entry) -> list[float | None]:
-        return [_value(metric, row) for row in entry.rows]
+        return [_value(metric, row, scorer) for row in entry.rows]
 
     def mean(entry: Entry) -> float | None:
         finite = [value for value in values(entry) if value is not None]
@@ -56,75 +83,94 @@ def _column(metric: Metric) -> Column:
     )
 
 
-def _value(metric: Metric, row: Row) -> float | None:
+def _value(metric: Metric, row: Row, scorer: str | None) -> float | None:
     """A metric of one run, relative to the teacher's if its column says so."""
-    value: float | None = (row.timing if metric.timed else row.metrics)[metric.key]
+    values = row.timing if metric.timed else part(row.metrics, scorer)
+    value: float | None = values.get(metric.key)
     if value is None or not metric.relative_to:
         return value
-    return value / float(row.metrics[metric.relative_to])
+    return value / float(values[metric.relative_to])
 
 
-def _above_best(entry: Entry) -> float | None:
-    return entry.above_best.estimate if entry.above_best else 0.0 if entry.best else None
+def _ratio(scorer: str) -> Column:
+    return Column(
+        name=scorer,
+        group=RATIO,
+        value=lambda entry: entry.ratio(scorer),
+        text=lambda entry: f"{entry.ratio(scorer):.2f}",
+    )
 
 
-def _above_best_text(entry: Entry) -> str:
-    found = entry.above_best
-    if found is None:
-        return BEST if entry.best else ""
-    if not found.different:
-        return NO_DIFFERENCE
-    return f"{found.estimate:+.3f} ± {f'{found.half_width:.3f}'.removeprefix('0')}"
+ABOVE = (
+    ("above best", lambda entry: entry.above_best, "with 95 % intervals that hold for all rows of a T' at once"),
+    ("above teacher", lambda entry: entry.above_teacher, "with its 95 % interval"),
+)
 
 
-def _ratio(entry: Entry) -> float:
-    return entry.distance / float(entry.rows[0].metrics["teacher_frechet_distance"])
+def _above(scorer: str, name: str, differences: Callable[[Entry], dict[str, Difference]], how: str) -> Column:
+    def value(entry: Entry) -> float | None:
+        found = differences(entry).get(scorer)
+        return found.estimate if found else None
+
+    def text(entry: Entry) -> str:
+        found = differences(entry).get(scorer)
+        return f"{found.estimate:+.3f} ± {f'{found.half_width:.3f}'.removeprefix('0')}" if found else ""
+
+    of = "the row that competes for best" if name == "above best" else "the teacher's"
+    return Column(name=name, group=QUALITY, value=value, text=text, meaning=f"{name}: distance above {of}, {how}.")
 
 
-def _cost(entry: Entry) -> float:
-    return float(entry.rows[0].metrics["cost"]["total"])
+def _vs_best(entry: Entry) -> str:
+    if entry.verdict is None:
+        return ""
+    word = {"better": BEST if entry.best else "better", "open": NO_DIFFERENCE}.get(entry.verdict, entry.verdict)
+    return f"{word}, over budget" if entry.over_budget else word
 
 
+ORDER = {"better": 0.0, "as good": 1.0, "open": 2.0, "scorers differ": 3.0, "worse": 4.0}
+"""Verdicts as rows are sorted by them."""
 VS_BEST = Column(
     name="vs best",
-    group=QUALITY,
-    value=_above_best,
-    text=_above_best_text,
-    meaning="vs best: distance above the best row of the same T' with its 95 % interval, from {blocks} blocks of the "
-    f"same noises, and from training seeds where there are several; {NO_DIFFERENCE}: the interval holds 0.",
-    terminal=True,
+    group="All scorers",
+    value=lambda entry: ORDER[entry.verdict] if entry.verdict else None,
+    text=_vs_best,
+    meaning="vs best: against the row of the same T' with the lowest distance to the first scorer, by 95 % intervals "
+    f"that hold for all of them at once. {BEST}: no scorer prefers another; worse: all say so; {NO_DIFFERENCE}: not "
+    "told apart; scorers differ: one prefers what another doesn't. Rows that cost more than 1.25 times what is usual "
+    "at their T' are over budget and don't compete.",
 )
-RATIO = Column(
-    name="ratio",
-    group=QUALITY,
-    value=_ratio,
-    text=lambda entry: f"{_ratio(entry):.2f} x",
-    meaning="ratio: to the teacher's own distance.",
-    terminal=True,
+VS_TEACHER = Column(
+    name="vs teacher",
+    group="All scorers",
+    value=lambda entry: ORDER[entry.against_teacher],
+    text=lambda entry: NO_DIFFERENCE if entry.against_teacher == "open" else entry.against_teacher,
+    meaning="vs teacher: as good, if the 95 % interval of the distance above the teacher's is below the margin of "
+    "{margin:.0%} of the teacher's distance; better or worse, if it leaves out 0. With one training seed this is said "
+    "of that network, not of its method.",
 )
 COST_COLUMN = Column(
     name="cost",
     group=COST,
-    value=_cost,
-    text=lambda entry: f"{_cost(entry) / 1000:.0f} k" if _cost(entry) else "free",
+    value=lambda entry: float(entry.rows[0].metrics["cost"]["total"]),
+    text=lambda entry: f"{cost / 1000:.0f} k" if (cost := entry.rows[0].metrics["cost"]["total"]) else "free",
     meaning="cost in forward-equivalents: a forward pass of one image is 1, forward and backward 3.",
-    terminal=True,
 )
-AFTER = {"frechet_distance": (VS_BEST, RATIO)}
-"""Columns that follow that of a metric."""
-COLUMNS = (
-    *(
-        column
-        for metric in sorted(METRICS, key=lambda metric: GROUPS.index(metric.group))
-        if metric.heading
-        for column in (_column(metric), *AFTER.get(metric.key, ()))
-    ),
-    COST_COLUMN,
-)
-TERMINAL = tuple(column for column in COLUMNS if column.terminal)
 
 
-def explanations(table: Table, columns: Iterable[Column]) -> list[str]:
+def explanations(table: Table, columns: Iterable[Column], scorer: str | None = None) -> list[str]:
     """What these columns mean, and what their numbers depend on."""
-    known = {**table.shared, "blocks": len(table.shared["frechet_blocks"])}
+    known = {**table.shared, **part(table.shared, scorer), "margin": table.entries[0].margin}
+    if known.get("floor") is None:
+        known["floor"] = float("nan")
     return [*(column.meaning.format_map(known) for column in columns if column.meaning), table.basis]
+
+
+def basis_of_scorer(metrics: Mapping[str, Any], scorer: str) -> str:
+    """What a scorer's distances depend on: its name, the real images, the teacher's distance and the floor."""
+    shared = part(metrics, scorer)
+    held_out = "held-out" if shared["held_out"] else "training"
+    floor = f", {shared['floor_images']} other real images at {shared['floor']:.3f}" if shared["floor_images"] else ""
+    return (
+        f"{shared['scorer']}, {shared['real_images']} {held_out} images. The teacher's {metrics['samples']} images "
+        f"are at {shared['teacher_frechet_distance']:.3f}{floor}."
+    )

@@ -6,25 +6,60 @@ from sfddm.spec.students import Resampled, Trained
 
 
 def headline(spec: Spec, table: Table) -> str:
-    """One or two sentences."""
-    steps = [group[0].rows[0].metrics["nfe"] for group in table.groups if best_trained(group)]
+    """A sentence on the comparison, and one on every number of steps that something was trained for, few first."""
+    groups = [group for group in reversed(table.groups) if best_trained(group)]
     teacher = f"A {spec.teacher.timesteps}-step teacher of {spec.data.kind}"
-    if not steps:
+    if not groups:
         return f"{teacher}, under {len(table.entries)} free samplers."
-    span = f"{steps[-1]}" if len(steps) == 1 else f"{steps[-1]} to {steps[0]}"
-    trained = [entry for group in table.groups for entry in group if not entry.free]
-    return f"{teacher}, distilled into {len(trained)} students of {span} steps. {_nearest(trained)}"
-
-
-def _nearest(trained: list[Entry]) -> str:
-    """Which student has the lowest distance."""
-    best = min(trained, key=lambda entry: entry.distance)
-    ratio = best.distance / float(best.rows[0].metrics["teacher_frechet_distance"])
-    steps = best.rows[0].metrics["nfe"]
-    return (
-        f"The lowest distance to real images is that of {best.student}, with {steps} network "
-        f"evaluation{'' if steps == 1 else 's'} an image: {ratio:.2f} times the teacher's own."
+    trained = sum(not entry.free for group in groups for entry in group)
+    students = "one student" if trained == 1 else f"{trained} students"
+    steps = " and ".join(
+        _counted(group[0].steps) for group in (groups[:1] if len(groups) == 1 else groups[:: len(groups) - 1])
     )
+    return " ".join([f"{teacher}, distilled into {students} of {steps}.", *map(_said, groups)])
+
+
+def _counted(steps: int) -> str:
+    return f"{steps} step{'' if steps == 1 else 's'}"
+
+
+def _said(group: list[Entry]) -> str:
+    """Who wins at a number of steps; a free sampler first, where no student is better."""
+    student = best_trained(group)
+    assert student is not None
+    at = f"At {_counted(student.steps)}"
+    rivals = [entry for entry in group if entry.free and entry.verdict != "worse"]
+    if student.verdict is None:
+        said = f"{student.student} has no rival"
+    elif rivals and student.verdict == "worse":
+        said = f"{rivals[0].student}, a free sampler, is better than any student"
+    elif rivals:
+        said = f"no student is shown to be better than {rivals[0].student}, a free sampler"
+    elif student.best:
+        said = (
+            f"{student.student} is better than every free sampler" if _has_free(group) else f"{student.student} is best"
+        )
+    else:
+        said = "the scorers differ" if student.verdict == "scorers differ" else "no student is better than the others"
+    return f"{at} {said}; {student.student} is {_compared(student)}."
+
+
+def _has_free(group: list[Entry]) -> bool:
+    return any(entry.free for entry in group)
+
+
+def _compared(student: Entry) -> str:
+    """A student against its teacher, in words."""
+    ratios = [student.ratio(scorer) for scorer in student.panel]
+    span = f"{min(ratios):.2f}" + (f" to {max(ratios):.2f}" if len(ratios) > 1 else "")
+    words = {
+        "better": "better than its teacher",
+        "as good": "as good as its teacher",
+        "worse": "worse than its teacher",
+        "open": "not shown to be as good as its teacher",
+        "scorers differ": "better or worse than its teacher, depending on the scorer",
+    }
+    return f"{words[student.against_teacher]} ({span} times its distance)"
 
 
 COLUMNS = ("student", "cache", "training", "total", "folds", "seconds", "peak MB", "device")

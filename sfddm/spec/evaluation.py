@@ -151,14 +151,18 @@ class Reference:
 
 @frozen(kw_only=True)
 class Evaluation:
-    """The same noises, the same scorer and the same real images for every row of the comparison."""
+    """The same noises, the same scorers and the same real images for every row of the comparison."""
 
     samples: Samples
     """n, the number of images per row."""
     noise_seed: Seed
     """Seed of the noises that all rows share."""
     batch_size: Batch
-    scorer: Scorer
+    margin: Share
+    """A student is as good as its teacher if its distance is above the teacher's by less than this share of it, with a
+    confidence of 95 %."""
+    scorers: dict[Name, Scorer]
+    """The panel, by names of your own: what they say is said only where all agree. Charts show the first one."""
     reference: Reference
 
 
@@ -173,8 +177,10 @@ class Registry:
 
 
 Against = Literal["better", "not-worse", "any"]
-"""What the paired difference of two Frechet distances must show. better: its whole 95 % interval is below 0; not-worse:
-it is not entirely above 0; any: nothing, the two are not compared."""
+"""What the paired difference of two Frechet distances must show to every scorer. better: its whole 95 % interval is
+below 0; not-worse: it is not entirely above 0; any: nothing, the two are not compared."""
+AgainstTeacher = Literal["as-good", "not-worse", "any"]
+"""Likewise, with as-good: the whole interval is below the margin of the section `evaluation`."""
 
 
 @frozen(kw_only=True)
@@ -183,14 +189,16 @@ class Gates:
 
     samples: Samples
     """The smallest n: images that the figures come from."""
-    distance_ratio: Positive
-    """The largest Frechet distance, relative to the teacher's own."""
     agreement: Share
-    """The smallest share of images in the class of the teacher's image from the same noise."""
+    """The smallest share of images in the class of the teacher's image from the same noise, to every scorer that has
+    classes."""
     speed_up: Positive
     """The smallest speed-up over DDIM on all of the teacher's levels."""
-    against_ddim: Against
-    """The difference from free DDIM, the best of the spec's `ddim` students with as many steps. better: the whole 95 %
-    interval is below 0; not-worse: it is not entirely above 0; any: not compared."""
+    against_teacher: AgainstTeacher
+    """The difference from the teacher's own images. as-good: the whole 95 % interval is below the margin; not-worse: it
+    is not entirely above 0; any: not compared."""
+    against_free: Against
+    """The difference from the best free sampler of at most as many steps. better: the whole 95 % interval is below 0;
+    not-worse: it is not entirely above 0; any: not compared."""
     against_champion: Against
     """The same for the present champion; asked only if the student is to become champion."""

@@ -107,7 +107,7 @@ def _train(settings: Classifier, split: Split, device: torch.device, curve: Curv
     classes = int(labels.max()) + 1
     seen = torch.from_numpy(seen_by(settings, len(images)))
     if not len(seen):
-        raise UserError(f"evaluation.scorer.trained_on: {settings.trained_on} of {len(images)} images is none.")
+        raise UserError(f"trained_on: {settings.trained_on} of {len(images)} images is none.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         network = Network(shape, settings.network, settings.features, classes).to(device)

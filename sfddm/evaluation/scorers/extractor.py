@@ -4,8 +4,8 @@ Each kind of scorer has a module next to this one, named after it, with:
 
 - `VERSION`, which changes with the code between images and features: other versions don't compare;
 - `STANDARDISE`, whether each feature is divided by its standard deviation over the real images;
-- `make`, which takes the spec's section and a `Job`, and returns a function that writes the network, if there is one,
-  and its description into a folder;
+- `make`, which takes the spec's section and a `Job`, and returns a function that writes the network, where there is
+  one, and its description into a folder;
 - `write_random`, which writes one with random weights, for what depends on its size and speed alone;
 - `load`, which takes such a folder and the content of its description, and returns an `Extractor`.
 """

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
-from sfddm.evaluation.moments import BATCH, flat_pixels
 from sfddm.evaluation.scorers.extractor import DESCRIPTION, Extractor, Job, Write, image_shape
 from sfddm.images import from_bytes
 from sfddm.runtime.files import write_json
@@ -20,6 +20,16 @@ from sfddm.spec.parse import as_stored, unstructure
 
 VERSION = "1"
 STANDARDISE = False
+MOST = 1024
+"""Numbers per image; the covariance of more is larger than n images can fill."""
+BATCH = 1000
+
+
+def flat_pixels(images: Tensor) -> Tensor:
+    """[B, D] of images [B, C, H, W]; while D is above `MOST`, every 2x2 pixels (fewer at an odd edge) are averaged."""
+    while images[0].numel() > MOST:
+        images = avg_pool2d(images, 2, ceil_mode=True)
+    return images.flatten(1)
 
 
 @frozen(kw_only=True)
