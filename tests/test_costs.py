@@ -6,13 +6,28 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from sfddm.diffusion.solvers import Deterministic
 from sfddm.methods.job import distill
 from sfddm.networks.denoiser import Contract
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.parts import Cost, FeatureTerm, OutputTerm, Source, Term
 from sfddm.spec.students import Consistency, Free, Method, Progressive, Resampled
 from tests.gaussian import LinearNetwork, gaussian_job, use_linear_networks
-from tests.parts import CACHE, COPY, DATA, FEW, HIDDEN, LOOK_AHEAD, METHODS, OURS, PUBLISHED, ROLLOUT, SCRATCH
+from tests.parts import (
+    CACHE,
+    COPY,
+    DATA,
+    DDIM,
+    FEW,
+    HIDDEN,
+    LOOK_AHEAD,
+    METHODS,
+    OURS,
+    PUBLISHED,
+    ROLLOUT,
+    SCRATCH,
+    data_of,
+)
 
 LEVELS = (16, 32, 48, 64)
 IMAGES = 4 * 64
@@ -49,6 +64,19 @@ def test_a_cost_is_stored_with_its_total() -> None:
     made = Cost(cache=5, training=7, folds=2)
     assert made.total == 12
     assert made.to_json() == {"cache": 5, "training": 7, "folds": 2, "total": 12}
+
+
+@pytest.mark.parametrize(("solver", "more"), [("ddim", 0), ("dpm-solver", 1), ("angle-2m", 1)])
+def test_a_teachers_steps_cost_their_substeps_and_a_look_ahead_of_multistep_solvers(
+    solver: Deterministic, more: int
+) -> None:
+    """One look ahead a walk; two folds of progressive, of which the second is taught by two jumps of the first."""
+    steps = evolve(DDIM, solver=solver, substeps=3)
+    for name in ("consistency", "tract"):
+        assert found(evolve(METHODS[name], teacher_steps=steps)).training == IMAGES * (3 + 3 + more + 1)
+    halved = found(evolve(METHODS["progressive"], teacher_steps=steps)).training
+    assert halved == IMAGES // 2 * (3 + 6 + more) + IMAGES // 2 * (3 + 2)
+    assert found(ours(data_of(solver=solver), terms=(HIDDEN,))).training == IMAGES * (3 + 3 + more)
 
 
 def test_closures_ask_the_teacher_and_the_average_once_an_image() -> None:
@@ -126,6 +154,9 @@ EVALUATED = {
     "data": ours(DATA),
     "data without features": ours(DATA, terms=(HIDDEN,)),
     "data for features alone": ours(DATA, terms=(OUTPUT, LOOK_AHEAD)),
+    "angle data": ours(data_of(solver="angle-2m")),
+    "angle progressive": evolve(METHODS["progressive"], teacher_steps=evolve(DDIM, solver="angle-2m", substeps=2)),
+    "angle tract": evolve(METHODS["tract"], teacher_steps=evolve(DDIM, solver="angle-2m", substeps=2)),
     "same features": ours(TRAJECTORY, terms=(HIDDEN, SAME)),
 }
 
@@ -144,5 +175,5 @@ def test_costs_are_the_evaluations_that_are_really_made(
     made = distill(evolve(described, training_starts=started.append))
     assert made.cost == found(method).to_json() and started == [4]
     # Of random depth are rollouts; of closures some steps end where the average has nothing to add.
-    slack = 0.1 if name in ("rollout", "tract", "consistency") else 0
+    slack = 0.1 if name in ("rollout", "tract", "consistency", "angle tract") else 0
     assert sum(evaluated) + 2 * IMAGES == pytest.approx(made.cost["total"], rel=slack)

@@ -21,7 +21,7 @@ from sfddm.spec.index_set import Explicit
 from sfddm.spec.students import TRACT, Consistency
 from sfddm.training.batches import real_images, rows_of
 from tests.gaussian import ddim_factor, gaussian_job, level, linear_teacher, use_linear_networks
-from tests.parts import CPU, FEW, METHODS, SCRATCH, loss_points, untrained_teacher
+from tests.parts import CPU, DDIM, FEW, METHODS, SCRATCH, loss_points, untrained_teacher
 
 EXACT = Contract(timesteps=64, noise_schedule="cosine", prediction="v")
 LEVELS = (32, 64)
@@ -123,7 +123,7 @@ def test_the_target_of_a_closure_is_the_teachers_step_and_the_averages_jump(row:
     rows = torch.tensor([row, row])
     near = jump(teacher, x, rows[:, 0], rows[:, 1])
     wanted = near if row[1] == row[2] else jump(average, near, rows[:, 1], rows[:, 2])
-    assert torch.equal(intervals.target(teacher, average, x, rows), wanted)
+    assert torch.equal(intervals.target(teacher, average, x, rows, DDIM), wanted)
 
 
 def test_the_average_is_never_asked_on_clean_images() -> None:
@@ -139,7 +139,7 @@ def test_the_average_is_never_asked_on_clean_images() -> None:
     teacher = linear_teacher(EXACT)
     average = Asked(teacher.network, EXACT)
     x = torch.ones(3, 1, 8, 8)
-    found = intervals.target(teacher, average, x, torch.tensor([(8, 0, 0), (64, 56, 0), (48, 32, 32)]))
+    found = intervals.target(teacher, average, x, torch.tensor([(8, 0, 0), (64, 56, 0), (48, 32, 32)]), DDIM)
     expected = [ddim_factor("cosine", 64, *path) for path in ((8, 0), (64, 56, 0), (48, 32))]
     assert found[:, 0, 0, 0].tolist() == pytest.approx(expected, rel=1e-4)
     assert average.levels == [8, 56, 48]
@@ -147,8 +147,11 @@ def test_the_average_is_never_asked_on_clean_images() -> None:
 
 def test_closures_step_through_every_stretch_to_its_own_end() -> None:
     stretches = torch.tensor([[4, 2, 0], [8, 6, 4]])
-    assert intervals._steps(stretches).tolist() == [[4, 2, 0], [2, 0, 0], [8, 6, 4], [6, 4, 4]]
-    assert intervals._steps(torch.tensor([[2, 1, 1, 0]])).tolist() == [[2, 1, 0], [1, 0, 0]], "empty steps are left out"
+    assert intervals._steps(stretches, 1, EXACT).tolist() == [[4, 2, 0], [2, 0, 0], [8, 6, 4], [6, 4, 4]]
+    stretches = torch.tensor([[2, 1, 1, 0]])
+    assert intervals._steps(stretches, 1, EXACT).tolist() == [[2, 1, 0], [1, 0, 0]], "empty steps are left out"
+    stretches = torch.tensor([[32, 16, 0]])
+    assert intervals._steps(stretches, 2, EXACT).tolist() == [[32, 24, 16, 0], [16, 8, 0, 0]], "steps are cut in angle"
 
 
 @pytest.mark.parametrize(("name", "solver"), [("tract", "ddim"), ("consistency", "consistency")])

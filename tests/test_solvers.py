@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from scipy.integrate import quad
 from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
@@ -17,16 +16,13 @@ from sfddm.diffusion.spacing import resolve
 from sfddm.diffusion.steps import ancestral_step, angle_step, ddim_step, dpm_solver_step
 from sfddm.spec.index_set import Uniform
 from tests.gaussian import NO_NOISE, ONE, GaussianTeacher, S, T, ddim_factor, flow_factor, image_factor, level
+from tests.solvers import angle_2m, dpm_solver
 
 LAST, AT_S, AT_R, CLEAN = (
     tuple(torch.tensor([part], dtype=torch.float64) for part in level)
     for level in ((0.28, 0.96), (0.6, 0.8), (0.8, 0.6), (1.0, 0.0))
 )
 """Levels whose alpha and sigma are short decimals."""
-Pair = tuple[float, float]
-"""alpha and sigma."""
-Known = tuple[float, Pair]
-"""The image predicted in the step before, and its level."""
 X, X0, LAST_X0, NOISE = (torch.tensor([value], dtype=torch.float64) for value in (1.0, 0.5, -0.25, 2.0))
 
 
@@ -40,29 +36,6 @@ def test_an_ancestral_step_by_hand() -> None:
     """The posterior's mean .6953125 and variance .24609375 are worked out in the tests of the process."""
     found = ancestral_step(X, X0, NOISE, AT_S, AT_R)
     assert float(found) == pytest.approx(0.6953125 + 2 * math.sqrt(0.24609375))
-
-
-def dpm_solver(x: float, x0: float, last: Known | None, at_s: Pair, at_r: Pair) -> float:
-    """Lu et al. 2022, algorithm 2: sigma_r / sigma_s x - alpha_r (exp(-h) - 1) D in the half log-SNR lambda."""
-    if at_r[1] == 0:
-        return x0
-    d = x0
-    h = math.log(at_r[0] / at_r[1]) - math.log(at_s[0] / at_s[1])
-    if last is not None:
-        last_x0, at_last = last
-        ratio = (math.log(at_s[0] / at_s[1]) - math.log(at_last[0] / at_last[1])) / h
-        d = (1 + 1 / (2 * ratio)) * x0 - 1 / (2 * ratio) * last_x0
-    return at_r[1] / at_s[1] * x - at_r[0] * math.expm1(-h) * d
-
-
-def angle_2m(x: float, x0: float, last: Known | None, at_s: Pair, at_r: Pair) -> float:
-    """x_r / sigma_r = x_s / sigma_s + integral of x0(theta) d cot(theta), d cot = -1 / sin^2, x0 a line."""
-    start, end = math.asin(at_s[1]), math.asin(at_r[1])
-    slope = 0.0 if last is None else (x0 - last[0]) / (start - math.asin(last[1][1]))
-    if not end:
-        return x0 - slope * start
-    integral, _ = quad(lambda theta: -(x0 + slope * (theta - start)) / math.sin(theta) ** 2, start, end)
-    return math.sin(end) * (x / at_s[1] + float(integral))
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,9 @@ TOO_DEEP = (
     "{kind: scratch, prediction: v, network: {kind: unet2d, channels: [4, 4, 4, 4, 4], attention: [false], "
     "middle_attention: false, layers_per_block: 1, norm_groups: 4}}"
 )
-COMMON = f"start: {COPY}, distance: mse, weighting: snr+1, training: *training"
+TEACHER = "teacher_steps: {solver: ddim, substeps: 1, clip_sample: false}"
+COMMON = f"start: {COPY}, {TEACHER}, distance: mse, weighting: snr+1, training: *training"
+FINER = COMMON.replace("substeps: 1", "substeps: 5")
 HIDDEN = "{kind: hidden, weight: 1.0, distance: mse, weighting: snr+1}"
 FEATURE = "{kind: feature, weight: 0.3, state: landing}"
 CACHE = "{noises: 128, seed: 2, solver: ddim, substeps: 1, clip_sample: true}"
@@ -172,6 +174,10 @@ def test_every_method_can_be_written_in_a_spec_and_survives_plain_data(method: s
          "index_set", "21, 43 are not among them: use 20, 44"),
         (f"{{kind: consistency, grid: {{kind: uniform, steps: 65}}, {COMMON}}}", None, "method.grid.steps", "has 64"),
         (f"{{kind: tract, substeps: 32, {COMMON}}}", None, "method.substeps", "there is room for"),
+        (f"{{kind: tract, substeps: 4, {FINER}}}", None, "method.substeps", "there is room for"),
+        (f"{{kind: progressive, start_steps: 16, {FINER}}}", None, "method.start_steps", "there is room for"),
+        (f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {FINER}}}", None, "method.teacher_steps.substeps",
+         "there is room for"),
         ("{kind: resampled, student: our-t4}", None, "method.student", "did you mean 'ours-t4'?"),
         ("{kind: resampled, student: ddim-t4}", None, "method.student", "use `{kind: free, solver: ddim}`"),
         (f"{{kind: tract, substeps: 4, {COMMON.replace('same', 'epsilon-sample')}}}", None, "method.start.prediction",

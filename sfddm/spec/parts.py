@@ -6,7 +6,7 @@ from typing import Any, Literal
 from attrs import asdict, frozen
 
 from sfddm.diffusion.levels import Schedule
-from sfddm.diffusion.solvers import Deterministic
+from sfddm.diffusion.solvers import SOLVERS, Deterministic
 from sfddm.diffusion.spacing import IndexSetError, finer, resolve
 from sfddm.spec.fields import Levels, Noises, Positive, Seed
 from sfddm.spec.index_set import IndexSet
@@ -176,14 +176,29 @@ class RolloutSource:
 
 
 @frozen(kw_only=True)
+class TeacherSteps:
+    """How the teacher goes from noised images at one level to a lower level."""
+
+    solver: Deterministic
+    """Its first step looks ahead to the middle level, as nothing was predicted before (`sfddm.methods.teaching`)."""
+    substeps: Levels
+    """Solver steps on the way, evenly in angle."""
+    clip_sample: bool
+    """Clip the solver's predicted images to [-1, 1]."""
+
+    def evaluations(self, steps: int = 1) -> int:
+        """Network evaluations of so many of them one after another."""
+        return steps * self.substeps + SOLVERS[self.solver].multistep
+
+
+@frozen(kw_only=True)
 class DataSource:
-    """Real images, noised; the teacher's DDIM sub-steps then give the state where the jump should land."""
+    """Real images, noised; the teacher's steps through the segment then give the state where the jump should land."""
 
     kind: Literal["data"]
     share: Positive
     """Share of each batch, relative to the other sources'."""
-    substeps: Levels
-    """DDIM steps of the teacher inside each segment of the index set."""
+    teacher_steps: TeacherSteps
 
 
 Source = TrajectorySource | RolloutSource | DataSource

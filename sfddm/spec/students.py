@@ -20,6 +20,7 @@ from sfddm.spec.parts import (
     RolloutSource,
     Source,
     Start,
+    TeacherSteps,
     Term,
     Weighting,
     check_terms,
@@ -127,8 +128,8 @@ class SFDDM(MethodBase):
                 )
             if not isinstance(source, DataSource):
                 yield from source.cache.check(size, levels, context, (*here, "cache"))
-            elif source.substeps > 1 and not walks:
-                yield Fault("no term needs the landing state that sub-steps lead to: set substeps to 1", here)
+            elif source.teacher_steps.evaluations() > 1 and not walks:
+                yield Fault("no term needs the landing state: set solver to ddim and substeps to 1", here)
 
     def caches(self) -> tuple[Cache, ...]:
         """Those of its sources."""
@@ -143,7 +144,7 @@ class SFDDM(MethodBase):
         for source, count in zip(self.sources, split(self.sources, self.training.batch_size), strict=True):
             each: float = TRAINED + asks
             if isinstance(source, DataSource):
-                each += (source.substeps if lands or ahead else 0) + ahead
+                each += (source.teacher_steps.evaluations() if lands or ahead else 0) + ahead
             elif isinstance(source, RolloutSource):
                 each += (len(levels) - 1) / 2
             batch += count * each
@@ -203,7 +204,9 @@ class Progressive(MethodBase):
     start: Start
     """The start of the first fold; every later one starts from the student of the fold before."""
     start_steps: Count
-    """Steps of the sampler that the first fold halves: T' times a power of two."""
+    """Steps that the first fold halves: T' times a power of two."""
+    teacher_steps: TeacherSteps
+    """The steps of the teacher that the first fold halves; later folds halve DDIM steps of the student before."""
     distance: Distance
     weighting: Weighting
     training: Training
@@ -217,7 +220,7 @@ class Progressive(MethodBase):
             near = ", ".join(str(len(levels) * 2**fold) for fold in range(1, 5))
             yield Fault(f"expected the {len(levels)} steps times a power of two: {near}, ...", here)
             return
-        yield from context.check_room(levels, ratio, here)
+        yield from context.check_room(levels, ratio * self.teacher_steps.substeps, here)
         each = self.training.iterations // self.folds(len(levels))
         if each <= self.training.warmup:
             yield Fault(
@@ -233,8 +236,9 @@ class Progressive(MethodBase):
     def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
         """Per fold and image, a forward and backward pass and two steps of the fold's teacher."""
         folds = self.folds(len(levels))
-        images = folds * (self.training.iterations // folds) * self.training.batch_size
-        return Cost(training=images * (TRAINED + 2), folds=folds)
+        images = (self.training.iterations // folds) * self.training.batch_size
+        each = folds * TRAINED + self.teacher_steps.evaluations(2) + 2 * (folds - 1)
+        return Cost(training=images * each, folds=folds)
 
 
 @frozen(kw_only=True)
@@ -248,6 +252,8 @@ class Consistency(MethodBase):
     start: Start
     grid: IndexSet
     """The levels that it learns to jump from."""
+    teacher_steps: TeacherSteps
+    """The teacher's step from each level of the grid to the next."""
     distance: Distance
     weighting: Weighting
     training: Training
@@ -261,6 +267,8 @@ class Consistency(MethodBase):
         yield from broken
         if not broken:
             yield from self.check_on_grid(student, context, path)
+            substeps = self.teacher_steps.substeps
+            yield from context.check_room(context.levels(self.grid), substeps, (*path, "teacher_steps", "substeps"))
 
     def check_on_grid(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where a student's levels are not on the grid."""
@@ -276,7 +284,7 @@ class Consistency(MethodBase):
 
     def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
         """Per image, a forward and backward pass, a step of the teacher and one of the average."""
-        return Cost(training=self.training.images * (TRAINED + 2), folds=1)
+        return Cost(training=self.training.images * (TRAINED + self.teacher_steps.evaluations() + 1), folds=1)
 
 
 @frozen(kw_only=True)
@@ -286,7 +294,9 @@ class TRACT(MethodBase):
     kind: Literal["tract"]
     start: Start
     substeps: Levels
-    """Teacher steps inside each segment, evenly in angle."""
+    """Parts that each segment is cut into, evenly in angle."""
+    teacher_steps: TeacherSteps
+    """The teacher's step through each part."""
     distance: Distance
     weighting: Weighting
     training: Training
@@ -294,11 +304,12 @@ class TRACT(MethodBase):
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where the segments have too few levels."""
-        yield from context.check_room(context.levels(student.index_set), self.substeps, (*path, "substeps"))
+        parts = self.substeps * self.teacher_steps.substeps
+        yield from context.check_room(context.levels(student.index_set), parts, (*path, "substeps"))
 
     def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
         """Per image, a forward and backward pass, a step of the teacher and one of the average."""
-        return Cost(training=self.training.images * (TRAINED + 2), folds=1)
+        return Cost(training=self.training.images * (TRAINED + self.teacher_steps.evaluations() + 1), folds=1)
 
 
 Method = Free | Resampled | SFDDM | AnyStep | Progressive | Consistency | TRACT
