@@ -189,8 +189,10 @@ PLAIN: dict[str, Any] = {"start": COPY, "teacher_steps": DDIM, "distance": "mse"
 METHODS = {
     "sfddm": evolve(OURS, training=FEW),
     "progressive": Progressive(kind="progressive", start_steps=16, **PLAIN),
-    "consistency": Consistency(kind="consistency", grid=Uniform(kind="uniform", steps=8), **PLAIN),
-    "tract": TRACT(kind="tract", substeps=4, **PLAIN),
+    "consistency": Consistency(
+        kind="consistency", grid=Uniform(kind="uniform", steps=8), target_average=FEW.average, **PLAIN
+    ),
+    "tract": TRACT(kind="tract", substeps=4, target_average=0.5, **PLAIN),
     "any-step": AnyStep(
         kind="any-step", start=COPY, cache=CACHE, unaligned=0.25, terms=(HIDDEN, LOOK_AHEAD), training=FEW
     ),

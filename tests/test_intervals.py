@@ -36,7 +36,8 @@ FIXED = evolve(FEW, iterations=1, learning_rate=0.3, decay=0.0, batch_size=64)
 def described(name: str, **training: Any) -> TRACT | Consistency:
     method = METHODS[name]
     assert isinstance(method, TRACT | Consistency)
-    method = evolve(method, start=SCRATCH, training=evolve(FIXED, **training))
+    targets = training.pop("target_average", training.get("average", FIXED.average))
+    method = evolve(method, start=SCRATCH, target_average=targets, training=evolve(FIXED, **training))
     if isinstance(method, TRACT):
         return evolve(method, substeps=2)
     return evolve(method, grid=Explicit(kind="explicit", levels=(20, 40, 64)))
@@ -99,6 +100,24 @@ def test_targets_come_from_the_average_and_not_from_the_student(
     assert losses[2] == pytest.approx(sum(errors) / 64, rel=1e-3)
     moved = [student.get_parameter("network.conv_out.weight"), average.get_parameter("network.conv_out.weight")]
     assert float((moved[0] - moved[1]).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_targets_have_an_average_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The losses are those of the targets' decay, whatever is kept: here the last weights, and half of all before."""
+    use_linear_networks(monkeypatch)
+    losses, _ = trained(tmp_path / "one", described(name, iterations=3, average=1.0))
+    weights = []
+    for iterations in (1, 2, 3):
+        folder = tmp_path / str(iterations)
+        found, student = trained(folder, described(name, iterations=iterations, average=0.0, target_average=1.0))
+        assert found == losses[:iterations]
+        weights.append(student.get_parameter("network.conv_out.weight").detach())
+    found, kept = trained(tmp_path / "half", described(name, iterations=3, average=0.5, target_average=1.0))
+    assert found == losses
+    expected = 0.25 * weights[0] + 0.25 * weights[1] + 0.5 * weights[2]
+    assert torch.allclose(kept.get_parameter("network.conv_out.weight"), expected, atol=1e-6)
+    assert float((expected - weights[0]).abs().max()) > 0.05
 
 
 @pytest.mark.parametrize("name", ROWS)

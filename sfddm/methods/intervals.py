@@ -38,7 +38,7 @@ def train_to_the_ends(task: Task[Consistency] | Task[TRACT], stretches: Tensor) 
         own = student(x, *levels)
         return {"loss": jump_loss(student, own, x, levels, landing, method.distance, method.weighting)}
 
-    return task.fit(student, loss)
+    return task.fit(student, loss, method.target_average)
 
 
 def target(teacher: Denoiser, average: Denoiser, x: Tensor, row: Tensor, steps: TeacherSteps) -> Tensor:

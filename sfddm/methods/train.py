@@ -25,7 +25,7 @@ from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, prepare, train
 
 Loss = Callable[[int, Denoiser], Losses]
-"""The loss of an iteration, given the average so far."""
+"""The loss of an iteration, given the average so far that targets may come from."""
 M = TypeVar("M", bound=Trained)
 
 
@@ -47,11 +47,11 @@ class Task(Generic[M]):
     """The course of a training of so many iterations, to be used as a context."""
     checkpoints: Checkpoints
 
-    def fit(self, student: Denoiser, loss: Loss) -> Denoiser:
-        """Train a student in one go, and return its average."""
+    def fit(self, student: Denoiser, loss: Loss, target_average: float | None = None) -> Denoiser:
+        """Train a student in one go, and return its average; targets may come from one of another decay."""
         training = self.method.training
         with self.curve(training.iterations) as curve:
-            return train(student, loss, training, curve, self.checkpoints)
+            return train(student, loss, training, curve, self.checkpoints, target_average=target_average)
 
 
 def distilled(job: Job, make: Callable[[Task[M]], Denoiser], kind: type[M], solver: Solver = "ddim") -> Distilled:

@@ -256,8 +256,9 @@ class Consistency(MethodBase):
     """The teacher's step from each level of the grid to the next."""
     distance: Distance
     weighting: Weighting
+    target_average: Share
+    """Decay of the average of the weights that gives the targets; `average` in `training` is that of what is kept."""
     training: Training
-    """`average` is also that of the network that gives the targets."""
 
     any_steps = True
 
@@ -299,8 +300,9 @@ class TRACT(MethodBase):
     """The teacher's step through each part."""
     distance: Distance
     weighting: Weighting
+    target_average: Share
+    """Decay of the average of the weights that gives the targets; `average` in `training` is that of what is kept."""
     training: Training
-    """`average` is also that of the network that gives the targets."""
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where the segments have too few levels."""
