@@ -216,9 +216,9 @@ def split(sources: tuple[Source, ...], batch_size: int) -> list[int]:
 Distance = Literal["mse", "l1", "pseudo-huber"]
 """mse: mean e^2; l1: mean |e|; pseudo-huber: sqrt(mean e^2 + c^2) - c per image, c = 0.03 (after Song and Dhariwal
 2023, section 3.3)."""
-Weighting = Literal["snr+1", "truncated-snr", "min-snr"]
+Weighting = Literal["snr+1", "truncated-snr", "min-snr", "uniform"]
 """The weight of the image's error at each level. snr+1: SNR + 1, the plain error of v; truncated-snr: max(SNR, 1) (both
-Salimans and Ho 2022); min-snr: min(SNR, 5) (Hang et al. 2023)."""
+Salimans and Ho 2022); min-snr: min(SNR, 5) (Hang et al. 2023); uniform: 1 (Song et al. 2023)."""
 
 
 @frozen(kw_only=True)
