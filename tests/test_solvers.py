@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
+from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
@@ -77,7 +79,7 @@ def test_ddim_on_all_levels_recovers_the_data() -> None:
     assert end_deviation(GaussianTeacher(), sampler(T)) == pytest.approx(0.499, abs=6e-4)
 
 
-@pytest.mark.parametrize(("solver", "order"), [("ddim", 1), ("dpm-solver", 2), ("angle-2m", 2)])
+@pytest.mark.parametrize(("solver", "order"), [("ddim", 1), ("dpm-solver", 2), ("unipc", 3), ("angle-2m", 2)])
 def test_solvers_converge_with_their_order(solver: Solver, order: int) -> None:
     """On a smooth schedule with many levels, doubling the steps divides the error by 2^order, or by more."""
     teacher = GaussianTeacher("cosine")
@@ -112,6 +114,44 @@ def test_multistep_trajectories_are_their_steps_one_after_another(
     found = [float(state.x) for state in trajectory(GaussianTeacher(kind, timesteps), noise * ONE, used, NO_NOISE)]
     assert found == pytest.approx(expected, rel=1e-5)
     assert (clipped > 1) == (noise > 1)
+
+
+class Bent:
+    """A denoiser that is neither linear in the state nor in anything of the level."""
+
+    def __init__(self) -> None:
+        self.schedule = NoiseSchedule("cosine", T).double()
+
+    def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.tanh(x * (1 + level.view_as(x) / T)) + torch.sin(level.view_as(x) / 100), x
+
+
+SCHEDULER = {"num_train_timesteps": T, "solver_order": 2, "prediction_type": "sample", "final_sigmas_type": "zero"}
+
+
+@pytest.mark.parametrize("levels", [(700,), (300, 1000), (1, 200, 1024), (5, 100, 350, 420, 800, 1000)])
+@pytest.mark.parametrize(
+    ("solver", "scheduler"),
+    [
+        ("unipc", UniPCMultistepScheduler(**SCHEDULER, solver_type="bh2", predict_x0=True)),
+        ("dpm-solver", DPMSolverMultistepScheduler(**SCHEDULER, algorithm_type="dpmsolver++", solver_type="midpoint")),
+    ],
+)
+def test_solvers_that_diffusers_has_as_well_are_the_same(
+    solver: Solver, scheduler: Any, levels: tuple[int, ...]
+) -> None:
+    network = Bent()
+    alpha, sigma = network.schedule.alpha, network.schedule.sigma
+    scheduler.set_timesteps(len(levels))
+    falling = torch.tensor(levels[::-1])
+    scheduler.timesteps = falling - 1
+    scheduler.sigmas = torch.cat([sigma[falling] / alpha[falling], torch.zeros(1)])
+    x = expected = torch.tensor([0.3, -1.7], dtype=torch.float64).view(2, 1)
+    for t in falling.tolist():
+        image, _ = network.predict(expected, torch.full((2,), t), torch.zeros(2))
+        expected = scheduler.step(image, t - 1, expected).prev_sample
+    found = sample(network, x, Sampler(solver=solver, levels=levels, clip_sample=False), NO_NOISE)
+    assert found.flatten().tolist() == pytest.approx(expected.flatten().tolist(), abs=1e-6)
 
 
 def test_ancestral_sampling_keeps_the_variance_of_the_exact_posterior() -> None:

@@ -45,7 +45,7 @@ def walk(teacher: Denoiser, x: Tensor, path: Tensor, steps: TeacherSteps, ahead:
     for level, lower in pairwise(path.unbind(1)):
         before = x
         x0 = _predicted(teacher, x, level, lower, steps)
-        if SOLVERS[steps.solver].multistep and last is None:
+        if SOLVERS[steps.solver].memory and last is None:
             last = _from_the_middle(teacher, x, x0, level, lower, steps)
         x = _stepped(teacher.schedule, x, x0, level, lower, last, steps)
         last = x0, level
@@ -72,7 +72,7 @@ def _stepped(
     if last is not None:
         solver, (last_x0, last_level) = steps.solver, last
         known = last_x0, schedule.at(last_level, x)
-        curved = STEPS[solver](Step(x, x0, at_s, at_r, known, iter(()), lambda there: there))
+        curved = STEPS[solver](Step(x, x0, at_s, at_r, (known,), iter(()), lambda there: there))
         straight = (last_level == level) | ((lower == 0) & (not SOLVERS[solver].last_step))
         moved = torch.where(_column(straight), moved, curved)
     return torch.where(_column(lower == 0), moved.clamp(-1, 1), moved) if steps.clip_sample else moved

@@ -188,7 +188,7 @@ class TeacherSteps:
 
     def evaluations(self, steps: int = 1) -> int:
         """Network evaluations of so many of them one after another."""
-        return steps * self.substeps + SOLVERS[self.solver].multistep
+        return steps * self.substeps + SOLVERS[self.solver].memory
 
 
 @frozen(kw_only=True)

@@ -57,8 +57,8 @@ class Free(MethodBase):
 
     kind: Literal["free"]
     solver: FreeSolver
-    """ddim (Song et al. 2021, eta = 0), dpm-solver (DPM-Solver++(2M), Lu et al. 2022), angle-2m (a two-step exponential
-    integrator in the angle), or ancestral (Ho et al. 2020)."""
+    """ddim (Song et al. 2021, eta = 0), dpm-solver (DPM-Solver++(2M), Lu et al. 2022), unipc (UniPC-2 with bh2, Zhao et
+    al. 2023), angle-2m (a two-step exponential integrator in the angle), or ancestral (Ho et al. 2020)."""
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where a free sampler has several seeds."""
