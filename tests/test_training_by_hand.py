@@ -105,6 +105,7 @@ def test_a_gradient_beyond_the_clip_norm_is_scaled_down_to_it() -> None:
 
 def test_a_gradient_within_the_clip_norm_is_left_as_it_is() -> None:
     assert gradient(evolve(SETTINGS, clip_norm=51.0), torch.tensor([30.0, 40.0])).tolist() == [30.0, 40.0]
+    assert gradient(evolve(SETTINGS, clip_norm=0.0), torch.tensor([3e7, 4e7])).tolist() == [3e7, 4e7]
 
 
 def test_a_training_is_adam_on_clipped_gradients_averaged(tmp_path: Path) -> None:

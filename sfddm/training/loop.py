@@ -143,7 +143,8 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
         losses = loss(step, cast(Network, state.target.module))
     optimizer.zero_grad(set_to_none=True)
     losses = _backward(network, losses, own_share(settings.batch_size))
-    nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+    if settings.clip_norm:
+        nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
     optimizer.step()
     state.average.update_parameters(network)
     if state.target is not state.average:
