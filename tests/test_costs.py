@@ -9,9 +9,11 @@ from attrs import evolve
 from sfddm.diffusion.solvers import Deterministic
 from sfddm.methods.job import distill
 from sfddm.networks.denoiser import Contract
+from sfddm.networks.size import share
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.parts import Cost, FeatureTerm, OutputTerm, Source, Term
 from sfddm.spec.students import Consistency, Free, Method, Progressive, Resampled
+from sfddm.spec.teacher import UNet2D
 from tests.gaussian import LinearNetwork, gaussian_job, use_linear_networks
 from tests.parts import (
     CACHE,
@@ -27,6 +29,9 @@ from tests.parts import (
     ROLLOUT,
     SCRATCH,
     data_of,
+    of,
+    tiny,
+    untrained_teacher,
 )
 
 LEVELS = (16, 32, 48, 64)
@@ -138,6 +143,42 @@ def test_halves_of_an_evaluation_are_rounded_at_the_end() -> None:
     method = ours(TRAJECTORY, evolve(ROLLOUT, share=4.0), training=evolve(FEW, iterations=3, batch_size=5))
     assert found(method, (32, 64)).training == 51
     assert found(ours(ROLLOUT, training=evolve(FEW, iterations=1, batch_size=1)), (32, 64)).training == 4
+
+
+def test_a_smaller_students_network_counts_by_its_share() -> None:
+    """A quarter: of its own passes and its average's, not of the teacher's steps, nor of trajectories."""
+
+    def quarter(method: Method) -> int:
+        return method.cost(LEVELS, "cosine", 64, 0.25).training
+
+    assert quarter(ours(TRAJECTORY)) == quarter(METHODS["any-step"]) == IMAGES * 3 / 4
+    assert quarter(ours(ROLLOUT)) == IMAGES * (3 + 1.5) / 4
+    assert quarter(ours(DATA, terms=(OUTPUT, HIDDEN, LOOK_AHEAD))) == IMAGES * (3 / 4 + 1 + 3 + 1)
+    assert quarter(METHODS["tract"]) == quarter(METHODS["consistency"]) == IMAGES * ((3 + 1) / 4 + 1)
+    assert quarter(METHODS["progressive"]) == IMAGES / 2 * ((3 + 3 + 2) / 4 + 2)
+
+
+def test_a_networks_share_is_that_of_multiply_adds() -> None:
+    """Twice the channels everywhere make four times as many in a convolution, but twice in the first and the last."""
+    teacher, small = untrained_teacher().config, unet((4, 8))
+    assert share(COPY, teacher) == share(SCRATCH, teacher) == 1
+    assert share(evolve(SCRATCH, network=unet((8, 16))), teacher) == 1
+    assert 1 / 4 < share(evolve(SCRATCH, network=small), teacher) < 1 / 3
+
+
+def unet(channels: tuple[int, int]) -> UNet2D:
+    """tiny's network with other channels."""
+    network = tiny().teacher.source.network  # type: ignore[union-attr]
+    assert isinstance(network, UNet2D)
+    return evolve(network, channels=channels)
+
+
+def test_a_students_own_network_is_in_what_it_cost(tmp_path: Path) -> None:
+    start = evolve(SCRATCH, network=unet((4, 8)))
+    method = evolve(OURS, start=start, terms=(HIDDEN,), training=evolve(FEW, iterations=1))
+    small = distill(of(tmp_path, method)).cost
+    assert small["training"] == round(64 * 3 * share(start, untrained_teacher().config)) < 64
+    assert small["cache"] == 128 * 8
 
 
 def test_a_consistency_grid_costs_nothing_by_itself() -> None:

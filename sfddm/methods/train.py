@@ -16,6 +16,7 @@ from sfddm.methods.trajectories import Trajectories, load_or_compute
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.layout import denoiser_digest
+from sfddm.networks.size import share
 from sfddm.runtime.machine import device
 from sfddm.spec.parts import Cache
 from sfddm.spec.students import Trained
@@ -57,11 +58,12 @@ class Task(Generic[M]):
 def distilled(job: Job, make: Callable[[Task[M]], Denoiser], kind: type[M], solver: Solver = "ddim") -> Distilled:
     """The student that a method of `kind` makes, its sampler and what it cost."""
     task = task_of(job, kind)
-    student, contract = make(task), task.teacher.contract
+    student, contract, method = make(task), task.teacher.contract, task.method
+    network = share(method.start, task.teacher.config)
     return Distilled(
         write=partial(storage.write, denoiser=student),
         sampler=Sampler(solver=solver, levels=job.levels, clip_sample=job.student.clip_sample),
-        cost=task.method.cost(job.levels, contract.noise_schedule, contract.timesteps).to_json(),
+        cost=method.cost(job.levels, contract.noise_schedule, contract.timesteps, network).to_json(),
         curve=job.curve,
     )
 

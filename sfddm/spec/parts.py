@@ -19,7 +19,10 @@ TRAINED = 3
 
 @frozen(kw_only=True)
 class Cost:
-    """What a student costs, in forward-equivalents of its teacher's network: a forward pass of one image is 1."""
+    """What a student costs, in forward-equivalents of its teacher's network: a forward pass of one image is 1.
+
+    A smaller network of the student's own counts by its share of multiply-adds.
+    """
 
     cache: int = 0
     """The teacher's trajectories, computed before training."""

@@ -46,8 +46,11 @@ class MethodBase:
         """The trajectories of the teacher that it learns from, each once."""
         return ()
 
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
-        """What a student on these levels costs; one that is resampled costs nothing more than the other."""
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
+        """What a student on these levels costs; one that is resampled costs nothing more than the other.
+
+        `share` is the multiply-adds of its network's forward pass relative to the teacher's (`sfddm.networks.size`).
+        """
         return Cost()
 
 
@@ -135,18 +138,18 @@ class SFDDM(MethodBase):
         """Those of its sources."""
         return tuple(dict.fromkeys(source.cache for source in self.sources if not isinstance(source, DataSource)))
 
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
         """Trajectories, and per image a forward and backward pass, what the terms ask, and what the sources take."""
         asks = any(term.asks_teacher for term in self.terms)
         lands = any(term.lands for term in self.terms)
         ahead = any(term.looks_ahead for term in self.terms)
         batch = 0.0
         for source, count in zip(self.sources, split(self.sources, self.training.batch_size), strict=True):
-            each: float = TRAINED + asks
+            each = TRAINED * share + asks
             if isinstance(source, DataSource):
                 each += (source.teacher_steps.evaluations() if lands or ahead else 0) + ahead
             elif isinstance(source, RolloutSource):
-                each += (len(levels) - 1) / 2
+                each += (len(levels) - 1) / 2 * share
             batch += count * each
         noises = sum(cache.cost(levels, schedule, timesteps) for cache in self.caches())
         return Cost(cache=noises, training=round(self.training.iterations * batch), folds=1)
@@ -190,10 +193,10 @@ class AnyStep(MethodBase):
         """One."""
         return (self.cache,)
 
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
         """Trajectories, and a forward and backward pass per image."""
         cache = self.cache.cost(levels, schedule, timesteps)
-        return Cost(cache=cache, training=self.training.images * TRAINED, folds=1)
+        return Cost(cache=cache, training=round(self.training.images * TRAINED * share), folds=1)
 
 
 @frozen(kw_only=True)
@@ -233,12 +236,12 @@ class Progressive(MethodBase):
         """How often the number of steps is halved, down to `steps`."""
         return (self.start_steps // steps).bit_length() - 1
 
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
         """Per fold and image, a forward and backward pass and two steps of the fold's teacher."""
         folds = self.folds(len(levels))
         images = (self.training.iterations // folds) * self.training.batch_size
-        each = folds * TRAINED + self.teacher_steps.evaluations(2) + 2 * (folds - 1)
-        return Cost(training=images * each, folds=folds)
+        each = (folds * TRAINED + 2 * (folds - 1)) * share + self.teacher_steps.evaluations(2)
+        return Cost(training=round(images * each), folds=folds)
 
 
 @frozen(kw_only=True)
@@ -283,9 +286,10 @@ class Consistency(MethodBase):
                 (*path[:-1], "index_set"),
             )
 
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
         """Per image, a forward and backward pass, a step of the teacher and one of the average."""
-        return Cost(training=self.training.images * (TRAINED + self.teacher_steps.evaluations() + 1), folds=1)
+        each = (TRAINED + 1) * share + self.teacher_steps.evaluations()
+        return Cost(training=round(self.training.images * each), folds=1)
 
 
 @frozen(kw_only=True)
@@ -309,9 +313,10 @@ class TRACT(MethodBase):
         parts = self.substeps * self.teacher_steps.substeps
         yield from context.check_room(context.levels(student.index_set), parts, (*path, "substeps"))
 
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
         """Per image, a forward and backward pass, a step of the teacher and one of the average."""
-        return Cost(training=self.training.images * (TRAINED + self.teacher_steps.evaluations() + 1), folds=1)
+        each = (TRAINED + 1) * share + self.teacher_steps.evaluations()
+        return Cost(training=round(self.training.images * each), folds=1)
 
 
 Method = Free | Resampled | SFDDM | AnyStep | Progressive | Consistency | TRACT
