@@ -63,7 +63,7 @@ def show(name: Annotated[str, typer.Argument(help="Name in specs/, or path.")]) 
     yaml.dump(unstructure(spec), sys.stdout)
     typer.echo("# Cost in forward-equivalents: a forward pass of one image is 1, forward and backward 3.")
     typer.echo(
-        "# A student's own network counts as its teacher's here, and by its share of multiply-adds once trained."
+        "# A student's own network counts in full here, and by its share of multiply-adds once trained."
     )
     for name, student in spec.students.items():
         levels = spec.levels(name)
