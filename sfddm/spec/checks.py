@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from sfddm.errors import UserError
-from sfddm.spec.data import Data, Digits, Folder
+from sfddm.spec.data import Data, Digits, Folder, FolderLabels
 from sfddm.spec.evaluation import MOST_CONVOLUTIONS, Classifier, Scorer
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import Fault, SpecPath, nearest
 from sfddm.spec.students import Free, Student
 
 HELD_OUT = 40
-"""Held-out images that distances need at least: two in each block of the jackknife."""
+"""Held-out images, and images of a student, that distances need at least: two in each block of the jackknife."""
 
 
 def cross_check(spec: Spec) -> Iterator[Fault]:
@@ -18,6 +18,8 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
     context = spec.context
     yield from _check_data(spec.data)
     yield from spec.teacher.source.check(spec.data.shape, ("teacher", "source"))
+    if spec.evaluation.samples < HELD_OUT:
+        yield Fault(f"comparisons need at least {HELD_OUT}, better thousands", ("evaluation", "samples"))
     if not spec.evaluation.scorers:
         yield Fault("expected at least one scorer, better several that share nothing", ("evaluation", "scorers"))
     for name, scorer in spec.evaluation.scorers.items():
@@ -56,14 +58,16 @@ def _steps(spec: Spec, student: Student) -> int:
 
 
 def _check_data(data: Data) -> Iterator[Fault]:
+    needed = f"to measure distances to, which need at least {HELD_OUT}, better hundreds"
+    if isinstance(data, Folder) and isinstance(data.labels, FolderLabels) and data.labels.held_out < HELD_OUT:
+        yield Fault(f"this holds {data.labels.held_out} images out {needed}", ("data", "labels", "held_out"))
     if not isinstance(data, Digits):
         return
     if not 1 < data.train < data.images:
         yield Fault(f"expected fewer than the {data.images} images of the set", ("data", "train"))
     elif data.images - data.train < HELD_OUT:
         yield Fault(
-            f"this leaves {data.images - data.train} images to measure distances to, which need at least {HELD_OUT}, "
-            f"better hundreds: use at most {data.images - HELD_OUT}",
+            f"this leaves {data.images - data.train} images {needed}: use at most {data.images - HELD_OUT}",
             ("data", "train"),
         )
 
