@@ -12,8 +12,6 @@ from attrs import evolve
 
 from sfddm.data.prepare import prepare
 from sfddm.data.store import Split
-from sfddm.diffusion.sampler import Sampler
-from sfddm.evaluation.reference import Reference
 from sfddm.methods.job import Job
 from sfddm.methods.train import Task, task_of
 from sfddm.networks import storage
@@ -71,18 +69,18 @@ def with_data(section: str) -> str:
     return TINY.replace(digits, f"data: {section}\n")
 
 
+def with_scorers(panel: str, text: str = TINY) -> str:
+    """tiny.yaml, or what was made of it, with another mapping of scorers, in one line of YAML."""
+    start, end = text.index("  scorers:\n"), text.index("  reference:\n    solver")
+    return f"{text[:start]}  scorers: {panel}\n{text[end:]}"
+
+
 def data_stage(folder: Path, section: str, **environment: str) -> tuple[int, str]:
     """Run the data stage in a folder that has nothing but tiny with this section, out of reach of every network."""
     only_spec(folder, with_data(section))
     unreachable = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     inherited = {name: value for name, value in os.environ.items() if name != "SFDDM_DATA_ROOT"}
     return forks.run(folder, ("python", "-m", "stages.data", "tiny"), {**inherited, **unreachable, **environment})
-
-
-def reference_of(images: np.ndarray) -> Reference:
-    """A teacher's reference that has these images."""
-    sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
-    return Reference(images=images, strips=images[:0], sampler=sampler, weights="w", digest="d")
 
 
 def only_spec(folder: Path, text: str = TINY) -> None:

@@ -93,7 +93,7 @@ BEYOND = (
     ("batch_size: 64", f"batch_size: {10**9}", "$.teacher.source.training.batch_size", "at most 1000000,"),
     ("samples: 256", f"samples: {10**12}", "$.evaluation.samples", "at most 100000000,"),
     ("channels: [8, 16]", f"channels: [8, {10**9}]", f"{NETWORK}.channels[1]", "at most 16384,"),
-    ("features: 16", f"features: {10**9}", "$.evaluation.scorer.features", "at most 16384,"),
+    ("features: 16", f"features: {10**9}", "$.evaluation.scorers.convolutional.features", "at most 16384,"),
     (
         "layers_per_block: 1",
         f"layers_per_block: {10**9}",

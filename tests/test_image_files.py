@@ -155,7 +155,9 @@ def test_labels_stay_with_their_images_when_some_are_skipped(mine: Path, tmp_pat
 @pytest.mark.process
 def test_the_stage_ends_with_2_and_stores_nothing_of_a_folder_with_a_corrupt_image(mine: Path, tmp_path: Path) -> None:
     (mine / "dogs" / "2.png").write_bytes(b"no image")
-    section = f"{{{FOLDER}, labels: folders, held_out: 1, split_seed: 0}}"
+    for number in range(20):
+        (mine / "dogs" / f"{number}-more.png").write_bytes(encoded(picture(number), "PNG"))
+    section = f"{{{FOLDER}, labels: folders, held_out: 20, split_seed: 0}}"
     code, printed = data_stage(tmp_path, section, SFDDM_DATA_ROOT=str(mine.parent))
     assert code == 2
     assert "dogs/2.png: no image of the formats" in printed
@@ -397,6 +399,11 @@ def test_a_corrupt_image_in_a_database_is_named(churches: Path, tmp_path: Path) 
             "'1' or '3'",
         ),
         (f"{{{FOLDER}}}", "$.data", "missing key 'labels'"),
+        (
+            f"{{{FOLDER}, {ALL.replace('held_out: 0', 'held_out: 19')}}}",
+            "$.data.held_out",
+            "this holds 19 images out to measure distances to, which need at least 20",
+        ),
     ],
 )
 def test_a_fault_in_the_section_is_named(section: str, path: str, words: str) -> None:

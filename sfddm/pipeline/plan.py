@@ -203,7 +203,7 @@ class _Plan:
         if isinstance(settings, Classifier):
             passes += TRAINED * settings.training.images
             memory += self.images * self.pixels
-        disk = min(self.images, KEPT) * features * FLOAT + 2 * 8 * features**2
+        disk = min(self.images, KEPT) * features * FLOAT + 8 * features**2
         return Estimate(seconds=START + passes * seconds, disk=disk, memory=memory)
 
     def teacher(self) -> Estimate:

@@ -11,7 +11,7 @@ from sfddm.spec.parse import Fault, SpecPath, nearest
 from sfddm.spec.students import Free, Student
 
 HELD_OUT = 20
-"""Held-out images that distances need at least: two in each block of the jackknife."""
+"""Held-out images, and images of a student, that distances need at least: two in each block of the jackknife."""
 
 
 def cross_check(spec: Spec) -> Iterator[Fault]:
@@ -19,6 +19,8 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
     context = spec.context
     yield from _check_data(spec.data)
     yield from spec.teacher.source.check(spec.data.shape, ("teacher", "source"))
+    if spec.evaluation.samples < HELD_OUT:
+        yield Fault(f"comparisons need at least {HELD_OUT}, better thousands", ("evaluation", "samples"))
     if not spec.evaluation.scorers:
         yield Fault("expected at least one scorer, better several that share nothing", ("evaluation", "scorers"))
     for name, scorer in spec.evaluation.scorers.items():
@@ -58,14 +60,16 @@ def _steps(spec: Spec, student: Student) -> int:
 
 
 def _check_data(data: Data) -> Iterator[Fault]:
+    needed = f"to measure distances to, which need at least {HELD_OUT}, better hundreds"
+    if isinstance(data, Folder) and 0 < data.held_out < HELD_OUT:
+        yield Fault(f"this holds {data.held_out} images out {needed}", ("data", "held_out"))
     if not isinstance(data, Digits):
         return
     if not 1 < data.train < data.images:
         yield Fault(f"expected fewer than the {data.images} images of the set", ("data", "train"))
     elif data.images - data.train < HELD_OUT:
         yield Fault(
-            f"this leaves {data.images - data.train} images to measure distances to, which need at least {HELD_OUT}, "
-            f"better hundreds: use at most {data.images - HELD_OUT}",
+            f"this leaves {data.images - data.train} images {needed}: use at most {data.images - HELD_OUT}",
             ("data", "train"),
         )
 
