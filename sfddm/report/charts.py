@@ -34,8 +34,8 @@ def distance_svg(spec: Spec, rows: list[Row]) -> bytes:
             rule_lines(axes)
         figure.supxlabel("T', network evaluations per image", fontsize=10)
         figure.supylabel("Frechet distance, times the teacher's", fontsize=10)
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        drawn = {line.get_label(): line for axes in figure.axes for line in axes.get_legend_handles_labels()[0]}
+        figure.legend(handles=drawn.values(), loc="outside lower center", ncols=4)
 
     return draw(paint, (max(7.2, 3.6 * len(scorers)), 4.8), "distance")
 

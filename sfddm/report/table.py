@@ -94,6 +94,11 @@ def best_trained(group: list[Entry]) -> Entry | None:
     return trained[0] if trained else None
 
 
+def first_of(group: list[Entry]) -> Entry:
+    """The row that the others are compared with: lowest distance to the first scorer, and not over budget."""
+    return next(entry for entry in group if not entry.above_best)
+
+
 def _group(spec: Spec, students: dict[str, list[Row]]) -> list[Entry]:
     """The students of equal number of steps, each against the one that competes for best."""
     scorers = panel(next(iter(students.values()))[0].metrics)
