@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
 from sfddm.pipeline.lock import LOCK, Lineage, md5, outputs
+from sfddm.runtime.machine import device
 from sfddm.runtime.processes import NUMBER, available
 
 CLEARED = ("MLFLOW_TRACKING_URI", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE")
@@ -38,10 +39,13 @@ def _environment(machine: Mapping[str, Any]) -> dict[str, str]:
     """What makes a stage compute as on that machine, as far as this one can."""
     if not machine:
         return {}
-    on_cpu = machine["device"] == "cpu"
-    processes = min(machine.get("processes", 1), available(not on_cpu))
-    asked = {"OMP_NUM_THREADS": str(machine["threads"]), NUMBER: str(processes)}
-    return asked | ({"SFDDM_DEVICE": "cpu"} if on_cpu else {})
+    on_gpu = machine["device"] != "cpu"
+    if on_gpu and device().type == "cpu":
+        return {"SFDDM_DEVICE": "cpu"}  # threads and processes of a machine with GPUs say nothing about this one
+    processes = {NUMBER: str(min(machine["processes"], available(on_gpu)))}
+    if on_gpu:
+        return {"SFDDM_DEVICE": "cuda", **processes}
+    return {"SFDDM_DEVICE": "cpu", "OMP_NUM_THREADS": str(machine["threads"]), **processes}
 
 
 def _share_cache(folder: Path) -> None:
