@@ -18,6 +18,7 @@ from sfddm.registry import reproduce as module
 from sfddm.registry import workspace
 from sfddm.registry.start import start_weights
 from sfddm.registry.version import Version
+from sfddm.runtime.machine import machine
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.students import Free, Resampled, Student
 from sfddm.spec.teacher import FromDiffusers, Trained
@@ -99,6 +100,34 @@ def test_what_a_gpu_made_is_rebuilt_on_the_cpu_where_there_is_no_gpu(
     monkeypatch.setenv("SFDDM_DEVICE", "cpu")
     found = asked(tmp_path, {"device": "cuda", "threads": 64, "processes": 8})
     assert (found["SFDDM_DEVICE"], found["OMP_NUM_THREADS"]) == ("cpu", "1") and "SFDDM_NPROC" not in found
+
+
+@pytest.mark.process
+def test_what_limits_of_a_processor_made_is_rebuilt_within_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {**machine(1), "device": "cpu"}
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    found = asked(tmp_path, here)
+    assert not {"ONEDNN_MAX_CPU_ISA", "MKL_CBWR"} & set(found)
+    assert here["processor"] != "AVX512" or "ATEN_CPU_CAPABILITY" not in found
+    found = asked(tmp_path, {**here, "processor": "DEFAULT", "ONEDNN_MAX_CPU_ISA": "AVX2"})
+    assert (found["ATEN_CPU_CAPABILITY"], found["ONEDNN_MAX_CPU_ISA"]) == ("default", "AVX2")
+    assert asked(tmp_path, {})["ONEDNN_MAX_CPU_ISA"] == "SSE41", "as this machine computes by itself"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "here", "variable"),
+    [("AVX2", "AVX512", "avx2"), ("AVX2", "AVX2", "avx2"), ("DEFAULT", "AVX2", "default"), ("AVX2", "DEFAULT", None),
+     ("AVX512", "AVX512", None), ("AVX512", "AVX2", None), ("SVE256", "AVX2", None), ("AVX2", "SVE256", None)],
+)  # fmt: skip
+def test_no_more_of_a_processor_is_used_than_there_is(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, here: str, variable: str | None
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: here)
+    found = workspace._environment({"device": "cpu", "threads": 1, "processes": 1, "processor": wanted})
+    assert found.get("ATEN_CPU_CAPABILITY") == variable
 
 
 def test_what_gpus_made_is_rebuilt_on_as_many_as_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
