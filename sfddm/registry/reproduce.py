@@ -13,6 +13,7 @@ from sfddm.pipeline.git import worktree
 from sfddm.pipeline.lock import REQUIREMENTS, Lineage, lineage, other_code, outputs
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import resolved
+from sfddm.registry.packages import packages_item
 from sfddm.registry.start import start_weights
 from sfddm.registry.verdict import (
     Item,
@@ -76,6 +77,7 @@ def _checkout_items(version: Version, spec: Spec, found: Run) -> Iterator[Item]:
     yield Item(name="code", verdict=f"another one: {', '.join(other)}" if other else "equal", passed=not other)
     now = digest_file(REQUIREMENTS) if REQUIREMENTS.exists() else ""
     yield lock_file_item(str(version.origin["requirements_lock"]), now)
+    yield packages_item(REQUIREMENTS)
 
 
 def _entries(version: Version, spec: Spec, found: Run) -> Lineage:
