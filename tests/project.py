@@ -19,6 +19,8 @@ OURS, CHAMPION = "tiny-ours-t4-s0", "models:/sfddm-tiny@champion"
 WHO = {f"GIT_{role}_{what}": "test@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 """Who commits."""
 
+ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+
 
 class Project:
     """A clone and what can be done in it."""
@@ -114,7 +116,9 @@ class Project:
 
 def _environment(changes: dict[str, str]) -> dict[str, str]:
     own = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return {**os.environ, **own, **changes}
+    # MLflow in this process leaves its addresses in the environment, and they are not those of the clone.
+    before = {name: value for name, value in os.environ.items() if name not in ADDRESSES}
+    return {**before, **own, **changes}
 
 
 class Edit:

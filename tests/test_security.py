@@ -115,7 +115,8 @@ def test_no_secret_reaches_any_output(remote: Project) -> None:
     assert "POST /api/" in (remote.folder / "server.log").read_text()
     printed.append(remote.run("python", "-m", "stages.track", "tiny", code=2, **PLANTED, **address))
     assert "does not answer" in printed[-1]
-    assert list((remote.folder / "served").rglob(WEIGHTS)), "the model was stored"
+    stored_files = [path.name for path in (remote.folder / "served").rglob("*")]
+    assert WEIGHTS in stored_files, "\n".join([*printed, *stored_files])
     planted = {remote.folder / ".git" / "config", remote.folder / ".dvc" / "config"}
     files = [path for path in remote.folder.rglob("*") if path.is_file() and path not in planted]
     contents = {str(path): path.read_bytes() for path in files}
