@@ -10,7 +10,7 @@ from typing import Any
 from sfddm.errors import UserError
 from sfddm.networks.layout import WEIGHTS
 from sfddm.pipeline.git import worktree
-from sfddm.pipeline.lock import REQUIREMENTS, Lineage, lineage, other_code, outputs
+from sfddm.pipeline.lock import REQUIREMENTS, Lineage, lineage, other_code, outputs, stages_of
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import resolved
 from sfddm.registry.packages import packages_item
@@ -98,7 +98,7 @@ def _entries(version: Version, spec: Spec, found: Run) -> Lineage:
 def _evaluated(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator[Item]:
     """The version's own student, evaluated again with the teacher, scorer and reference that DVC has."""
     paths = Paths(spec.name)
-    fetch(folder, version.lineage, [f"{name}@{spec.name}" for name in ("scorer", "teacher", "reference")])
+    fetch(folder, version.lineage, _stages_by_machine(spec, found)["teacher"])
     copytree(version.student, folder / paths.student(found.student, found.seed))
     _stage(folder, ["stages.evaluate", spec.name, found.student, str(found.seed)], _machine(version, "evaluation"))
     yield from _metrics(version, found, folder, None)
@@ -129,12 +129,13 @@ def _rebuilt(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator
 
 
 def _stages_by_machine(spec: Spec, found: Run) -> dict[str, list[str]]:
-    """What to run, in order, as on the machine that made the teacher, the student or its metrics."""
-    return {
-        "teacher": [f"{stage}@{spec.name}" for stage in ("scorer", "teacher", "reference")],
-        "student": [f"distill@{found.name}"],
-        "evaluation": [f"evaluate@{found.name}"],
-    }
+    """The run's stages, in order, by the machine that ran them: that of the teacher, the student or its metrics.
+
+    Scorers and the reference are made with the teacher; their own machine is not noted.
+    """
+    kinds = {"teacher": ("scorer@", "teacher@", "reference@"), "student": ("distill@",), "evaluation": ("evaluate@",)}
+    names = stages_of(spec, found)
+    return {what: [name for name in names if name.startswith(kind)] for what, kind in kinds.items()}
 
 
 def _trained(spec: Spec, found: Run) -> str:

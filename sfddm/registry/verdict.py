@@ -202,14 +202,10 @@ def changes(registered: Any, rebuilt: Any, path: str = "", noise: float = 0.0) -
 
 
 def standard_error(metrics: Mapping[str, Any], key: str) -> float:
-    """That of one measured number, from its values without each block of noises or for each block; 0 without any.
+    """That of one measured number, from its values for each block of noises; 0 where it has none.
 
     The registered version's alone, so that scattered values of a rebuilt one excuse nothing.
     """
-    left_out = metrics.get("jackknife")
-    values: list[float] = left_out.get(key, []) if isinstance(left_out, Mapping) else []
-    if len(values) > 1:
-        return stdev(values) * (len(values) - 1) / sqrt(len(values))
     blocks: list[float] = metrics.get(BLOCKS.get(key, ""), [])
     return stdev(blocks) / sqrt(len(blocks)) if len(blocks) > 1 else 0.0
 
