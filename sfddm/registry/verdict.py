@@ -141,10 +141,12 @@ class Change:
     """Standard error of the registered number; None where the values are not measured numbers."""
 
     def within(self, share: float) -> bool:
-        """Whether a share of the registered number, or its own standard error, explains it."""
+        """Whether a share of the registered number explains it, or for one that may be zero, its own standard error."""
         if self.noise is None:
             return False
-        return bool(abs(self.rebuilt - self.registered) <= max(share * abs(self.registered), self.noise))
+        may_be_zero = abs(self.registered) <= 2 * self.noise
+        allowed = max(share * abs(self.registered), self.noise if may_be_zero else 0.0)
+        return bool(abs(self.rebuilt - self.registered) <= allowed)
 
     def __str__(self) -> str:
         return f"{self.path} {_short(self.registered)} | {_short(self.rebuilt)}"
@@ -171,7 +173,7 @@ def metrics_item(registered: Mapping[str, Any], rebuilt: Mapping[str, Any], allo
         paths = ", ".join(dict.fromkeys(change.path for change in changed))
         return Item(name="metrics", verdict=f"differ on the same kind of machine: {paths}", passed=False)
     beyond = [change for change in changed if not _is_allowed(change, allowed)]
-    within = f"{allowed.numbers:.0%} or one standard error ({allowed.machines})"
+    within = f"{allowed.numbers:.0%} ({allowed.machines})"
     if not beyond:
         return Item(name="metrics", verdict=f"numbers within {within}, all else equal", passed=True)
     named = {change.path: str(change) for change in reversed(beyond)}
