@@ -8,18 +8,19 @@ import pytest
 import torch
 
 from sfddm.errors import SpecError, UserError
-from sfddm.evaluation.moments import frechet_distance, pixel_moments
-from sfddm.evaluation.real import read_real, write_real
+from sfddm.evaluation.moments import Sample, frechet_distance
+from sfddm.evaluation.real import write_real
+from sfddm.evaluation.scorer import load_scorer
 from sfddm.evaluation.scorers.extractor import Extractor, Job, load_extractor
-from sfddm.evaluation.scorers.pixels import make
+from sfddm.evaluation.scorers.pixels import flat_pixels, make
 from sfddm.runtime.files import read_json
 from sfddm.spec.evaluation import PixelValues
 from sfddm.spec.read import parse_spec
 from sfddm.training.checkpoints import Checkpoints
-from tests.parts import TINY, with_data
+from tests.judges import frechet, splits
+from tests.parts import with_data, with_scorers
 
 CPU = torch.device("cpu")
-CLASSIFIER = TINY[TINY.index("  scorer:") : TINY.index("  reference:\n    solver")]
 
 
 def stored(folder: Path, shape: tuple[int, int, int]) -> Extractor:
@@ -52,6 +53,14 @@ def test_two_by_two_pixels_of_large_images_are_averaged_until_1024_numbers_are_l
     assert np.allclose(features.numpy(), wanted.reshape(3, 1024), atol=1e-5)
 
 
+def test_pixels_are_averaged_until_there_are_few_enough() -> None:
+    large = torch.rand(2, 3, 64, 64)
+    assert flat_pixels(large).shape == (2, 3 * 16 * 16), "32 x 32 in three channels are not few enough"
+    assert torch.allclose(flat_pixels(large)[:, 1], large[:, 0, :4, 4:8].mean((1, 2)))
+    odd = torch.rand(2, 1, 33, 33)
+    assert torch.equal(flat_pixels(odd)[:, -1], odd[:, 0, 32, 32]), "the edge is not lost"
+
+
 def test_it_has_a_name_of_its_own_for_each_shape_and_no_weights(tmp_path: Path) -> None:
     one, again, other = (stored(tmp_path / name, (1, 4, side)) for name, side in (("a", 4), ("b", 4), ("c", 8)))
     assert one.name == again.name == f"pixels-1:{one.digest[:8]}"
@@ -60,12 +69,13 @@ def test_it_has_a_name_of_its_own_for_each_shape_and_no_weights(tmp_path: Path) 
 
 
 def test_distances_in_it_are_those_of_the_pixels(tmp_path: Path) -> None:
-    images = random((1, 3, 3), 60)
+    images = random((1, 3, 3), 100)
     scorer = stored(tmp_path, (1, 3, 3))
-    write_real(tmp_path, scorer, images[:40], 40, False, None)
-    real = read_real(tmp_path, scorer.features, scorer.shape)
-    distance = frechet_distance(pixel_moments(images[40:]), real.moments)
-    assert distance == pytest.approx(frechet_distance(pixel_moments(images[40:]), pixel_moments(images[:40])))
+    write_real(tmp_path, scorer, splits(images, images[:40]), 40, False, None)
+    judge = load_scorer(tmp_path, CPU)
+    found = frechet_distance(Sample(judge.view(images[40:]).features).whole, judge.real.sample.whole)
+    own, real = (part.reshape(-1, 9) / 127.5 - 1 for part in (images[40:], images[:40]))
+    assert found == pytest.approx(frechet(own, real), rel=1e-5)
 
 
 @pytest.mark.parametrize(("field", "value"), [("version", "0"), ("shape", [1, 8]), ("unheard_of", 1)])
@@ -79,6 +89,6 @@ def test_another_description_is_refused(tmp_path: Path, field: str, value: objec
 
 def test_it_needs_no_classes_of_the_data() -> None:
     text = with_data("{kind: lsun, category: bedroom, images: 9, crop: center, size: 8, flip: true}")
-    assert parse_spec(text.replace(CLASSIFIER, "  scorer: {kind: pixels}\n"), "tiny.yaml")
+    assert parse_spec(with_scorers("{pixels: {kind: pixels}}", text), "tiny.yaml")
     with pytest.raises(SpecError, match=r"lsun has none here: use inception or torchvision, .* or pixels"):
         parse_spec(text, "tiny.yaml")

@@ -186,8 +186,8 @@ class Figure:
 
 
 def panel(metrics: Mapping[str, Any]) -> list[str]:
-    """The names of the scorers of a metrics.json, the first one first."""
-    return list(metrics[SCORERS])
+    """The names of the scorers of a metrics.json, as its keys are sorted; the first one is what charts show."""
+    return sorted(metrics[SCORERS])
 
 
 def part(metrics: Mapping[str, Any], scorer: str | None) -> Mapping[str, Any]:

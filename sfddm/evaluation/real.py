@@ -23,6 +23,7 @@ from sfddm.evaluation.scorers.extractor import Extractor, check_images
 from sfddm.networks.weights import read_tensors, write_tensors
 from sfddm.randomness import Purpose, generator
 from sfddm.runtime.files import check_regular, write_json
+from sfddm.spec.fields import Natural
 from sfddm.spec.parse import read_stored
 
 BROKEN = ValueError, OSError, EOFError, KeyError, TypeError, OverflowError, MemoryError, RecursionError
@@ -103,24 +104,24 @@ class Splits:
     """Places of the training images that the scorer was not trained with."""
 
     def divided(self, samples: int) -> tuple[np.ndarray, np.ndarray]:
-        """What distances are measured to, and what gives the floor, at most `samples`; both in random order.
+        """What distances are measured to, in random order, and what gives the floor, at most `samples`.
 
         Raises:
             UserError: too few images are held out, or too few there at all; with the number that is needed.
         """
-        random = generator(0, Purpose.SPLIT)
-        unseen = random.permutation(self.unseen)
+        unseen = generator(0, Purpose.SPLIT, 1).permutation(self.unseen)
+        random = generator(0, Purpose.SPLIT)  # alone, so that blocks of held-out images are the same for all scorers
         if self.test is None:
             half = min(len(unseen) // 2, KEPT)
-            real, floor = self.train[np.sort(unseen[:half])], self.train[np.sort(unseen[half:][:samples])]
-            what = f"half of the {len(unseen)} training images that the scorer has not seen"
+            real, rest = self.train[np.sort(unseen[:half])], unseen[half:]
+            what = f": half of the {len(unseen)} training images that the scorer has not seen"
         else:
-            real = self.test[np.sort(random.permutation(len(self.test))[:KEPT])]
-            floor, what = self.train[np.sort(unseen[: min(samples, KEPT)])], "held out"
+            real, rest = self.test[np.sort(random.permutation(len(self.test))[:KEPT])], unseen
+            what = " held out"
         if len(real) < FEWEST:
             raise UserError(f"distances need at least {FEWEST} real images, better thousands, and there are "
-                            f"{len(real)}: {what}. Give the section `data` of the spec more.")  # fmt: skip
-        return random.permutation(real), floor
+                            f"{len(real)}{what}. Give the section `data` of the spec more.")  # fmt: skip
+        return random.permutation(real), self.train[np.sort(rest[: min(samples, KEPT)])]
 
 
 def write_real(
@@ -144,7 +145,8 @@ def write_real(
     Raises:
         UserError: images of the wrong kind, or too few.
     """
-    check_images(splits.train, extractor.shape, "the real images")
+    for split in (splits.train, *([] if splits.test is None else [splits.test])):
+        check_images(split, extractor.shape, "the real images")
     real, floor = splits.divided(samples)
     features = _features(extractor, real)
     scale = features.double().std(0) if standardise else torch.ones(extractor.features, dtype=torch.float64)
@@ -169,8 +171,8 @@ class _Description:
     """real.json."""
 
     floor: float
-    floor_images: int
-    train_images: int
+    floor_images: Natural
+    train_images: Natural
     held_out: bool
     digest: str
 

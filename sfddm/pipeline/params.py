@@ -37,8 +37,12 @@ def expand() -> str:
     for name in spec_names():
         spec = load_spec(name)
         specs[spec.name] = {"data": spec.data.kind, "runs": [run.name for run in spec.runs()]}
-        for name, settings in spec.evaluation.scorers.items():
-            scorers[f"{spec.name}-{name}"] = {"spec": spec.name, "scorer": name, "code": settings.kind}
+        for scorer, settings in spec.evaluation.scorers.items():
+            item = f"{spec.name}-{scorer}"
+            if item in scorers:
+                other = scorers[item]["spec"]
+                raise SpecError(f"specs {other} and {spec.name} both have a scorer {item}: rename one of the scorers.")
+            scorers[item] = {"spec": spec.name, "scorer": scorer, "code": settings.kind}
         for run in spec.runs():
             if run.name in runs:
                 other = runs[run.name]["spec"]

@@ -127,7 +127,7 @@ def architecture(model: str) -> nn.Module:
 
     known = models.list_models(module=models)
     if model not in known:
-        raise UserError(f"evaluation.scorer.model: torchvision has no classification network {model!r}"
+        raise UserError(f"evaluation.scorers: torchvision has no classification network {model!r}"
                         f"{nearest(model, known)[:300]}")  # fmt: skip
     network: nn.Module = models.get_model(model, weights=None)
     _head(network, model)
@@ -137,5 +137,5 @@ def architecture(model: str) -> nn.Module:
 def _head(network: nn.Module, model: str) -> nn.Linear:
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise UserError(f"evaluation.scorer.model: {model} has no linear layer to take features before: use another.")
+        raise UserError(f"evaluation.scorers: {model} has no linear layer to take features before: use another.")
     return linear[-1]
