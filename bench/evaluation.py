@@ -26,7 +26,8 @@ from sfddm.data.store import has, read  # noqa: E402
 from sfddm.diffusion.sampler import Sampler  # noqa: E402
 from sfddm.evaluation.interpolation import PAIRS, STEPS  # noqa: E402
 from sfddm.evaluation.real import Splits, write_real  # noqa: E402
-from sfddm.evaluation.scorers.extractor import load_extractor, unseen  # noqa: E402
+from sfddm.evaluation.scorers.extractor import load_extractor  # noqa: E402
+from sfddm.evaluation.scorers.seen import unseen_by  # noqa: E402
 from sfddm.networks import storage  # noqa: E402
 from sfddm.networks.denoiser import Contract, build, unet_config  # noqa: E402
 from sfddm.networks.layout import COST, write_sampler  # noqa: E402
@@ -93,7 +94,7 @@ def _scorer(spec: Spec, name: str, paths: Paths) -> None:
     kind.write_random(folder, settings, spec.data.shape)
     train = read(paths.data, "train").images
     test = read(paths.data, "test").images if has(paths.data, "test") else None
-    splits = Splits(train=train, test=test, unseen=unseen(settings, len(train)))
+    splits = Splits(train=train, test=test, unseen=unseen_by(settings, len(train)))
     extractor = load_extractor(folder, torch.device("cpu"))
     write_real(folder, extractor, splits, spec.evaluation.samples, kind.STANDARDISE, None)
 

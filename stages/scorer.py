@@ -3,7 +3,8 @@
 from sfddm.data import store
 from sfddm.data.source import root
 from sfddm.evaluation.real import FileMoments, Splits, read_statistics, write_real
-from sfddm.evaluation.scorers.extractor import Job, load_extractor, unseen
+from sfddm.evaluation.scorers.extractor import Job, load_extractor
+from sfddm.evaluation.scorers.seen import unseen_by
 from sfddm.pipeline.params import code, section
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import atomic_folder, digest_folder
@@ -39,7 +40,7 @@ def scorer(spec_name: str, scorer_name: str) -> None:
         return
     train = store.read(paths.data, "train").images
     test = store.read(paths.data, "test").images if store.has(paths.data, "test") else None
-    splits = Splits(train=train, test=test, unseen=unseen(settings, len(train)))
+    splits = Splits(train=train, test=test, unseen=unseen_by(settings, len(train)))
     with atomic_folder(paths.scorer(scorer_name)) as folder:
         write(folder)
         extractor = load_extractor(folder, device())

@@ -17,7 +17,7 @@ from sfddm.methods.train import Task, task_of
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.pipeline.params import sync
-from sfddm.spec.evaluation import Classifier
+from sfddm.spec.evaluation import Classifier, Convolutions
 from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.parts import (
@@ -29,6 +29,7 @@ from sfddm.spec.parts import (
     OutputTerm,
     RolloutSource,
     TeachersNetwork,
+    TeacherSteps,
     TrajectorySource,
 )
 from sfddm.spec.read import parse_spec
@@ -42,8 +43,9 @@ TINY = Path(__file__).with_name("tiny.yaml").read_text()
 CPU = torch.device("cpu")
 HIDDEN = HiddenTerm(kind="hidden", weight=1.0, distance="mse", weighting="snr+1")
 LOOK_AHEAD = FeatureTerm(kind="feature", weight=0.3, state="landing")
+DDIM = TeacherSteps(solver="ddim", substeps=1, clip_sample=False)
 PUBLISHED = {
-    "sources": (DataSource(kind="data", share=1.0, substeps=1),),
+    "sources": (DataSource(kind="data", share=1.0, teacher_steps=DDIM),),
     "terms": (
         OutputTerm(kind="output", weight=1.0, distance="l1"),
         FeatureTerm(kind="feature", weight=0.1, state="same"),
@@ -94,6 +96,11 @@ def still_classifier() -> Classifier:
     described = tiny().evaluation.scorers["convolutional"]
     assert isinstance(described, Classifier)
     return evolve(described, training=evolve(described.training, **STILL))
+
+
+def convolutions(*channels: int) -> Convolutions:
+    """The network of a classifier with convolutions of these widths."""
+    return Convolutions(kind="convolutions", channels=channels)
 
 
 def random_split(classes: int = 4) -> Split:
@@ -171,15 +178,24 @@ CACHE = OURS.sources[0].cache
 FEW = evolve(OURS.training, iterations=4, warmup=0)
 COPY = FromTeacher(kind="teacher", prediction="same")
 SCRATCH = FromScratch(kind="scratch", prediction="same", network=TeachersNetwork(kind="teacher"))
-DATA = DataSource(kind="data", share=1.0, substeps=3)
+DATA = DataSource(kind="data", share=1.0, teacher_steps=evolve(DDIM, substeps=3))
+
+
+def data_of(**changes: Any) -> DataSource:
+    """Noised images, from which the teacher steps otherwise."""
+    return evolve(DATA, teacher_steps=evolve(DATA.teacher_steps, **changes))
+
+
 ROLLOUT = RolloutSource(kind="rollout", share=1.0, cache=CACHE)
 SOURCES = {"data": (DATA,), "trajectory": OURS.sources, "mix": (*OURS.sources, ROLLOUT, DATA)}
-PLAIN: dict[str, Any] = {"start": COPY, "distance": "mse", "weighting": "snr+1", "training": FEW}
+PLAIN: dict[str, Any] = {"start": COPY, "teacher_steps": DDIM, "distance": "mse", "weighting": "snr+1", "training": FEW}
 METHODS = {
     "sfddm": evolve(OURS, training=FEW),
     "progressive": Progressive(kind="progressive", start_steps=16, **PLAIN),
-    "consistency": Consistency(kind="consistency", grid=Uniform(kind="uniform", steps=8), **PLAIN),
-    "tract": TRACT(kind="tract", substeps=4, **PLAIN),
+    "consistency": Consistency(
+        kind="consistency", grid=Uniform(kind="uniform", steps=8), target_average=FEW.average, **PLAIN
+    ),
+    "tract": TRACT(kind="tract", substeps=4, target_average=0.5, **PLAIN),
     "any-step": AnyStep(
         kind="any-step", start=COPY, cache=CACHE, unaligned=0.25, terms=(HIDDEN, LOOK_AHEAD), training=FEW
     ),

@@ -21,8 +21,9 @@ from sfddm.evaluation.measure import Drawn, measure
 from sfddm.evaluation.real import write_real
 from sfddm.evaluation.reference import read_reference, write_reference
 from sfddm.evaluation.scorer import load_scorer
-from sfddm.evaluation.scorers.classifier import Network, _write
+from sfddm.evaluation.scorers.classifier import _write
 from sfddm.evaluation.scorers.extractor import load_extractor
+from sfddm.evaluation.scorers.networks import Network
 from sfddm.evaluation.scorers.pixels import write_random
 from sfddm.images import grid, png
 from sfddm.networks import storage
@@ -36,7 +37,7 @@ from stages import harness
 from stages.evaluate import evaluate as stage
 from tests.clocks import Clock
 from tests.judges import splits
-from tests.parts import only_spec, random_split, still_classifier, untrained_teacher
+from tests.parts import convolutions, only_spec, random_split, still_classifier, untrained_teacher
 
 CPU = torch.device("cpu")
 COUNT, SEED, BATCH = 70, 3, 40
@@ -91,8 +92,9 @@ def make_parts(folder: Path) -> None:
     write_reference(folder / "reference", folder / "teacher", TEACHERS, SEED, COUNT, BATCH, CPU)
     untrained, pixels = scorers(folder).values()
     torch.manual_seed(0)
-    network = Network((1, 8, 8), (4,), 25, 4).eval().requires_grad_(False)
-    _write(untrained, evolve(still_classifier(), channels=(4,), features=25), network, random_split(), CPU)
+    described = evolve(still_classifier(), network=convolutions(4), features=25)
+    network = Network((1, 8, 8), described.network, 25, 4).eval().requires_grad_(False)
+    _write(untrained, described, network, random_split(), CPU)
     write_random(pixels, PixelValues(kind="pixels"), (1, 8, 8))
     images = np.random.default_rng(0).integers(0, 256, (110, 1, 8, 8), dtype=np.uint8)
     for path in (untrained, pixels):

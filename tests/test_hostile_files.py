@@ -28,8 +28,9 @@ from sfddm.evaluation.reference import read_reference
 from sfddm.evaluation.scorer import load_scorer
 from sfddm.evaluation.scorers import inception
 from sfddm.evaluation.scorers import torchvision as torchvision_model
-from sfddm.evaluation.scorers.classifier import VERSION, Network
+from sfddm.evaluation.scorers.classifier import VERSION
 from sfddm.evaluation.scorers.extractor import DESCRIPTION, WEIGHTS
+from sfddm.evaluation.scorers.networks import Network
 from sfddm.networks import storage
 from sfddm.networks.layout import CONFIG, CONTRACT, COST, SAMPLER, read_cost, read_sampler
 from sfddm.networks.layout import WEIGHTS as DENOISER
@@ -37,7 +38,7 @@ from sfddm.networks.weights import read_tensors, write_tensors, write_weights
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import LARGEST_JSON, atomic_file, atomic_folder, read_json
 from tests.mutations import limited
-from tests.parts import untrained_teacher
+from tests.parts import convolutions, untrained_teacher
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -332,8 +333,9 @@ def scorer(tmp_path: Path) -> Path:
     folder = tmp_path / "scorer"
     folder.mkdir()
     described = {"kind": "classifier", "version": VERSION, "classes": 10, "held_out_accuracy": 0.5, "features": 4}
-    (folder / DESCRIPTION).write_text(json.dumps({**described, "shape": [1, 8, 8], "channels": [2, 2]}))
-    write_weights(folder / WEIGHTS, Network((1, 8, 8), (2, 2), 4, 10))
+    rest = {"shape": [1, 8, 8], "network": {"kind": "convolutions", "channels": [2, 2]}, "trained_on": "all"}
+    (folder / DESCRIPTION).write_text(json.dumps({**described, **rest}))
+    write_weights(folder / WEIGHTS, Network((1, 8, 8), convolutions(2, 2), 4, 10))
     write_tensors(folder / STATISTICS, statistics())
     real = {"floor": 0.5, "floor_images": 50, "train_images": 100, "held_out": True, "digest": "0123"}
     (folder / REAL).write_text(json.dumps(real))
@@ -359,8 +361,11 @@ def test_an_undamaged_scorer_is_read(scorer: Path) -> None:
     [
         (DESCRIPTION, "kind", "inseption"), (DESCRIPTION, "version", 1), (DESCRIPTION, "classes", 10**9),
         (DESCRIPTION, "features", 10**12), (DESCRIPTION, "features", 5), (DESCRIPTION, "shape", [1, 8]),
-        (DESCRIPTION, "shape", [1, 10**9, 10**9]), (DESCRIPTION, "channels", [2] * 10_000),
-        (DESCRIPTION, "channels", [10**9]), (DESCRIPTION, "unheard_of", 1),
+        (DESCRIPTION, "shape", [1, 10**9, 10**9]), (DESCRIPTION, "trained_on", "third-half"),
+        *((DESCRIPTION, "network", {"kind": "convolutions", "channels": value}) for value in ([2] * 10_000, [10**9])),
+        *((DESCRIPTION, "network", {"kind": "transformer", "patch": 2, "width": 4, "depth": 1, "heads": 1, **wrong})
+          for wrong in ({"patch": 3}, {"depth": 10**9}, {"heads": 3}, {"width": 10**9}, {})),
+        (DESCRIPTION, "unheard_of", 1),
         *((REAL, field, value) for field in ("floor_images", "train_images") for value in (-1, 0.5, 10**12)),
         (REAL, "train_images", 0), (REAL, "held_out", 1), (REAL, "unheard_of", 1),
     ],

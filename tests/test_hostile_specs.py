@@ -130,7 +130,8 @@ def test_a_value_beyond_its_limit_is_refused_with_the_limit(subtests: pytest.Sub
 
 def test_sources_that_get_no_image_of_a_batch_are_refused() -> None:
     one = TINY[TINY.index("        - kind: trajectory") : TINY.index("      terms:")]
-    message = refused(TINY.replace(one, one + "        - {kind: data, share: 0.001, substeps: 1}\n"))
+    other = "        - {kind: data, share: 0.001, teacher_steps: {solver: ddim, substeps: 1, clip_sample: true}}\n"
+    message = refused(TINY.replace(one, one + other))
     assert "gets none of a batch of 64 images" in message and "sources[1].share" in message
 
 

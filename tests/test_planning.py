@@ -160,7 +160,7 @@ def test_a_plan_of_images_that_are_not_there_says_where_they_should_be(project: 
     section = (
         "kind: folder\n  path: mine\n  channels: 1\n  crop: center\n  size: 8\n  flip: false\n  corrupt: refuse\n  "
     )
-    labels = "labels: {kind: folders, held_out: 40, split_seed: 0}\n"
+    labels = "labels: folders\n  held_out: 20\n  split_seed: 0\n"
     with project.edit("specs/tiny.yaml", "kind: digits\n  train: 1500\n  split_seed: 0\n", section + labels):
         project.run("sfddm", "spec", "sync")
         output = project.run("sfddm", "plan", "tiny", code=2)

@@ -209,3 +209,21 @@ def test_a_version_whose_commit_has_other_code_is_not_reproduced(
     assert "rebuilt with ANOTHER result" in output and "bit-identical" not in output
     said = tags(here)["sfddm.reproduced"].splitlines()
     assert "spec: equal" in said and "code: another one: evaluate.classifier" in said
+
+
+@pytest.mark.pipeline
+def test_a_version_that_a_gpu_made_is_rebuilt_without_one_and_its_teacher_as_on_its_own_machine(
+    here: Project, typed: Typed, rewrite: Callable[[Path, Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing here is a GPU: only what the version says of itself."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    origin = json.loads(about(here, "origin.json").read_text())
+    gpu = {**origin["machines"]["student"], "device": "cuda", "processor": "one", "threads": 64, "processes": 8}
+    machines = {**origin["machines"], "student": gpu, "evaluation": gpu}
+    rewrite(about(here, "origin.json"), {**origin, "machines": machines})
+    code, output = typed("reproduce", CHAMPION)
+    assert code == 0, output
+    said = tags(here)["sfddm.reproduced"].splitlines()
+    assert {"machine of the teacher: same kind", "teacher: bit-identical", "weights: bit-identical"} <= set(said)
+    (student,) = (line for line in said if line.startswith("machine of the student: "))
+    assert "another kind: device cuda | cpu" in student and "threads 64 | 1" in student

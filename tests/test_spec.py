@@ -103,10 +103,10 @@ def test_params_yaml_lists_the_runs_of_the_specs() -> None:
         ("noises: 128", "noises: 12", "$.students.ours-t4.method.sources[0].cache.noises", "at least one batch"),
         ("train: 1500", "train: 1797", "$.data.train", "fewer than the 1797"),
         ("train: 1500", "train: 1758", "$.data.train", "39 images to measure distances to"),
-        ("train: 1500", "train: 1758", "$.data.train", "need at least 40, better hundreds: use at most 1757"),
+        ("train: 1500", "train: 1778", "$.data.train", "need at least 20, better hundreds: use at most 1777"),
         ("version: 2", "version: 1", "$.version", "expected '2'"),
         ("samples: 256", "samples: 1", "$.evaluation.samples", "at least 2"),
-        ("samples: 256", "samples: 39", "$.evaluation.samples", "comparisons need at least 40, better thousands"),
+        ("samples: 256", "samples: 19", "$.evaluation.samples", "comparisons need at least 20, better thousands"),
         ("  scorers:\n", "  scorer:\n", "$.evaluation.scorer", "did you mean 'scorers'?"),
         ("    pixels: {kind", "    Pixels: {kind", "$.evaluation.scorers.Pixels", "a name of a-z"),
         ("{kind: pixels}", "{kind: pixel}", "$.evaluation.scorers.pixels.kind", "did you mean 'pixels'?"),
@@ -142,7 +142,10 @@ TOO_DEEP = (
     "{kind: scratch, prediction: v, network: {kind: unet2d, channels: [4, 4, 4, 4, 4], attention: [false], "
     "middle_attention: false, layers_per_block: 1, norm_groups: 4}}"
 )
-COMMON = f"start: {COPY}, distance: mse, weighting: snr+1, training: *training"
+TEACHER = "teacher_steps: {solver: ddim, substeps: 1, clip_sample: false}"
+COMMON = f"start: {COPY}, {TEACHER}, distance: mse, weighting: snr+1, training: *training"
+TARGETS = f"target_average: 0.5, {COMMON}"
+FINE = ("substeps: 1", "substeps: 5")
 HIDDEN = "{kind: hidden, weight: 1.0, distance: mse, weighting: snr+1}"
 FEATURE = "{kind: feature, weight: 0.3, state: landing}"
 CACHE = "{noises: 128, seed: 2, solver: ddim, substeps: 1, clip_sample: true}"
@@ -158,8 +161,8 @@ def with_student(method: str, index_set: str = "{kind: uniform, steps: 4}", seed
     "method",
     [
         f"{{kind: progressive, start_steps: 16, {COMMON}}}",
-        f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {COMMON}}}",
-        f"{{kind: tract, substeps: 4, {COMMON}}}",
+        f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {TARGETS}}}",
+        f"{{kind: tract, substeps: 4, {TARGETS}}}",
         f"{{kind: any-step, start: {COPY}, cache: {CACHE}, unaligned: 0.2, terms: [{HIDDEN}, {FEATURE}], "
         "training: *training}",
         "{kind: resampled, student: ours-t4}",
@@ -178,15 +181,20 @@ def test_every_method_can_be_written_in_a_spec_and_survives_plain_data(method: s
         (f"{{kind: progressive, start_steps: 128, {COMMON}}}", None, "method.start_steps", "use fewer"),
         (f"{{kind: progressive, start_steps: 64, {COMMON.replace('*training', '{<<: *training, warmup: 12}')}}}", None,
          "method.training.iterations", "4 folds leave 10 iterations each"),
-        (f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {COMMON}}}", "{kind: uniform, steps: 3}",
+        (f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {TARGETS}}}", "{kind: uniform, steps: 3}",
          "index_set", "21, 43 are not among them: use 20, 44"),
-        (f"{{kind: consistency, grid: {{kind: uniform, steps: 65}}, {COMMON}}}", None, "method.grid.steps", "has 64"),
-        (f"{{kind: tract, substeps: 32, {COMMON}}}", None, "method.substeps", "there is room for"),
+        (f"{{kind: consistency, grid: {{kind: uniform, steps: 65}}, {TARGETS}}}", None, "method.grid.steps", "has 64"),
+        (f"{{kind: tract, substeps: 32, {TARGETS}}}", None, "method.substeps", "there is room for"),
+        (f"{{kind: tract, substeps: 4, {TARGETS.replace(*FINE)}}}", None, "method.substeps", "there is room for"),
+        (f"{{kind: progressive, start_steps: 16, {COMMON.replace(*FINE)}}}", None, "method.start_steps",
+         "there is room for"),
+        (f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {TARGETS.replace(*FINE)}}}", None,
+         "method.teacher_steps.substeps", "there is room for"),
         ("{kind: resampled, student: our-t4}", None, "method.student", "did you mean 'ours-t4'?"),
         ("{kind: resampled, student: ddim-t4}", None, "method.student", "use `{kind: free, solver: ddim}`"),
-        (f"{{kind: tract, substeps: 4, {COMMON.replace('same', 'epsilon-sample')}}}", None, "method.start.prediction",
+        (f"{{kind: tract, substeps: 4, {TARGETS.replace('same', 'epsilon-sample')}}}", None, "method.start.prediction",
          "the teacher predicts v"),
-        (f"{{kind: tract, substeps: 4, {COMMON.replace(COPY, TOO_DEEP)}}}", None, "method.start.network.channels",
+        (f"{{kind: tract, substeps: 4, {TARGETS.replace(COPY, TOO_DEEP)}}}", None, "method.start.network.channels",
          "can't be halved that often"),
         (f"{{kind: any-step, start: {TOO_DEEP}, cache: {CACHE}, unaligned: 0.2, "
          f"terms: [{HIDDEN}, {FEATURE}], training: *training}}", None, "method.terms[1]",

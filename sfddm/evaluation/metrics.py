@@ -41,7 +41,7 @@ class Metric:
     terminal: bool = False
     """Whether the column has room on a terminal of 80 characters."""
     meaning: str = ""
-    """Explains the column, with keys of metrics.json in braces; empty if another row does."""
+    """Explains the column; empty if another row does."""
     compared: str = ""
     """What `sfddm compare` calls it."""
     exact: str = "{}"
@@ -62,14 +62,13 @@ METRICS = (
     Metric(
         key="frechet_distance", judged=True, group=QUALITY, better="lower", heading="distance", form="{:.3f}",
         spread=True,
-        meaning="distance: Frechet distance to the {real_images} real images that nothing was trained with, in the "
-        "scorer's features; mean [lowest, highest] over training seeds.",
+        meaning="distance: Frechet distance to the real images, in the scorer's features; mean [lowest, highest] over "
+        "training seeds.",
         compared="Frechet distance", exact="{:.4f}", card="Frechet distance to real images",
     ),
     Metric(
         key="frechet_distance_at_floor", judged=True, group=QUALITY, better="lower", heading="at floor", form="{:.3f}",
-        meaning="at floor: the same for only {floor_images} images. As many other real images are at {floor:.3f}: the "
-        "floor, which a perfect sampler would be at.",
+        meaning="at floor: the same for only as many images as the floor is of, which a perfect sampler would be at.",
         tracked=False,
     ),
     Metric(
@@ -105,7 +104,7 @@ METRICS = (
     ),
     Metric(
         key="psnr", group=TEACHER, better="higher", heading="PSNR", form="{:.1f}",
-        meaning="PSNR (dB), SSIM and cosine (of features): likewise.",
+        meaning="PSNR, SSIM: likewise; the first in dB.",
         compared="PSNR", exact="{:.2f}",
         tracked=False,  # infinite for the teacher's own images
     ),
@@ -115,6 +114,7 @@ METRICS = (
     ),
     Metric(
         key="feature_cosine", judged=True, group=TEACHER, better="higher", heading="cosine", form="{:.3f}",
+        meaning="cosine: between the features of an image and those of the teacher's from the same noise.",
         compared="feature cosine", exact="{:.4f}",
     ),
     Metric(

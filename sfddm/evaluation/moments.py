@@ -66,7 +66,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return float((a.mean - b.mean).square().sum() + spread)
 
 
-BLOCKS = 20
+BLOCKS = 10
 """Blocks of consecutive images, one of which at a time is left out for the errors of differences."""
 
 

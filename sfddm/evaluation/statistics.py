@@ -79,7 +79,9 @@ def measured(metrics: Mapping[str, Any], key: str, scorer: str | None = None) ->
     """A metric in the content of metrics.json; None if it is not there with its jackknife."""
     found = part(metrics, scorer)
     values = found.get(JACKKNIFE.get(key, ""))
-    return Measured(whole=found[key], **{draw: tuple(of) for draw, of in values.items()}) if values else None
+    if values is None or key not in found:
+        return None
+    return Measured(whole=found[key], **{draw: tuple(of) for draw, of in values.items()})
 
 
 def paired_difference(a: Sequence[Measured], b: Sequence[Measured], comparisons: int = 1) -> Difference:

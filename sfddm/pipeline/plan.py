@@ -27,6 +27,7 @@ from sfddm.evaluation.scorers.extractor import load_extractor
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, Evaluated, build, unet_config
 from sfddm.networks.layout import read_cost
+from sfddm.networks.size import share
 from sfddm.pipeline.lock import stages_of
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.kinds import import_kind
@@ -230,7 +231,8 @@ class _Plan:
         sizes = {each: _trajectories(self.network, len(levels), each) for each in method.caches()}
         new = {each for each in sizes if (levels, each) not in self.cached}
         self.cached |= {(levels, each) for each in new}
-        total = method.cost(levels, spec.teacher.noise_schedule, spec.teacher.timesteps)
+        network = share(method.start, self.network.config)
+        total = method.cost(levels, spec.teacher.noise_schedule, spec.teacher.timesteps, network)
         sources = getattr(method, "sources", ())
         real = not sizes or any(isinstance(source, DataSource) for source in sources)
         images = self.images * self.pixels if real else 0

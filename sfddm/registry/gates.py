@@ -105,13 +105,22 @@ def _against(
     """The paired differences of the distances, own less each scorer's rival's."""
     names = " or ".join(dict.fromkeys(name for name, _ in rivals.values()))
     bound = f"{wanted.replace('-', ' ')} than {names}"
-    reasons = dict.fromkeys(reason for scorer, (_, rival) in rivals.items() for reason in why_not(rival, own, scorer))
+    reasons = dict.fromkeys(reason for scorer, (_, rival) in rivals.items() for reason in _why_not(rival, own, scorer))
     if reasons:
         return _gate(gate, INCOMPARABLE, f"{bound}: {'; '.join(reasons)}", False)
     found = {scorer: difference(rival, own, COMPARED, scorer) for scorer, (_, rival) in rivals.items()}
     seen = {scorer: of for scorer, of in found.items() if of is not None}
     passed = [of.high < 0 if wanted == "better" else of.low <= 0 for of in seen.values()]
     return _gate(gate, _shown(seen), bound, all(passed))
+
+
+def _why_not(rival: Mapping[str, Any], own: Mapping[str, Any], scorer: str) -> list[str]:
+    """Why a gate can't compare the two. A student must not pass because a scorer that the rival had is left out."""
+    panels = [", ".join(sorted(panel(metrics))) for metrics in (rival, own)]
+    if panels[0] != panels[1]:
+        return [f"other scorers ({' | '.join(panels)})"]
+    unknown = [] if measured(rival, COMPARED, scorer) else [f"{scorer}: unknown errors"]
+    return why_not(rival, own, scorer) or unknown
 
 
 def _shown(found: Mapping[str, Difference]) -> str:

@@ -22,6 +22,7 @@ def distance_svg(spec: Spec, rows: list[Row]) -> bytes:
     def paint(figure: Figure) -> None:
         for scorer, axes in zip(scorers, figure.subplots(1, len(scorers), squeeze=False)[0], strict=True):
             axes.set_title(scorer, loc="left")
+            axes.set_xlabel("T', network evaluations per image")  # one for all would be below the legend
             for series in shown:
                 _draw(axes, series, scorer)
             axes.axhline(1, color=INK, alpha=0.6, linestyle="--", linewidth=1.1, label="teacher")
@@ -32,10 +33,9 @@ def distance_svg(spec: Spec, rows: list[Row]) -> bytes:
             log_scale(axes.xaxis, steps)
             log_scale(axes.yaxis)
             rule_lines(axes)
-        figure.supxlabel("T', network evaluations per image", fontsize=10)
         figure.supylabel("Frechet distance, times the teacher's", fontsize=10)
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        drawn = {line.get_label(): line for axes in figure.axes for line in axes.get_legend_handles_labels()[0]}
+        figure.legend(handles=drawn.values(), loc="outside lower center", ncols=4)
 
     return draw(paint, (max(7.2, 3.6 * len(scorers)), 4.8), "distance")
 

@@ -9,7 +9,7 @@ from attrs import frozen
 from sfddm.evaluation.metrics import COST, GROUPS, METRICS, QUALITY, Metric, part
 from sfddm.evaluation.statistics import Difference
 from sfddm.pipeline.rows import Row
-from sfddm.report.table import Entry, Table
+from sfddm.report.table import BUDGET, Entry, Table
 
 BEST, NO_DIFFERENCE = "best", "≈"
 RATIO = "Distance, times the teacher's"
@@ -27,28 +27,41 @@ class Column:
     """What rows are sorted by; None where there is nothing to sort by, or no finite value."""
     text: Callable[[Entry], str]
     meaning: str = ""
-    """Explains it, with keys of metrics.json in braces; empty if another column's meaning does."""
+    """Explains it; empty if another column's meaning does."""
     terminal: bool = True
     """Whether it has room on a terminal of 80 characters."""
+    words: bool = False
+    """Whether it has words in place of numbers."""
 
 
-def columns_of(panel: list[str]) -> list[Column]:
+def columns_of(table: Table) -> list[Column]:
     """What the main table shows: one ratio per scorer, what they say together, and what has nothing to do with them."""
     common = sorted((metric for metric in METRICS if metric.heading and not metric.judged), key=_place)
     steps, *others = (_column(metric) for metric in common)
-    return [steps, *(_ratio(name) for name in panel), VS_BEST, VS_TEACHER, *others, COST_COLUMN]
+    return [
+        steps,
+        *_ratios(table.panel),
+        VS_BEST,
+        _vs_teacher(table.entries[0].margin),
+        *others,
+        LIKE_FREE,
+        COST_COLUMN,
+    ]
 
 
-def terminal_columns(panel: list[str]) -> list[Column]:
+def terminal_columns(table: Table) -> list[Column]:
     """Those of them that fit on a terminal."""
-    return [column for column in columns_of(panel) if column.terminal]
+    return [column for column in columns_of(table) if column.terminal]
 
 
-def columns_of_scorer(scorer: str) -> list[Column]:
-    """What one scorer says, with intervals."""
-    judged = sorted((metric for metric in METRICS if metric.heading and metric.judged), key=_place)
-    distance, *others = (_column(metric, scorer) for metric in judged)
-    return [distance, *(_above(scorer, *of) for of in ABOVE), *others]
+def columns_of_scorer(table: Table, scorer: str) -> list[Column]:
+    """What one scorer says, with intervals, without what it says of no row or says twice."""
+    shared = part(table.shared, scorer)
+    twice = {"frechet_distance_at_floor"} if shared["floor_images"] == table.shared["samples"] else set()
+    judged = [metric for metric in METRICS if metric.heading and metric.judged and metric.key not in twice]
+    distance, *others = (_column(metric, scorer) for metric in sorted(judged, key=_place))
+    said = [column for column in others if any(column.value(entry) is not None for entry in table.entries)]
+    return [distance, *(_above(scorer, *of) for of in ABOVE), *said]
 
 
 def _place(metric: Metric) -> int:
@@ -92,12 +105,18 @@ def _value(metric: Metric, row: Row, scorer: str | None) -> float | None:
     return value / float(values[metric.relative_to])
 
 
-def _ratio(scorer: str) -> Column:
+def _ratios(panel: list[str]) -> list[Column]:
+    meaning = f"{', '.join(panel)}: Frechet distance to real images in that scorer's view, times the teacher's."
+    return [_ratio(scorer, "" if number else meaning) for number, scorer in enumerate(panel)]
+
+
+def _ratio(scorer: str, meaning: str) -> Column:
     return Column(
         name=scorer,
         group=RATIO,
         value=lambda entry: entry.ratio(scorer),
         text=lambda entry: f"{entry.ratio(scorer):.2f}",
+        meaning=meaning,
     )
 
 
@@ -134,19 +153,37 @@ VS_BEST = Column(
     group="All scorers",
     value=lambda entry: ORDER[entry.verdict] if entry.verdict else None,
     text=_vs_best,
+    words=True,
     meaning="vs best: against the row of the same T' with the lowest distance to the first scorer, by 95 % intervals "
     f"that hold for all of them at once. {BEST}: no scorer prefers another; worse: all say so; {NO_DIFFERENCE}: not "
-    "told apart; scorers differ: one prefers what another doesn't. Rows that cost more than 1.25 times what is usual "
-    "at their T' are over budget and don't compete.",
+    f"all tell them apart; scorers differ: one prefers what another doesn't. Rows that cost more than {BUDGET} times "
+    "what is usual at their T' are over budget and don't compete.",
 )
-VS_TEACHER = Column(
-    name="vs teacher",
-    group="All scorers",
-    value=lambda entry: ORDER[entry.against_teacher],
-    text=lambda entry: NO_DIFFERENCE if entry.against_teacher == "open" else entry.against_teacher,
-    meaning="vs teacher: as good, if the 95 % interval of the distance above the teacher's is below the margin of "
-    "{margin:.0%} of the teacher's distance; better or worse, if it leaves out 0. With one training seed this is said "
-    "of that network, not of its method.",
+
+
+def _vs_teacher(margin: float) -> Column:
+    return Column(
+        name="vs teacher",
+        group="All scorers",
+        value=lambda entry: ORDER[entry.against_teacher],
+        text=lambda entry: NO_DIFFERENCE if entry.against_teacher == "open" else entry.against_teacher,
+        words=True,
+        meaning="vs teacher: as good, if the 95 % interval of the distance above the teacher's is below the margin of "
+        f"{margin:.0%} of the teacher's distance; else better or worse, if it leaves out 0. With one training seed "
+        "this is said of that network, not of its method.",
+    )
+
+
+LIKE_FREE = Column(
+    name="like free",
+    group=COST,
+    value=lambda entry: entry.like_free.steps / entry.steps if entry.like_free else None,
+    text=lambda entry: (
+        f"{entry.like_free.student}, {entry.like_free.steps / entry.steps:.1f} x" if entry.like_free else ""
+    ),
+    meaning="like free: the free sampler with the fewest steps that the scorers don't call worse than the student, and "
+    "how many times its steps that takes: what training saves.",
+    terminal=False,
 )
 COST_COLUMN = Column(
     name="cost",
@@ -157,20 +194,25 @@ COST_COLUMN = Column(
 )
 
 
-def explanations(table: Table, columns: Iterable[Column], scorer: str | None = None) -> list[str]:
+def explanations(table: Table, columns: Iterable[Column]) -> list[str]:
     """What these columns mean, and what their numbers depend on."""
-    known = {**table.shared, **part(table.shared, scorer), "margin": table.entries[0].margin}
-    if known.get("floor") is None:
-        known["floor"] = float("nan")
-    return [*(column.meaning.format_map(known) for column in columns if column.meaning), table.basis]
+    return [*(column.meaning for column in columns if column.meaning), table.basis]
+
+
+def explanations_of_scorers(table: Table) -> list[str]:
+    """What the columns of the scorers' own tables mean."""
+    columns = (column for scorer in table.panel for column in columns_of_scorer(table, scorer))
+    return list(dict.fromkeys(column.meaning for column in columns if column.meaning))
 
 
 def basis_of_scorer(metrics: Mapping[str, Any], scorer: str) -> str:
     """What a scorer's distances depend on: its name, the real images, the teacher's distance and the floor."""
     shared = part(metrics, scorer)
     held_out = "held-out" if shared["held_out"] else "training"
-    floor = f", {shared['floor_images']} other real images at {shared['floor']:.3f}" if shared["floor_images"] else ""
+    floor = ""
+    if shared["floor_images"]:
+        floor = f"; the floor, {shared['floor_images']} other real images, is at {shared['floor']:.3f}"
     return (
-        f"{shared['scorer']}, {shared['real_images']} {held_out} images. The teacher's {metrics['samples']} images "
-        f"are at {shared['teacher_frechet_distance']:.3f}{floor}."
+        f"{shared['scorer']}; distances are to {shared['real_images']} {held_out} images. The teacher's "
+        f"{metrics['samples']} images are at {shared['teacher_frechet_distance']:.3f}{floor}."
     )

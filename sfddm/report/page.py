@@ -10,13 +10,21 @@ from attrs import frozen
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
+from sfddm.evaluation.metrics import part
 from sfddm.report import summary as cost
-from sfddm.report.columns import Column, basis_of_scorer, columns_of, columns_of_scorer, explanations
+from sfddm.report.columns import (
+    Column,
+    basis_of_scorer,
+    columns_of,
+    columns_of_scorer,
+    explanations,
+    explanations_of_scorers,
+)
 from sfddm.report.contents import Contents
 from sfddm.report.gallery import Strip, strip
 from sfddm.report.style import inline
 from sfddm.report.summary import headline
-from sfddm.report.table import Entry, Table, best_trained
+from sfddm.report.table import Entry, Table, best_trained, first_of
 from sfddm.spec.parse import unstructure
 
 HERE = Path(__file__).parent
@@ -35,14 +43,14 @@ class Best:
     free: Entry | None
     """The best free sampler of as many steps."""
     equals: list[str]
-    """Students that are not told apart from it."""
+    """Rows that not all scorers tell apart from it."""
     strip: Strip
 
 
 def to_html(contents: Contents) -> str:
     """The whole page; whatever comes from a spec or a result is escaped."""
     spec, table = contents.spec, contents.table
-    columns = columns_of(table.panel)
+    columns = columns_of(table)
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -57,6 +65,7 @@ def to_html(contents: Contents) -> str:
         column_groups=[(name, len(list(members))) for name, members in groupby(columns, lambda column: column.group)],
         explanations=explanations(table, columns),
         scorers=[_by_scorer(table, name) for name in table.panel],
+        explanations_of_scorers=explanations_of_scorers(table),
         sections={name: _yaml(section) for name, section in unstructure(spec)["students"].items()},
         charts=contents.charts,
         galleries=contents.galleries,
@@ -69,15 +78,15 @@ def to_html(contents: Contents) -> str:
 
 
 def _best(contents: Contents) -> list[Best]:
-    """The best student of every number of steps that something was trained for, few first."""
+    """The first row of every number of steps that something was trained for, few first."""
     found = []
     for group in reversed(contents.table.groups):
-        trained, entry = best_trained(group), group[0]
-        if trained is None:
+        if best_trained(group) is None:
             continue
+        entry = first_of(group)
         free = next((other for other in group if other.free), None)
         shown = strip(contents.spec, entry, SHOWN, f"best-{entry.steps}", entry.student)
-        equals = [other.student for other in group if other.above_best and other.verdict == "open"]
+        equals = [other.student for other in group if other.verdict == "open" and not other.over_budget]
         ratios = {scorer: entry.ratio(scorer) for scorer in entry.panel}
         found.append(Best(steps=entry.steps, entry=entry, ratios=ratios, free=free, equals=equals, strip=shown))
     return found
@@ -90,13 +99,11 @@ class ByScorer:
     name: str
     basis: str
     columns: list[Column]
-    explanations: list[str]
 
 
 def _by_scorer(table: Table, name: str) -> ByScorer:
-    columns = columns_of_scorer(name)
-    explained = explanations(table, columns, name)[:-1]
-    return ByScorer(name=name, basis=basis_of_scorer(table.shared, name), columns=columns, explanations=explained)
+    basis, columns = basis_of_scorer(table.shared, name), columns_of_scorer(table, name)
+    return ByScorer(name=name, basis=basis, columns=columns)
 
 
 def _facts(contents: Contents) -> list[tuple[str, str]]:
@@ -109,8 +116,8 @@ def _facts(contents: Contents) -> list[tuple[str, str]]:
             "Teacher",
             f"{teacher.timesteps} levels, {teacher.noise_schedule} schedule, predicts {teacher.prediction}",
         ),
-        *((f"Scorer {name}", basis_of_scorer(shared, name)) for name in contents.table.panel),
-        ("Images a row", f"{shared['samples']}, noises of seed {shared['noise_seed']}"),
+        ("Scorers", ", ".join(f"{name} ({part(shared, name)['scorer']})" for name in contents.table.panel)),
+        ("Images per row", f"{shared['samples']}, noises of seed {shared['noise_seed']}"),
         ("Reference", shared["reference"]),
     ]
 

@@ -13,9 +13,8 @@ def headline(spec: Spec, table: Table) -> str:
         return f"{teacher}, under {len(table.entries)} free samplers."
     trained = sum(not entry.free for group in groups for entry in group)
     students = "one student" if trained == 1 else f"{trained} students"
-    steps = " and ".join(
-        _counted(group[0].steps) for group in (groups[:1] if len(groups) == 1 else groups[:: len(groups) - 1])
-    )
+    few, many = groups[0][0].steps, groups[-1][0].steps
+    steps = f"{few} to {_counted(many)}" if few < many else _counted(few)
     return " ".join([f"{teacher}, distilled into {students} of {steps}.", *map(_said, groups)])
 
 
@@ -24,40 +23,42 @@ def _counted(steps: int) -> str:
 
 
 def _said(group: list[Entry]) -> str:
-    """Who wins at a number of steps; a free sampler first, where no student is better."""
+    """Who wins at a number of steps, and how the best student compares with its teacher."""
     student = best_trained(group)
     assert student is not None
-    at = f"At {_counted(student.steps)}"
-    rivals = [entry for entry in group if entry.free and entry.verdict != "worse"]
-    if student.verdict is None:
-        said = f"{student.student} has no rival"
-    elif rivals and student.verdict == "worse":
-        said = f"{rivals[0].student}, a free sampler, is better than any student"
-    elif rivals:
-        said = f"no student is shown to be better than {rivals[0].student}, a free sampler"
-    elif student.best:
-        said = (
-            f"{student.student} is better than every free sampler" if _has_free(group) else f"{student.student} is best"
-        )
-    else:
-        said = "the scorers differ" if student.verdict == "scorers differ" else "no student is better than the others"
-    return f"{at} {said}; {student.student} is {_compared(student)}."
+    said = f"{student.student} has no rival" if student.verdict is None else _winner(group, student)
+    return f"At {_counted(student.steps)} {said}; {student.student} is {_compared(student)}."
 
 
-def _has_free(group: list[Entry]) -> bool:
-    return any(entry.free for entry in group)
+def _winner(group: list[Entry], student: Entry) -> str:
+    """Who wins; a free sampler first, where no student is shown to be better."""
+    free, trained = ([entry for entry in group if entry.free is wanted] for wanted in (True, False))
+    rivals = [entry.student for entry in free if entry.verdict != "worse"]
+    if rivals and all(entry.verdict == "worse" for entry in trained):
+        return f"{rivals[0]}, a free sampler, is better than any student"
+    if rivals:
+        dearer = any(entry.over_budget and entry.verdict == "better" for entry in trained)
+        return f"no student{' of usual cost' if dearer else ''} is shown to be better than {rivals[0]}, a free sampler"
+    if not student.best:
+        return "the scorers differ on who is best"
+    equals = [entry.student for entry in trained if entry.verdict == "open" and not entry.over_budget]
+    if free:
+        return f"{student.student} is better than every free sampler"
+    return (
+        f"{student.student} is not told apart from {' and '.join(equals)}" if equals else f"{student.student} is best"
+    )
 
 
 def _compared(student: Entry) -> str:
     """A student against its teacher, in words."""
-    ratios = [student.ratio(scorer) for scorer in student.panel]
-    span = f"{min(ratios):.2f}" + (f" to {max(ratios):.2f}" if len(ratios) > 1 else "")
+    ratios = sorted(student.ratio(scorer) for scorer in student.panel)
+    span = " to ".join(dict.fromkeys(f"{ratio:.2f}" for ratio in (ratios[0], ratios[-1])))
     words = {
         "better": "better than its teacher",
         "as good": "as good as its teacher",
         "worse": "worse than its teacher",
         "open": "not shown to be as good as its teacher",
-        "scorers differ": "better or worse than its teacher, depending on the scorer",
+        "scorers differ": "as good as its teacher to some scorers and worse to others",
     }
     return f"{words[student.against_teacher]} ({span} times its distance)"
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from sfddm.evaluation.metrics import Figure, Metric, figures, panel
+from sfddm.evaluation.metrics import METRICS, Figure, Metric, figures, panel
 from sfddm.evaluation.statistics import difference, why_not
 from sfddm.report.columns import explanations, terminal_columns
 from sfddm.report.compare import Subject, fields_that_differ
@@ -16,13 +16,13 @@ from sfddm.report.table import Table
 
 def to_terminal(name: str, table: Table, console: Console) -> None:
     """The columns that fit, a rule between numbers of steps; long names are broken, numbers never."""
-    columns = terminal_columns(table.panel)
-    ratios = f"{', '.join(table.panel)}: Frechet distance to real images in that scorer's view, times the teacher's."
-    caption = escape(" ".join([*table.warnings, ratios, *explanations(table, columns)]))
-    rich = RichTable(title=name, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=0)
+    columns = terminal_columns(table)
+    caption = escape(" ".join([*table.warnings, *explanations(table, columns)]))
+    rich = RichTable(title=name, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     rich.add_column("student", overflow="fold")
     for column in columns:
-        rich.add_column(column.name, justify="right", no_wrap=True, overflow="fold")
+        align: Any = "left" if column.words else "right"
+        rich.add_column(column.name, justify=align, no_wrap=not column.words, overflow="fold")
     for group in table.groups:
         for entry in group:
             rich.add_row(escape(entry.label), *(escape(column.text(entry)) for column in columns))
@@ -72,10 +72,9 @@ def _metrics(subjects: list[Subject]) -> RichTable:
     differences = [f"{letter} - A" for letter in LETTERS[1 : len(subjects)]]
     table = _table("figures", "figure", [*LETTERS[: len(subjects)], *differences], "right")
     of_each = [{figure.name: figure for figure in figures(each.metrics, each.timing)} for each in subjects]
-    for name, figure in {name: figure for found in reversed(of_each) for name, figure in found.items()}.items():
+    every = {name: figure for found in of_each for name, figure in found.items() if figure.metric.compared}
+    for name, figure in sorted(every.items(), key=lambda item: METRICS.index(item[1].metric)):
         metric = figure.metric
-        if not metric.compared:
-            continue
         values = [found[name].value if name in found else None for found in of_each]
         pairs = zip(subjects[1:], values[1:], strict=True)
         compared = [_difference(figure, subjects[0], values[0], *pair) for pair in pairs]

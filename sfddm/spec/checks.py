@@ -1,15 +1,16 @@
 """What the sections of a spec must agree on, beyond being valid each by itself."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
 from sfddm.errors import UserError
-from sfddm.spec.data import Data, Digits, Folder, FolderLabels
-from sfddm.spec.evaluation import MOST_CONVOLUTIONS, Classifier, Scorer
+from sfddm.spec.data import Data, Digits, Folder
+from sfddm.spec.evaluation import Classifier, Scorer
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import Fault, SpecPath, nearest
 from sfddm.spec.students import Free, Student
 
-HELD_OUT = 40
+HELD_OUT = 20
 """Held-out images, and images of a student, that distances need at least: two in each block of the jackknife."""
 
 
@@ -24,6 +25,7 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
         yield Fault("expected at least one scorer, better several that share nothing", ("evaluation", "scorers"))
     for name, scorer in spec.evaluation.scorers.items():
         yield from _check_scorer(scorer, spec.data, ("evaluation", "scorers", name))
+    yield from _check_panel(spec.evaluation.scorers, ("evaluation", "scorers"))
     yield from context.check_index_set(spec.evaluation.reference.index_set, ("evaluation", "reference", "index_set"))
     if not spec.students:
         yield Fault("expected at least one student", ("students",))
@@ -59,8 +61,8 @@ def _steps(spec: Spec, student: Student) -> int:
 
 def _check_data(data: Data) -> Iterator[Fault]:
     needed = f"to measure distances to, which need at least {HELD_OUT}, better hundreds"
-    if isinstance(data, Folder) and isinstance(data.labels, FolderLabels) and data.labels.held_out < HELD_OUT:
-        yield Fault(f"this holds {data.labels.held_out} images out {needed}", ("data", "labels", "held_out"))
+    if isinstance(data, Folder) and 0 < data.held_out < HELD_OUT:
+        yield Fault(f"this holds {data.held_out} images out {needed}", ("data", "held_out"))
     if not isinstance(data, Digits):
         return
     if not 1 < data.train < data.images:
@@ -77,13 +79,25 @@ def _check_scorer(scorer: Scorer, data: Data, path: SpecPath) -> Iterator[Fault]
         if not data.labelled:
             yield Fault(_no_labels(data), (*path, "kind"))
         yield from scorer.training.check((*path, "training"))
-        if len(scorer.channels) > MOST_CONVOLUTIONS:
-            yield Fault(f"expected at most {MOST_CONVOLUTIONS} convolutions", (*path, "channels"))
+        yield from scorer.network.check(data.shape, (*path, "network"))
+
+
+def _check_panel(scorers: dict[str, Scorer], path: SpecPath) -> Iterator[Fault]:
+    """Yield a fault where two classifiers share training images or an architecture: they would err alike."""
+    classifiers = {name: scorer for name, scorer in scorers.items() if isinstance(scorer, Classifier)}
+    for (first, one), (second, other) in combinations(classifiers.items(), 2):
+        if {one.trained_on, other.trained_on} != {"first-half", "second-half"}:
+            yield Fault(
+                f"{second} and {first} learn from the same images: give one first-half, the other second-half",
+                (*path, second, "trained_on"),
+            )
+        if one.network.kind == other.network.kind:
+            yield Fault(f"as in {first}: two scorers of one architecture err alike", (*path, second, "network"))
 
 
 def _no_labels(data: Data) -> str:
-    sorted_out = ", or put the images into a folder for each class and set data.labels to {kind: folders, ...}"
+    sorted_out = ", or put the images into a folder for each class and set data.labels to folders"
     return (
-        f"classifier learns from classes, and {data.kind} has none here: use inception or torchvision, which are "
-        f"trained already, or pixels{sorted_out if isinstance(data, Folder) else ''}"
+        f"classifier learns from classes, and {data.kind} has none here: use efficientnet, inception or torchvision, "
+        f"which are trained already, or pixels{sorted_out if isinstance(data, Folder) else ''}"
     )

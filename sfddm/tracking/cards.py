@@ -41,7 +41,7 @@ def run_description(spec: Spec, row: Row) -> str:
 def comparison_description(spec: Spec, rows: list[Row]) -> str:
     """The table of a whole comparison, and how it is made again."""
     table = make_table(spec, rows)
-    columns = terminal_columns(table.panel)
+    columns = terminal_columns(table)
     header = ["student", *(column.name for column in columns)]
     body = [[entry.label, *(column.text(entry) for column in columns)] for entry in table.entries]
     lines = [headline(spec, table), "", *markdown_table(header, body)]

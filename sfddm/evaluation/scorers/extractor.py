@@ -152,8 +152,3 @@ def _range(images: np.ndarray) -> str:
     if broken:
         return f" with {broken} values that are NaN"
     return f" from {images.min():g} to {images.max():g}"
-
-
-def unseen(settings: Scorer, images: int) -> np.ndarray:
-    """Places of the training images, of so many, that a scorer was not trained with."""
-    return np.arange(images)
