@@ -193,8 +193,11 @@ def test_the_student_is_timed_beside_its_teacher(evaluated: Evaluated) -> None:
 def test_what_is_amiss_with_the_figures_is_said_and_kept(evaluated: Evaluated) -> None:
     notes = evaluated.read("metrics.json")["notes"]
     assert evaluated.printed == "\n".join(f"warning: {note}." for note in notes)
-    assert [note[:44] for note in notes] == [
-        "pixels: 50 real images are fewer than the 64",
+    assert [note[: note.index("features")] for note in notes] == [
+        "untrained: 70 images are few for 25 ",
+        "untrained: 50 real images are few for 25 ",
+        "pixels: 70 images are few for 64 ",
+        "pixels: 50 real images are fewer than the 64 ",
     ]
 
 
