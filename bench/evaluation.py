@@ -31,6 +31,7 @@ from sfddm.evaluation.scorers.seen import unseen_by  # noqa: E402
 from sfddm.networks import storage  # noqa: E402
 from sfddm.networks.denoiser import Contract, build, unet_config  # noqa: E402
 from sfddm.networks.layout import COST, write_sampler  # noqa: E402
+from sfddm.pipeline.params import sync  # noqa: E402
 from sfddm.pipeline.paths import Paths  # noqa: E402
 from sfddm.runtime.files import write_json  # noqa: E402
 from sfddm.runtime.kinds import import_kind  # noqa: E402
@@ -46,6 +47,7 @@ def main(name: str, student: str) -> None:
     with TemporaryDirectory() as folder:
         copytree(root / "specs", Path(folder) / "specs")
         os.chdir(folder)
+        sync()
         _prepare(spec, student)
         started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [sys.executable, "-m", "stages.evaluate", name, student, str(spec.students[student].seeds[0])]

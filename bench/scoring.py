@@ -65,7 +65,7 @@ def main(count: int, size: int) -> None:
 
 def _measure(folder: Path, images: np.ndarray, teachers: np.ndarray) -> None:
     sampler = Sampler(solver="ddim", levels=(1,), clip_sample=True)
-    strips, theirs = (some[: PAIRS * STEPS].reshape(-1, STEPS, *some.shape[1:]) for some in (images, teachers))
+    strips, theirs = (np.resize(some, (PAIRS, STEPS, *some.shape[1:])) for some in (images, teachers))
     reference = Reference(images=teachers, strips=theirs, sampler=sampler, weights="none", digest="none")
     measure(Drawn(images=images, strips=strips), reference, {MODEL: load_scorer(folder, device())}, "scoring")
 

@@ -78,7 +78,7 @@ def test_training_images_change_nothing_that_distances_go_to(tmp_path: Path) -> 
         assert one.floor != other.floor
 
 
-@pytest.mark.parametrize(("samples", "count"), [(1000, 60), (60, 60), (59, 59), (40, 40)])
+@pytest.mark.parametrize(("samples", "count"), [(1000, 60), (60, 60), (59, 59), (20, 20)])
 def test_the_floor_is_of_training_images_that_the_scorer_was_not_trained_with(
     tmp_path: Path, samples: int, count: int
 ) -> None:
@@ -93,8 +93,8 @@ def test_the_floor_is_of_training_images_that_the_scorer_was_not_trained_with(
     assert real.floor == pytest.approx(frechet(features_of(floor), features_of(TEST)), rel=1e-4)
 
 
-def test_there_is_no_floor_where_the_scorer_has_seen_all_or_all_but_39(tmp_path: Path) -> None:
-    for seen, count in ((130, 0), (91, 0), (90, 40)):
+def test_there_is_no_floor_where_the_scorer_has_seen_all_or_all_but_19(tmp_path: Path) -> None:
+    for seen, count in ((130, 0), (111, 0), (110, 20)):
         real = stored(tmp_path / str(seen), splits(TRAIN, TEST, seen))
         assert real.floor_images == count
         assert (real.floor is None) == (count == 0)
@@ -124,18 +124,18 @@ def test_without_a_test_split_distances_go_to_half_of_what_the_scorer_has_not_se
 
 
 def test_the_number_of_images_that_is_needed_is_named(tmp_path: Path) -> None:
-    needs = r"distances need at least 40 real images, better thousands, and there are"
-    with pytest.raises(UserError, match=rf"{needs} 39 held out\. Give the section `data` of the spec more"):
-        stored(tmp_path, splits(TRAIN, TEST[:39], SEEN))
-    with pytest.raises(UserError, match=rf"{needs} 30: half of the 60 training images that the scorer has not seen"):
-        stored(tmp_path, ALONE)
+    needs = r"distances need at least 20 real images, better thousands, and there are"
+    with pytest.raises(UserError, match=rf"{needs} 19 held out\. Give the section `data` of the spec more"):
+        stored(tmp_path, splits(TRAIN, TEST[:19], SEEN))
+    with pytest.raises(UserError, match=rf"{needs} 15: half of the 30 training images that the scorer has not seen"):
+        stored(tmp_path, splits(TRAIN, seen=100))
     assert not list(tmp_path.iterdir())
-    assert len(stored(tmp_path, splits(TRAIN, TEST[:40], SEEN)).sample.features) == 40
-    assert len(stored(tmp_path, splits(TRAIN, seen=50)).sample.features) == 40
+    assert len(stored(tmp_path, splits(TRAIN, TEST[:20], SEEN)).sample.features) == 20
+    assert len(stored(tmp_path, splits(TRAIN, seen=90)).sample.features) == 20
 
 
 def test_specs_are_checked_for_as_many_as_distances_need() -> None:
-    assert HELD_OUT == FEWEST == 40
+    assert HELD_OUT == FEWEST == 20
 
 
 def test_standardised_features_are_divided_by_their_deviation_over_held_out_images(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_so_many_images_are_kept_and_can_be_read_and_not_more(tmp_path: Path, mo
     many = splits(images(8, 300))
     assert [len(part) for part in many.divided(1000)] == [50, 50]
     monkeypatch.setattr(module, "KEPT", 49)
-    with pytest.raises(UserError, match=r"features\.npy is damaged \(expected 3 finite features of each of 40 to 49"):
+    with pytest.raises(UserError, match=r"features\.npy is damaged \(expected 3 finite features of each of 20 to 49"):
         read_real(tmp_path, 3)
 
 
@@ -194,7 +194,7 @@ def test_so_many_images_are_kept_and_can_be_read_and_not_more(tmp_path: Path, mo
     "features",
     [
         np.zeros((53, 4)),
-        np.zeros((39, 3)),
+        np.zeros((19, 3)),
         np.full((53, 3), np.inf),
         np.where(np.arange(159).reshape(53, 3) == 50, np.nan, 0),
     ],

@@ -130,6 +130,17 @@ def test_training_seeds_widen_a_difference() -> None:
     assert shown(table_of(seeds("a", 0.5), seeds("b", 0.7)), "vs best")["b"] == "worse"
 
 
+def test_what_training_saves_is_counted_in_steps_of_the_free_sampler_that_is_as_good() -> None:
+    few, more, most = (seeds(f"free-{nfe}", far, nfe=nfe) for nfe, far in ((4, 0.9), (10, 0.5), (20, 0.4)))
+    table = table_of(seeds("ours", 0.5), few, more, most, free=("free-4", "free-10", "free-20"))
+    assert shown(table, "like free") == {"free-20": "", "free-10": "", "ours": "free-10, 2.5 x", "free-4": ""}
+    split = seeds("free-10", 0.6, pixels=(4.0,), nfe=10)
+    table = table_of(seeds("ours", 0.5), few, split, most, free=("free-4", "free-10", "free-20"))
+    assert shown(table, "like free")["ours"] == "free-10, 2.5 x", "a scorer prefers it"
+    table = table_of(seeds("ours", 0.1), few, most, free=("free-4", "free-20"))
+    assert shown(table, "like free")["ours"] == "", "none is as good"
+
+
 def test_rows_over_budget_do_not_compete() -> None:
     rows = seeds("dear", 0.4, cost=DEAR), seeds("usual", 0.5, cost=USUAL), seeds("other", 0.6, cost=USUAL)
     table = table_of(*rows)
@@ -273,7 +284,7 @@ def test_columns_are_grouped_and_some_fit_a_terminal() -> None:
         ("Distance, times the teacher's", ["convolutional", "pixels"]),
         ("All scorers", ["vs best", "vs teacher"]),
         (TEACHER, ["MSE", "PSNR", "SSIM"]),
-        (COST, ["s/1000", "latency", "speed-up", "cost"]),
+        (COST, ["s/1000", "latency", "speed-up", "like free", "cost"]),
     ]
     assert judged == [
         (QUALITY, ["distance", "above best", "above teacher", "at floor", "to training", "KID", "precision", "recall"]),

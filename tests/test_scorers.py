@@ -9,21 +9,25 @@ import numpy as np
 import pytest
 import torch
 
+from sfddm.data import store
+from sfddm.data.prepare import prepare
 from sfddm.errors import SpecError, UserError
-from sfddm.evaluation.measure import measure
+from sfddm.evaluation.measure import measure, notes
 from sfddm.evaluation.moments import frechet_distance
 from sfddm.evaluation.real import read_real, read_statistics, write_real
 from sfddm.evaluation.scorer import Scorer, load_scorer
 from sfddm.evaluation.scorers.extractor import Job, check_images, load_extractor, rgb
 from sfddm.evaluation.scorers.inception import architecture
 from sfddm.evaluation.scorers.published import read_published
+from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import read_json, write_json
 from sfddm.runtime.kinds import import_kind
 from sfddm.spec.evaluation import Inception, OwnStatistics, Torchvision
 from sfddm.spec.read import parse_spec
 from sfddm.training.checkpoints import Checkpoints
+from stages.scorer import scorer as stage
 from tests.judges import drawn, reference, splits
-from tests.parts import TINY, with_scorers
+from tests.parts import TINY, only_spec, tiny, with_scorers
 
 CPU = torch.device("cpu")
 OWN = OwnStatistics(kind="data")
@@ -271,6 +275,30 @@ def test_missing_damaged_and_other_statistics_are_refused(tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="not a file of statistics"):
         read_statistics(path, digest(path), 100, 4)
+
+
+def test_the_stage_measures_distances_to_the_test_split_and_says_so_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    only_spec(tmp_path)
+    paths = Paths("tiny")
+    paths.data.mkdir(parents=True)
+    prepare(tiny().data, paths.data)
+    train, test = (store.read(paths.data, split).images for split in store.SPLITS)
+    stage("tiny", "pixels")
+    real = load_scorer(paths.scorer("pixels"), CPU).real
+    seen = ((real.sample.features.numpy() + 1) * 127.5).round().astype(np.uint8)
+    assert sorted(map(bytes, seen)) == sorted(map(bytes, test.reshape(-1, 64)))
+    assert real.held_out and real.floor_images == 256
+    assert real.train is not None and real.train.count == 1500
+    assert np.allclose(real.train.mean, train.reshape(-1, 64).mean(0) / 127.5 - 1, atol=1e-5)
+    (paths.data / "test.npy").unlink()
+    stage("tiny", "pixels")
+    judge = load_scorer(paths.scorer("pixels"), CPU)
+    assert not judge.real.held_out and judge.real.train is None
+    assert len(judge.real.sample.features) == 750 and judge.real.floor_images == 256
+    assert any("the data hold no images out" in note for note in notes(5000, judge))
 
 
 PUBLISHED = "{{usual: {{kind: inception, sha256: {sha256}, statistics: {{kind: data}}}}}}"

@@ -102,7 +102,7 @@ def test_params_yaml_lists_the_runs_of_the_specs() -> None:
         ("students: [ours-t4]", "students: [our-t4]", "$.registry.students[0]", "did you mean 'ours-t4'?"),
         ("noises: 128", "noises: 12", "$.students.ours-t4.method.sources[0].cache.noises", "at least one batch"),
         ("train: 1500", "train: 1797", "$.data.train", "fewer than the 1797"),
-        ("train: 1500", "train: 1758", "$.data.train", "39 images to measure distances to"),
+        ("train: 1500", "train: 1778", "$.data.train", "19 images to measure distances to"),
         ("train: 1500", "train: 1778", "$.data.train", "need at least 20, better hundreds: use at most 1777"),
         ("version: 2", "version: 1", "$.version", "expected '2'"),
         ("samples: 256", "samples: 1", "$.evaluation.samples", "at least 2"),
@@ -278,6 +278,7 @@ def test_params_yaml_lists_the_scorers_of_the_specs() -> None:
     listed = YAML(typ="safe").load(Path("params.yaml"))["scorers"]
     assert listed == {
         "digits-convolutional": {"spec": "digits", "scorer": "convolutional", "code": "classifier"},
+        "digits-transformer": {"spec": "digits", "scorer": "transformer", "code": "classifier"},
         "digits-pixels": {"spec": "digits", "scorer": "pixels", "code": "pixels"},
     }
 

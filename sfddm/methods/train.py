@@ -59,7 +59,7 @@ def distilled(job: Job, make: Callable[[Task[M]], Denoiser], kind: type[M], solv
     """The student that a method of `kind` makes, its sampler and what it cost."""
     task = task_of(job, kind)
     student, contract, method = make(task), task.teacher.contract, task.method
-    network = share(method.start, task.teacher.config)
+    network = share(getattr(method, "start", None), task.teacher.config)  # a method may do without
     return Distilled(
         write=partial(storage.write, denoiser=student),
         sampler=Sampler(solver=solver, levels=job.levels, clip_sample=job.student.clip_sample),

@@ -11,7 +11,7 @@ from sfddm.spec.parts import FromScratch, Start
 from sfddm.spec.teacher import UNet2D
 
 
-def share(start: Start, teacher: Mapping[str, Any]) -> float:
+def share(start: Start | None, teacher: Mapping[str, Any]) -> float:
     """Multiply-adds of a student's forward pass relative to its teacher's, whose network's configuration is given.
 
     A student without a network of its own counts as its teacher, though a second output or time adds a little.

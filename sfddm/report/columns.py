@@ -38,7 +38,15 @@ def columns_of(table: Table) -> list[Column]:
     """What the main table shows: one ratio per scorer, what they say together, and what has nothing to do with them."""
     common = sorted((metric for metric in METRICS if metric.heading and not metric.judged), key=_place)
     steps, *others = (_column(metric) for metric in common)
-    return [steps, *_ratios(table.panel), VS_BEST, _vs_teacher(table.entries[0].margin), *others, COST_COLUMN]
+    return [
+        steps,
+        *_ratios(table.panel),
+        VS_BEST,
+        _vs_teacher(table.entries[0].margin),
+        *others,
+        LIKE_FREE,
+        COST_COLUMN,
+    ]
 
 
 def terminal_columns(table: Table) -> list[Column]:
@@ -166,6 +174,17 @@ def _vs_teacher(margin: float) -> Column:
     )
 
 
+LIKE_FREE = Column(
+    name="like free",
+    group=COST,
+    value=lambda entry: entry.like_free.steps / entry.steps if entry.like_free else None,
+    text=lambda entry: (
+        f"{entry.like_free.student}, {entry.like_free.steps / entry.steps:.1f} x" if entry.like_free else ""
+    ),
+    meaning="like free: the free sampler with the fewest steps that the scorers don't call worse than the student, and "
+    "how many times its steps that takes: what training saves.",
+    terminal=False,
+)
 COST_COLUMN = Column(
     name="cost",
     group=COST,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean, median_high
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from sfddm.evaluation.metrics import panel, part
 from sfddm.evaluation.statistics import Difference, Measured, Verdict, against, agreed, measured, paired_difference
@@ -36,6 +36,8 @@ class Entry:
     """What the scorers say of that. For that row itself: better, if it is the best; None if it is alone."""
     margin: float
     """The share of the teacher's distance that a student may be above it and still be as good."""
+    like_free: "Entry | None" = None
+    """For a student, the free sampler with the fewest steps that the scorers don't call worse."""
 
     @property
     def label(self) -> str:
@@ -85,7 +87,19 @@ def entries_of(spec: Spec, rows: list[Row]) -> list[list[Entry]]:
     groups: dict[int, dict[str, list[Row]]] = {}
     for name, seeds in students.items():
         groups.setdefault(seeds[0].metrics["nfe"], {})[name] = seeds
-    return [_group(spec, groups[nfe]) for nfe in sorted(groups, reverse=True)]
+    found = [_group(spec, groups[nfe]) for nfe in sorted(groups, reverse=True)]
+    free = [entry for group in reversed(found) for entry in group if entry.free]
+    return [[entry if entry.free else _beside_free(entry, free) for entry in group] for group in found]
+
+
+def _beside_free(student: Entry, free: list[Entry]) -> Entry:
+    """The student with the first of some free samplers that is as good, as far as can be told."""
+    like = (other for other in free if agreed([against(found) for found in _above(other, student)]) != "worse")
+    return evolve(student, like_free=next(like, None))
+
+
+def _above(one: Entry, other: Entry) -> list[Difference]:
+    return [paired_difference(_distances(one.rows, name), _distances(other.rows, name)) for name in one.panel]
 
 
 def best_trained(group: list[Entry]) -> Entry | None:

@@ -98,6 +98,6 @@ def _check_panel(scorers: dict[str, Scorer], path: SpecPath) -> Iterator[Fault]:
 def _no_labels(data: Data) -> str:
     sorted_out = ", or put the images into a folder for each class and set data.labels to folders"
     return (
-        f"classifier learns from classes, and {data.kind} has none here: use inception or torchvision, which are "
-        f"trained already, or pixels{sorted_out if isinstance(data, Folder) else ''}"
+        f"classifier learns from classes, and {data.kind} has none here: use efficientnet, inception or torchvision, "
+        f"which are trained already, or pixels{sorted_out if isinstance(data, Folder) else ''}"
     )

@@ -129,13 +129,20 @@ class Torchvision:
 
 
 @frozen(kw_only=True)
+class EfficientNet:
+    """EfficientNet-Lite0, trained on ImageNet: 1280 features; a package of the extra `judges` has its weights."""
+
+    kind: Literal["efficientnet"]
+
+
+@frozen(kw_only=True)
 class PixelValues:
     """No network: the pixels themselves, 2x2 of them averaged while there are more than 1024 numbers per image."""
 
     kind: Literal["pixels"]
 
 
-Scorer = Classifier | Inception | Torchvision | PixelValues
+Scorer = Classifier | Inception | Torchvision | EfficientNet | PixelValues
 """The features in which images are compared, and the network that gives them."""
 
 
