@@ -119,7 +119,7 @@ def held_out(scored: Scored) -> np.ndarray:
 def test_every_metric_and_every_jackknife_has_its_place(scored: Scored, held_out: np.ndarray) -> None:
     judge = scored.load()
     found = measure(drawn(held_out), reference(held_out), {"other": judge, "one": judge}, "test")
-    assert panel(found) == ["one", "other"]
+    assert panel(found) == ["other", "one"], "the spec's order"
     assert found["scorers"]["one"] == found["scorers"]["other"]
     stored = {metric.key: metric.judged for metric in METRICS if not metric.timed and metric.key != "nfe"}
     of_scorers = {key for key, judged in stored.items() if judged}

@@ -49,7 +49,7 @@ def page(browser: "Browser") -> "Iterator[Page]":
 
 
 def test_the_experiment_opens_with_charts_over_steps_weights_and_quality(page: "Page", links: dict[str, str]) -> None:
-    page.set_viewport_size({"width": 1280, "height": 2600})  # what is below the window is not drawn
+    page.set_viewport_size({"width": 1280, "height": 3600})  # what is below the window is not drawn
     page.goto(links["charts"])
     axes = page.locator(".parcoords svg text")
     for name in ("NFE", "Weight.output", "Weight.hidden", "Weight.feature", "speed_up", DISTANCE):

@@ -9,7 +9,7 @@ from attrs import frozen
 from sfddm.errors import UserError
 from sfddm.evaluation.distances import distances
 from sfddm.evaluation.interpolation import path_length
-from sfddm.evaluation.metrics import SCORERS
+from sfddm.evaluation.metrics import PANEL, SCORERS
 from sfddm.evaluation.moments import Sample
 from sfddm.evaluation.real import FEWEST
 from sfddm.evaluation.reference import Reference
@@ -76,6 +76,7 @@ def measure(drawn: Drawn, reference: Reference, panel: Mapping[str, Scorer], lab
         **pixel_similarities(drawn.images, reference.images),
         "samples": len(drawn.images),
         "reference": reference.digest,
+        PANEL: list(panel),
         SCORERS: {
             name: judge(drawn, reference, scorer, f"{label}: scoring by {name}") for name, scorer in panel.items()
         },
