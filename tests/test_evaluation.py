@@ -129,7 +129,7 @@ def test_every_metric_and_every_jackknife_has_its_place(scored: Scored, held_out
         part = found if key in found else found["scorers"]["one"]
         draws = {"images", "real", "both"} if "distance" in key else {"images"}
         assert set(part[jackknife]) == draws, key
-        assert {len(part[jackknife][draw]) for draw in draws} == {20}, key
+        assert {len(part[jackknife][draw]) for draw in draws} == {10}, key
 
 
 def test_figures_of_the_held_out_images_themselves(scored: Scored, held_out: np.ndarray) -> None:
@@ -162,12 +162,12 @@ def test_who_copies_training_images_is_near_to_them_alone(scored: Scored) -> Non
 def test_without_a_block_of_images_it_does_not_matter_what_is_in_that_block(scored: Scored) -> None:
     images = scored.real.train[:503]
     changed = images.copy()
-    changed[blocks(503)[19]] //= 2
+    changed[blocks(503)[9]] //= 2
     before, after = (scored.judged(some, images) for some in (images, changed))
     for key in ("frechet_distance", "kernel_distance", "agreement", "mse_to_teacher", "ssim", "feature_cosine"):
         one, other = (found[f"{key}_jackknife"]["images"] for found in (before, after))
-        assert other[19] == pytest.approx(one[19], abs=1e-9), key
-        assert all(a != pytest.approx(b, abs=1e-9) for a, b in zip(one[:19], other[:19], strict=True)), key
+        assert other[9] == pytest.approx(one[9], abs=1e-9), key
+        assert all(a != pytest.approx(b, abs=1e-9) for a, b in zip(one[:9], other[:9], strict=True)), key
         assert after[key] != pytest.approx(before[key], abs=1e-9), key
     assert after["teacher_frechet_distance_jackknife"] == before["frechet_distance_jackknife"]
     assert before["teacher_frechet_distance_jackknife"] == before["frechet_distance_jackknife"]
@@ -201,11 +201,11 @@ def test_a_floor_that_is_not_there_is_not_compared_with(scored: Scored, held_out
 def test_too_few_images_for_the_features_are_noted(scored: Scored) -> None:
     """16 features: a covariance needs more images, and a block should have two."""
     judge = scored.load()
-    assert list(notes(40, judge)) == []
+    assert list(notes(20, judge)) == []
     (few,) = notes(16, judge)
     assert few.startswith("16 images are fewer than the 16 features") and "far too large" in few
-    (small,) = notes(39, judge)
-    assert small == "a block of 1 of the 39 images is small for 16 features: intervals of distances may be too wide"
+    (small,) = notes(19, judge)
+    assert small == "a block of 1 of the 19 images is small for 16 features: intervals of distances may be too wide"
     wide = evolve(judge, extractor=evolve(judge.extractor, features=297))
     assert [note.split(":")[0] for note in notes(10_000, wide)] == [
         "297 real images are fewer than the 297 features and can't fill their covariance"
@@ -253,7 +253,7 @@ def test_a_scorer_of_images_of_another_size_is_named_before_anything_is_drawn(sc
 @pytest.mark.parametrize(
     ("count", "words"),
     [
-        (39, r"evaluation\.samples is 39: comparisons need at least 40, better thousands"),
+        (19, r"evaluation\.samples is 19: comparisons need at least 20, better thousands"),
         (SAMPLES - 1, "a scorer's floor is of 200 images, and there are 199 of the teacher: .* Run `dvc repro`"),
     ],
 )

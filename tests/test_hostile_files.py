@@ -388,7 +388,7 @@ def test_statistics_of_another_kind_are_refused(scorer: Path, changed: dict[str,
 
 @pytest.mark.parametrize(
     "features",
-    [np.ones((100, 5), np.float32), np.ones((100, 4)), np.ones(100, np.float32), np.ones((39, 4), np.float32),
+    [np.ones((100, 5), np.float32), np.ones((100, 4)), np.ones(100, np.float32), np.ones((19, 4), np.float32),
      np.ones((10_001, 4), np.float32), np.full((100, 4), np.nan, np.float32), np.full((100, 4), np.inf, np.float32)],
 )  # fmt: skip
 def test_features_of_another_kind_are_refused(scorer: Path, features: np.ndarray) -> None:

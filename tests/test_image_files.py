@@ -366,7 +366,7 @@ def test_a_corrupt_image_in_a_database_is_named(churches: Path, tmp_path: Path) 
         (
             "{kind: celeba-hq, images: 30000, size: 256, flip: true}",
             "$.evaluation.scorers.convolutional.kind",
-            "use inception or torchvision",
+            "use efficientnet, inception or torchvision",
         ),
         (
             "{kind: lsun, category: bedroom, images: 9, crop: center, size: 8, flip: true}",
