@@ -95,7 +95,7 @@ def figures(distance: float, pixels: float | None = None, error: float = ERROR, 
     del scorers["pixels"]["agreement"]
     scorers = {name: {key: changed.get(key, value) for key, value in says.items()} for name, says in scorers.items()}
     others = {key: value for key, value in changed.items() if key not in scorers["convolutional"]}
-    return {**SHARED, **OWN, SCORERS: scorers, **others}
+    return {**SHARED, **OWN, "panel": list(PANEL), SCORERS: scorers, **others}
 
 
 class Experiment:

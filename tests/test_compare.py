@@ -137,6 +137,7 @@ def test_of_another_panel_the_common_scorers_are_compared() -> None:
     """Rows of a metric stay together, whoever has them."""
     a, b = subject("a", 0.5), subject("b", 1.5)
     b.metrics["scorers"]["inception"] = b.metrics["scorers"].pop("pixels")
+    b.metrics["panel"] = ["convolutional", "inception"]
     lines = printed(a, b)
     assert line(lines, FIRST)[2:] == ["+1.0000", "±", "0.0000"]
     assert line(lines, SECOND) == ["5.0000", "–"] and line(lines, "Frechet distance (inception)") == ["–", "15.0000"]

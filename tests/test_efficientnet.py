@@ -62,7 +62,7 @@ def test_features_are_the_packages_own(scorer: Extractor) -> None:
     ((features, scores),) = scorer.batches(COLOUR)
     assert torch.allclose(features, theirs.extract_features(pixels).mean((2, 3)), atol=1e-4)
     assert torch.allclose(scores, theirs(pixels), atol=1e-4)
-    assert (scorer.features, scorer.classes) == (1280, 1000)
+    assert (scorer.features, scorer.classes, scorer.batch) == (1280, 1000, 4)
 
 
 def test_a_daisy_is_a_daisy(scorer: Extractor) -> None:

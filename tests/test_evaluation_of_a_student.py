@@ -150,7 +150,7 @@ def test_each_scorer_has_a_view_of_its_own(evaluated: Evaluated) -> None:
     pixels, untrained = (evaluated.read("metrics.json")["scorers"][name] for name in ("pixels", "untrained"))
     assert untrained["frechet_distance"] != pixels["frechet_distance"]
     assert "agreement" in untrained and "agreement" not in pixels, "pixels have no classes"
-    assert untrained["scorer"].startswith("classifier-") and pixels["scorer"].startswith("pixels-")
+    assert untrained["scorer"].startswith("classifier:convolutions-") and pixels["scorer"].startswith("pixels-")
     assert (untrained["real_images"], pixels["real_images"]) == (50, 50)
 
 
@@ -193,10 +193,11 @@ def test_the_student_is_timed_beside_its_teacher(evaluated: Evaluated) -> None:
 def test_what_is_amiss_with_the_figures_is_said_and_kept(evaluated: Evaluated) -> None:
     notes = evaluated.read("metrics.json")["notes"]
     assert evaluated.printed == "\n".join(f"warning: {note}." for note in notes)
-    assert [note[:44] for note in notes] == [
-        "untrained: a block of 2 of the 50 real image",
-        "pixels: a block of 3 of the 70 images is sma",
-        "pixels: 50 real images are fewer than the 64",
+    assert [note[: note.index("features")] for note in notes] == [
+        "untrained: 70 images are few for 25 ",
+        "untrained: 50 real images are few for 25 ",
+        "pixels: 70 images are few for 64 ",
+        "pixels: 50 real images are fewer than the 64 ",
     ]
 
 

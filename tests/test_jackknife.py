@@ -21,7 +21,7 @@ ENDS = {
     47: (0, 5, 9, 14, 19, 24, 28, 33, 38, 42, 47),
     60: range(0, 61, 6),
 }
-"""Where the 10 blocks of so many images begin and end, by hand."""
+"""Where the ten blocks of so many images begin and end, by hand."""
 SIZES = [(20, 20), (47, 60), (60, 47)]
 """Images and real images; not all blocks of 47 are equally large."""
 

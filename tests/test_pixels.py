@@ -90,5 +90,5 @@ def test_another_description_is_refused(tmp_path: Path, field: str, value: objec
 def test_it_needs_no_classes_of_the_data() -> None:
     text = with_data("{kind: lsun, category: bedroom, images: 9, crop: center, size: 8, flip: true}")
     assert parse_spec(with_scorers("{pixels: {kind: pixels}}", text), "tiny.yaml")
-    with pytest.raises(SpecError, match=r"lsun has none here: use inception or torchvision, .* or pixels"):
+    with pytest.raises(SpecError, match=r"lsun has none here: use efficientnet, .* or pixels"):
         parse_spec(text, "tiny.yaml")

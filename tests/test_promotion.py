@@ -79,6 +79,7 @@ def test_the_lowest_agreement_counts_of_the_scorers_that_have_classes(experiment
     experiment.add("ours", 4, experiment.ours, [0.5])
     says = figures(0.5, nfe=4, cost={"total": 0})
     says["scorers"]["more classes"] = {**says["scorers"]["convolutional"], "agreement": 0.8}
+    says["panel"].append("more classes")
     experiment.write("ours", 0, says)
     for wanted, passed in ((0.8, True), (0.85, False)):
         gate = decided(experiment, agreement=wanted)["agreement"]
@@ -88,7 +89,7 @@ def test_the_lowest_agreement_counts_of_the_scorers_that_have_classes(experiment
 def test_where_no_scorer_has_classes_only_a_gate_of_0_is_passed(experiment: Experiment) -> None:
     experiment.add("ours", 4, experiment.ours, [0.5])
     says = figures(0.5, nfe=4, cost={"total": 0})
-    del says["scorers"]["convolutional"]
+    says["panel"].remove("convolutional")
     experiment.write("ours", 0, says)
     assert decided(experiment, agreement=0.0)["agreement"].passed
     refused = decided(experiment, agreement=0.001)["agreement"]
@@ -196,9 +197,9 @@ def with_figures(rival: Promotion, change: Callable[[dict[str, Any]], object]) -
         (lambda found: found["scorers"]["pixels"].update(scorer="other"), "pixels: other scorer (other | "),
         (lambda found: found["scorers"]["pixels"].update(scorer_version="1"), "pixels: other version (1 | 2)"),
         (lambda found: found["scorers"]["pixels"].update(real="other"), "pixels: other real images (other | "),
-        (lambda found: found["scorers"].pop("pixels"), "other scorers (convolutional | convolutional, pixels)"),
+        (lambda found: found["panel"].remove("pixels"), "other scorers (convolutional | convolutional, pixels)"),
         (
-            lambda found: found["scorers"].update(inception={}),
+            lambda found: found["panel"].append("inception"),
             "other scorers (convolutional, inception, pixels | convolutional, pixels)",
         ),
         (

@@ -157,7 +157,9 @@ def test_each_stage_is_run_as_on_the_machine_that_ran_it(tmp_path: Path, monkeyp
     with pytest.raises(UserError, match="dvc repro evaluate@tiny-ours-t4-s0"):
         list(module._rebuilt(version, spec, spec.run("ours-t4", "0"), tmp_path))
     assert ran == {
-        **dict.fromkeys(("scorer@tiny", "teacher@tiny", "reference@tiny"), machines["teacher"]),
+        **dict.fromkeys(
+            ("scorer@tiny-convolutional", "scorer@tiny-pixels", "teacher@tiny", "reference@tiny"), machines["teacher"]
+        ),
         "distill@tiny-ours-t4-s0": machines["student"],
         "evaluate@tiny-ours-t4-s0": machines["evaluation"],
     }

