@@ -21,8 +21,8 @@ SEEN = 70
 """Training images that the scorer was trained with, the first ones."""
 BOTH = splits(TRAIN, TEST, SEEN)
 """Real images of which some are held out."""
-ALONE = splits(TRAIN, seen=SEEN)
-"""Real images of which none are: distances go to 30 of those that the scorer has not seen."""
+ALONE = splits(TRAIN, seen=40)
+"""Real images of which none are; the scorer has not seen 90."""
 
 
 def stored(
@@ -103,23 +103,19 @@ def test_there_is_no_floor_where_the_scorer_has_seen_all_or_all_but_19(tmp_path:
 
 def test_training_images_have_a_distance_of_their_own(tmp_path: Path) -> None:
     check(stored(tmp_path / "all").train, features_of(TRAIN))
-    check(stored(tmp_path / "few", samples=40).train, features_of(TRAIN))
-
-
-ENOUGH = splits(TRAIN, seen=40)
-"""90 training images that the scorer has not seen: half of them are enough."""
+    check(stored(tmp_path / "few", samples=20).train, features_of(TRAIN))
 
 
 def test_without_a_test_split_distances_go_to_half_of_what_the_scorer_has_not_seen(tmp_path: Path) -> None:
-    real = stored(tmp_path, ENOUGH)
-    _, floor = ENOUGH.divided(1000)
+    real = stored(tmp_path, ALONE)
+    _, floor = ALONE.divided(1000)
     own, other = places(real.sample.features.numpy(), TRAIN), places(features_of(floor), TRAIN)
     assert not real.held_out
     assert len(own) == len(other) == real.floor_images == 45
     assert own | other == set(range(40, 130)), "each image on one side alone"
     assert real.train is None, "distances go to training images anyway"
     assert real.floor == pytest.approx(frechet(features_of(floor), real.sample.features.double().numpy()), rel=1e-4)
-    few = stored(tmp_path / "few", ENOUGH, samples=41)
+    few = stored(tmp_path / "few", ALONE, samples=41)
     assert few.floor_images == 41 and torch.equal(few.sample.features, real.sample.features)
 
 
@@ -127,8 +123,8 @@ def test_the_number_of_images_that_is_needed_is_named(tmp_path: Path) -> None:
     needs = r"distances need at least 20 real images, better thousands, and there are"
     with pytest.raises(UserError, match=rf"{needs} 19 held out\. Give the section `data` of the spec more"):
         stored(tmp_path, splits(TRAIN, TEST[:19], SEEN))
-    with pytest.raises(UserError, match=rf"{needs} 15: half of the 30 training images that the scorer has not seen"):
-        stored(tmp_path, splits(TRAIN, seen=100))
+    with pytest.raises(UserError, match=rf"{needs} 19: half of the 39 training images that the scorer has not seen"):
+        stored(tmp_path, splits(TRAIN, seen=91))
     assert not list(tmp_path.iterdir())
     assert len(stored(tmp_path, splits(TRAIN, TEST[:20], SEEN)).sample.features) == 20
     assert len(stored(tmp_path, splits(TRAIN, seen=90)).sample.features) == 20
@@ -152,7 +148,7 @@ def test_standardised_features_are_divided_by_their_deviation_over_held_out_imag
 GIVEN = FileMoments(Moments(5000, torch.arange(3).double(), torch.eye(3).double()), "digest of the file")
 
 
-@pytest.mark.parametrize("real", [BOTH, ENOUGH], ids=["some held out", "none held out"])
+@pytest.mark.parametrize("real", [BOTH, ALONE], ids=["some held out", "none held out"])
 def test_given_moments_take_the_place_of_the_training_images_and_of_nothing_else(tmp_path: Path, real: Splits) -> None:
     own, given = stored(tmp_path / "own", real), stored(tmp_path / "given", real, given=GIVEN)
     assert given.train is not None and given.train.count == 5000
