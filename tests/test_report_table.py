@@ -112,13 +112,13 @@ def test_a_difference_needs_the_interval_to_leave_out_0() -> None:
 
 def test_the_more_rows_a_group_has_the_wider_their_intervals() -> None:
     """So that all of them hold at once; rows of another number of steps don't count."""
-    above = (half_width(0.02, 1) + half_width(0.02, 3)) / 2
+    above = (half_width(0.02, 1) + half_width(0.02, 6)) / 2
     pair = seeds("a", 0.5), seeds("b", 0.5 + above, error=FAR)
     assert shown(table_of(*pair, seeds("other", 0.5, nfe=8)), "vs best")["b"] == "worse"
     table = table_of(*pair, seeds("c", 0.9), seeds("d", 0.9))
     assert shown(table, "vs best") == {"a": "best", "b": "≈", "c": "worse", "d": "worse"}
     (found,) = [entry.above_best["pixels"] for entry in table.entries if entry.student == "b"]
-    assert found.half_width == pytest.approx(10 * half_width(0.02, 3))
+    assert found.half_width == pytest.approx(10 * half_width(0.02, 6))
 
 
 def test_training_seeds_widen_a_difference() -> None:

@@ -59,7 +59,7 @@ CHUNK = 1000
 
 
 def kernel_distances(a: Tensor, b: Tensor) -> tuple[float, Jackknife]:
-    """Unbiased squared maximum mean discrepancy of features [N, D] and b [M, D] (Binkowski et al. 2018), and the same
+    """Unbiased squared maximum mean discrepancy of features a [N, D] and b [M, D] (Binkowski et al. 2018), and the same
     without one block each.
 
     Kernel (x.y / D + 1)^3; mean over pairs within each set, less twice the mean over pairs across. The expectation

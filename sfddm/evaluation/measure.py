@@ -119,5 +119,5 @@ def notes(n: int, scorer: Scorer) -> Iterator[str]:
     if not real.held_out:
         yield (
             "the data hold no images out, so distances are measured to images that the teacher may have been trained "
-            "with: who copies these looks good"
+            "with: a student that copies them looks good"
         )

@@ -68,13 +68,13 @@ METRICS = (
     ),
     Metric(
         key="frechet_distance_at_floor", judged=True, group=QUALITY, better="lower", heading="at floor", form="{:.3f}",
-        meaning="at floor: the same for only as many images as the floor is of, which a perfect sampler would be at.",
+        meaning="at floor: the distance of only as many images as the floor is based on, where a perfect sampler is.",
         tracked=False,
     ),
     Metric(
         key="train_distance", judged=True, group=QUALITY, better="lower", heading="to training", form="{:.3f}",
-        meaning="to training: Frechet distance to the images that the teacher was trained with. Who is nearer to these "
-        "than others, but not to the real images, copies.",
+        meaning="to training: Frechet distance to the images that the teacher was trained with. A row that is nearer "
+        "to these than others are, but no nearer to the held-out images, copies.",
         compared="distance to training images", exact="{:.4f}",
     ),
     Metric(
@@ -129,7 +129,7 @@ METRICS = (
     ),
     Metric(
         key="seconds_per_1000_images", timed=True, group=COST, better="lower", heading="s/1000", form="{:.2f}",
-        meaning="s/1000: seconds a thousand images on this machine.",
+        meaning="s/1000: seconds per thousand images on this machine.",
         compared="s/1000", exact="{:.3f}",
     ),
     Metric(

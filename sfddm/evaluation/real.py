@@ -67,8 +67,10 @@ def read_statistics(path: Path, sha256: str, images: int, features: int) -> File
 
 
 KEPT = 10_000
-"""Features that are held at once, real ones and each student's: for kernel distance, precision and recall; and the
-most real images that distances are measured to."""
+"""The most images that kernel distance, precision and recall look at, and the most real images that distances are
+measured to."""
+UNSEEN = 2
+"""Position of what a scorer has not seen in the stream of splits."""
 FEWEST = 2 * BLOCKS
 """Real images below which nothing has a meaning: a block has two."""
 STATISTICS, FEATURES, DESCRIPTION = "statistics.safetensors", "features.npy", "real.json"
@@ -109,7 +111,7 @@ class Splits:
         Raises:
             UserError: too few images are held out, or too few there at all; with the number that is needed.
         """
-        unseen = generator(0, Purpose.SPLIT, 1).permutation(self.unseen)
+        unseen = generator(0, Purpose.SPLIT, UNSEEN).permutation(self.unseen)
         random = generator(0, Purpose.SPLIT)  # alone, so that blocks of held-out images are the same for all scorers
         if self.test is None:
             half = min(len(unseen) // 2, KEPT)

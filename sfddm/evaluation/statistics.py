@@ -99,7 +99,7 @@ def paired_difference(a: Sequence[Measured], b: Sequence[Measured], comparisons:
 
 
 def standard_error(of: Measured) -> float:
-    """That of one network's metric: of the draws of noises and of real images."""
+    """The standard error of one network's metric, over the draws of noises and of real images."""
     return sqrt(sum(squared for squared, _ in _draws(of)))
 
 
@@ -177,8 +177,8 @@ Verdict = Literal["better", "as good", "worse", "open", "scorers differ"]
 
 
 def against(found: Difference, margin: float = 0.0) -> Verdict:
-    """What a difference of distances says of the first one: a whole interval below 0 is better, above 0 is worse, and
-    one below the margin is as good."""
+    """What a difference of distances says of the first one: better, if the whole interval is below 0; else as good, if
+    it is below the margin; else worse, if it is above 0; else open."""
     if found.high < 0:
         return "better"
     if found.high < margin:

@@ -9,7 +9,6 @@ from sfddm.evaluation.metrics import (
     CONDITIONS,
     JACKKNIFE,
     JUDGED_CONDITIONS,
-    METRIC,
     PANEL,
     SCORERS,
     SUMMARY,
@@ -43,9 +42,9 @@ def gates(spec: Spec, row: Row, champion: Promotion | None) -> Iterator[Gate]:
         UserError: a free sampler with at most as many steps has not been evaluated.
     """
     wanted, metrics = spec.promotion, row.metrics
-    yield _bound("samples", "{}", metrics["samples"], wanted.samples, "higher")
+    yield _at_least("samples", "{}", metrics["samples"], wanted.samples)
     yield _agreement(metrics, wanted.agreement)
-    yield _bound("speed_up", "{:.1f}", row.timing["speed_up"], wanted.speed_up, METRIC["speed_up"].better)
+    yield _at_least("speed_up", "{:.1f}", row.timing["speed_up"], wanted.speed_up)
     if wanted.against_teacher != "any":
         margin = spec.evaluation.margin if wanted.against_teacher == "as-good" else None
         yield _against_teacher(metrics, margin)
@@ -64,10 +63,8 @@ def _gate(name: str, figure: str, bound: str, passed: bool) -> Gate:
     return Gate(name=name, figure=figure, bound=bound, passed=passed)
 
 
-def _bound(name: str, form: str, value: float, wanted: float, better: str | None) -> Gate:
-    """The gate of a value that has to be as good as what the spec wants."""
-    if better == "lower":
-        return _gate(name, form.format(value), f"at most {wanted}", value <= wanted)
+def _at_least(name: str, form: str, value: float, wanted: float) -> Gate:
+    """The gate of a value that has a lower bound."""
     return _gate(name, form.format(value), f"at least {wanted}", value >= wanted)
 
 
@@ -76,7 +73,7 @@ def _agreement(metrics: Mapping[str, Any], wanted: float) -> Gate:
     seen = [part(metrics, name)["agreement"] for name in panel(metrics) if "agreement" in part(metrics, name)]
     if not seen:
         return _gate("agreement", "unknown", f"at least {wanted}: no scorer has classes", wanted == 0)
-    return _bound("agreement", "{:.4f}", min(seen), wanted, "higher")
+    return _at_least("agreement", "{:.4f}", min(seen), wanted)
 
 
 def _against_teacher(metrics: Mapping[str, Any], margin: float | None) -> Gate:

@@ -43,7 +43,7 @@ class Tolerance:
 
 ANOTHER_KIND = Tolerance(machines="another kind of machine", weights=0.2, numbers=0.05)
 SAME_GPU = Tolerance(machines="a GPU, which repeats no last digits", weights=0.2, numbers=0.05)
-ANOTHER_DEVICE = Tolerance(machines="a CPU in place of a GPU", weights=0.4, numbers=0.1)
+ANOTHER_DEVICE = Tolerance(machines="a CPU on one side and a GPU on the other", weights=0.4, numbers=0.1)
 
 
 def tolerance(noted: Mapping[str, Any], found: Mapping[str, Any]) -> Tolerance | None:

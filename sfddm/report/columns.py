@@ -121,12 +121,16 @@ def _ratio(scorer: str, meaning: str) -> Column:
 
 
 ABOVE = (
-    ("above best", lambda entry: entry.above_best, "with 95 % intervals that hold for all rows of a T' at once"),
-    ("above teacher", lambda entry: entry.above_teacher, "with its 95 % interval"),
+    (
+        "above best",
+        lambda entry: entry.above_best,
+        "the row that competes for best, with 95 % intervals that hold for all rows of a T' at once",
+    ),
+    ("above teacher", lambda entry: entry.above_teacher, "the teacher's, with its 95 % interval"),
 )
 
 
-def _above(scorer: str, name: str, differences: Callable[[Entry], dict[str, Difference]], how: str) -> Column:
+def _above(scorer: str, name: str, differences: Callable[[Entry], dict[str, Difference]], of: str) -> Column:
     def value(entry: Entry) -> float | None:
         found = differences(entry).get(scorer)
         return found.estimate if found else None
@@ -135,8 +139,7 @@ def _above(scorer: str, name: str, differences: Callable[[Entry], dict[str, Diff
         found = differences(entry).get(scorer)
         return f"{found.estimate:+.3f} ± {f'{found.half_width:.3f}'.removeprefix('0')}" if found else ""
 
-    of = "the row that competes for best" if name == "above best" else "the teacher's"
-    return Column(name=name, group=QUALITY, value=value, text=text, meaning=f"{name}: distance above {of}, {how}.")
+    return Column(name=name, group=QUALITY, value=value, text=text, meaning=f"{name}: distance above {of}.")
 
 
 def _vs_best(entry: Entry) -> str:
@@ -168,9 +171,9 @@ def _vs_teacher(margin: float) -> Column:
         value=lambda entry: ORDER[entry.against_teacher],
         text=lambda entry: NO_DIFFERENCE if entry.against_teacher == "open" else entry.against_teacher,
         words=True,
-        meaning="vs teacher: as good, if the 95 % interval of the distance above the teacher's is below the margin of "
-        f"{margin:.0%} of the teacher's distance; else better or worse, if it leaves out 0. With one training seed "
-        "this is said of that network, not of its method.",
+        meaning="vs teacher: better, if the whole 95 % interval of the distance above the teacher's is below 0; as "
+        f"good, if it is below the margin of {margin:.0%} of the teacher's distance, even where it is above 0; worse, "
+        "if it is above 0 otherwise. With one training seed this is said of that network, not of its method.",
     )
 
 

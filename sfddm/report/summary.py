@@ -41,12 +41,12 @@ def _winner(group: list[Entry], student: Entry) -> str:
         return f"no student{' of usual cost' if dearer else ''} is shown to be better than {rivals[0]}, a free sampler"
     if not student.best:
         return "the scorers differ on who is best"
-    equals = [entry.student for entry in trained if entry.verdict == "open" and not entry.over_budget]
     if free:
         return f"{student.student} is better than every free sampler"
-    return (
-        f"{student.student} is not told apart from {' and '.join(equals)}" if equals else f"{student.student} is best"
-    )
+    equals = [entry.student for entry in trained if entry.verdict == "open" and not entry.over_budget]
+    if equals:
+        return f"{student.student} is not told apart from {' and '.join(equals)}"
+    return f"{student.student} is best"
 
 
 def _compared(student: Entry) -> str:

@@ -51,7 +51,7 @@ class Entry:
 
     @property
     def steps(self) -> int:
-        """T'."""
+        """Network evaluations per image: T' for solvers of one evaluation per step."""
         return int(self.rows[0].metrics["nfe"])
 
     @property
@@ -64,7 +64,7 @@ class Entry:
         return fmean(part(row.metrics, scorer)[DISTANCE] for row in self.rows)
 
     def ratio(self, scorer: str) -> float:
-        """That over the teacher's."""
+        """The mean distance over the teacher's."""
         return self.distance(scorer) / float(part(self.rows[0].metrics, scorer)[TEACHERS])
 
     @property
@@ -119,11 +119,12 @@ def _group(spec: Spec, students: dict[str, list[Row]]) -> list[Entry]:
     means = {name: fmean(part(row.metrics, scorers[0])[DISTANCE] for row in rows) for name, rows in students.items()}
     ordered = {name: students[name] for name in sorted(students, key=means.__getitem__)}
     over = _over_budget(ordered)
-    candidate = next((name for name in ordered if name not in over), next(iter(ordered)))
+    candidate = next(name for name in ordered if name not in over)  # the one of usual cost never is
     others = len(ordered) - 1
+    pairs = len(ordered) * others // 2  # the same figures choose the candidate, so it could have been any pair
     differences = {
         name: {
-            scorer: paired_difference(_distances(rows, scorer), _distances(ordered[candidate], scorer), others)
+            scorer: paired_difference(_distances(rows, scorer), _distances(ordered[candidate], scorer), pairs)
             for scorer in scorers
         }
         for name, rows in ordered.items()
@@ -157,12 +158,17 @@ def _over_budget(students: dict[str, list[Row]]) -> set[str]:
 
 
 def _above_teacher(rows: list[Row], scorer: str) -> Difference:
-    teacher = measured(rows[0].metrics, TEACHERS, scorer)
-    return paired_difference(_distances(rows, scorer), [teacher] if teacher else [])
+    return paired_difference(_distances(rows, scorer), [_measured(rows[0], TEACHERS, scorer)])
 
 
 def _distances(rows: Sequence[Row], scorer: str) -> list[Measured]:
-    return [found for row in rows if (found := measured(row.metrics, DISTANCE, scorer))]
+    return [_measured(row, DISTANCE, scorer) for row in rows]
+
+
+def _measured(row: Row, key: str, scorer: str) -> Measured:
+    found = measured(row.metrics, key, scorer)
+    assert found is not None, "every run is evaluated with its jackknife"
+    return found
 
 
 @frozen(kw_only=True)

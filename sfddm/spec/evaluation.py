@@ -169,8 +169,7 @@ class Evaluation:
     """A student is as good as its teacher if its distance is above the teacher's by less than this share of it, with a
     confidence of 95 %."""
     scorers: dict[Name, Scorer]
-    """The panel, by names of your own: what they say is said only where all agree. Charts show the first name of the
-    alphabet."""
+    """The panel, by names of your own: what they say is said only where all agree. Charts show the first one."""
     reference: Reference
 
 

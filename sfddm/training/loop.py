@@ -89,8 +89,10 @@ def _minimise(
             guard.look()
             curve.write(step, {name: float(value) for name, value in losses.items()} | {"learning_rate": rate})
         number, due = all_reduce_max(signalled() or 0, checkpoints.due())
-        if step + 1 < end and (number or due):
+        last = step + 1 == end
+        if last or number or due:
             guard.check(network, step, rate)
+        if not last and (number or due):
             checkpoints.write(step + 1, pack(state.parts, state.optimizer), curve.text)
             if number:
                 raise Interrupted(number, f"a checkpoint after iteration {step + 1} is kept")
@@ -166,7 +168,7 @@ def _backward(network: nn.Module, losses: Losses, share: float) -> Losses:
 
 
 def learning_rate_factor(step: int, settings: Training) -> float:
-    """What iteration `step` multiplies the highest learning rate with: linear warm-up, constant, linear decay."""
+    """The factor on the highest learning rate in iteration `step`: linear warm-up, constant, linear decay."""
     rising = (step + 1) / settings.warmup if settings.warmup else 1.0
     decaying = settings.decay * settings.iterations
     falling = (settings.iterations - step) / decaying if decaying else 1.0

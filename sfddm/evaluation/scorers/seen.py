@@ -6,7 +6,7 @@ from sfddm.randomness import Purpose, generator
 from sfddm.spec.evaluation import Classifier, Scorer
 
 HALVES = 1
-"""Position of the halves in the stream of splits; what else is split at random is at position 0."""
+"""Position of the halves in the stream of splits."""
 
 
 def seen_by(scorer: Scorer, count: int) -> np.ndarray:
