@@ -61,5 +61,5 @@ def _other(pinned: Requirement) -> str:
         installed = version(pinned.name)
     except PackageNotFoundError:
         return ""
-    fits = pinned.specifier.contains(installed, prereleases=True)
+    fits = pinned.specifier.contains(installed)
     return "" if fits else f"{pinned.name} {installed} in place of {str(pinned.specifier).removeprefix('==')}"
