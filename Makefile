@@ -63,7 +63,7 @@ prove: setup
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --no-annotate --extra pipeline --extra shared --extra dev pyproject.toml -o requirements.lock
+	  --no-annotate --extra pipeline --extra shared --extra judges --extra dev pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf $(VENV) runs reports scratch dvc_plots .dvc/cache .dvc/tmp mlflow.db mlartifacts

@@ -22,14 +22,16 @@ calm_threads()  # before torch is imported
 import torch  # noqa: E402
 
 from sfddm.data.prepare import prepare  # noqa: E402
-from sfddm.data.store import read  # noqa: E402
+from sfddm.data.store import has, read  # noqa: E402
 from sfddm.diffusion.sampler import Sampler  # noqa: E402
 from sfddm.evaluation.interpolation import PAIRS, STEPS  # noqa: E402
-from sfddm.evaluation.real import write_real  # noqa: E402
+from sfddm.evaluation.real import Splits, write_real  # noqa: E402
 from sfddm.evaluation.scorers.extractor import load_extractor  # noqa: E402
+from sfddm.evaluation.scorers.seen import unseen_by  # noqa: E402
 from sfddm.networks import storage  # noqa: E402
 from sfddm.networks.denoiser import Contract, build, unet_config  # noqa: E402
 from sfddm.networks.layout import COST, write_sampler  # noqa: E402
+from sfddm.pipeline.params import sync  # noqa: E402
 from sfddm.pipeline.paths import Paths  # noqa: E402
 from sfddm.runtime.files import write_json  # noqa: E402
 from sfddm.runtime.kinds import import_kind  # noqa: E402
@@ -45,6 +47,7 @@ def main(name: str, student: str) -> None:
     with TemporaryDirectory() as folder:
         copytree(root / "specs", Path(folder) / "specs")
         os.chdir(folder)
+        sync()
         _prepare(spec, student)
         started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [sys.executable, "-m", "stages.evaluate", name, student, str(spec.students[student].seeds[0])]
@@ -61,10 +64,12 @@ def main(name: str, student: str) -> None:
 
 def _prepare(spec: Spec, student: str) -> None:
     paths, seed = Paths(spec.name), spec.students[student].seeds[0]
-    for folder in (paths.data, paths.scorer, paths.teacher, paths.reference, paths.student(student, seed)):
+    scorers = [paths.scorer(scorer) for scorer in spec.evaluation.scorers]
+    for folder in (paths.data, *scorers, paths.teacher, paths.reference, paths.student(student, seed)):
         folder.mkdir(parents=True)
     prepare(spec.data, paths.data)
-    _scorer(spec, paths)
+    for scorer in spec.evaluation.scorers:
+        _scorer(spec, scorer, paths)
     teacher = spec.teacher
     contract = Contract(
         timesteps=teacher.timesteps, noise_schedule=teacher.noise_schedule, prediction=teacher.prediction
@@ -83,12 +88,15 @@ def _prepare(spec: Spec, student: str) -> None:
     write_json(paths.reference / "reference.json", {"sampler": sampler.to_json(), "weights": "none"})
 
 
-def _scorer(spec: Spec, paths: Paths) -> None:
-    settings = spec.evaluation.scorer
+def _scorer(spec: Spec, name: str, paths: Paths) -> None:
+    settings, folder = spec.scorer(name), paths.scorer(name)
     kind = import_kind("scorer", settings.kind)
-    kind.write_random(paths.scorer, settings, spec.data.shape)
-    extractor, images = load_extractor(paths.scorer, torch.device("cpu")), read(paths.data, "train").images
-    write_real(paths.scorer, extractor, images, spec.evaluation.samples, kind.STANDARDISE, None)
+    kind.write_random(folder, settings, spec.data.shape)
+    train = read(paths.data, "train").images
+    test = read(paths.data, "test").images if has(paths.data, "test") else None
+    splits = Splits(train=train, test=test, unseen=unseen_by(settings, len(train)))
+    extractor = load_extractor(folder, torch.device("cpu"))
+    write_real(folder, extractor, splits, spec.evaluation.samples, kind.STANDARDISE, None)
 
 
 if __name__ == "__main__":

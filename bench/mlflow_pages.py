@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PORT = 5099
-FIGURES = ("frechet_distance", "agreement", "mse_to_teacher", "speed_up", "seconds_per_1000_images", "latency_ms")
+FIGURES = ("mse_to_teacher", "speed_up", "seconds_per_1000_images", "latency_ms")
 POINTS = 135
 """Of a curve: a student of the demo has as many."""
 
@@ -70,13 +70,15 @@ def _fill(client: "MlflowClient", experiment: str, runs: int) -> list[str]:
     run = next(run for run in spec.runs() if run.student == "ours-t4")
     content = resolved(spec, run)
     base: dict[str, Any] = {**flatten({"student": content.pop("students")["ours-t4"]}), **flatten(content)}
-    share_charts(client, experiment)
+    scorers = list(spec.evaluation.scorers)
+    share_charts(client, experiment, scorers)
+    figures = [*FIGURES, *(f"frechet_distance/{name}" for name in scorers)]
     ids = []
     for number in range(runs):
         run_id = client.create_run(experiment, run_name=f"digits-ours-{number}").info.run_id
         drawn = {f"Weight.{term}": round(random.random(), 3) for term in TERMS}
         own = {**base, **axes(spec, run), **drawn, "NFE": int(2 ** random.integers(0, 5))}
-        metrics = [Metric(figure, float(random.random()), 0, 0) for figure in FIGURES]
+        metrics = [Metric(figure, float(random.random()), 0, 0) for figure in figures]
         client.log_batch(run_id, metrics=metrics, params=[Param(key, str(value)) for key, value in own.items()])
         send_points(client, run_id, [{"step": 10 * step, "loss": 1 / (1 + step)} for step in range(POINTS)])
         client.set_terminated(run_id)

@@ -23,8 +23,9 @@ import torch  # noqa: E402
 from sfddm.data import store  # noqa: E402
 from sfddm.data.prepare import prepare  # noqa: E402
 from sfddm.diffusion.sampler import Sampler  # noqa: E402
-from sfddm.evaluation.measure import measure  # noqa: E402
-from sfddm.evaluation.real import write_real  # noqa: E402
+from sfddm.evaluation.interpolation import PAIRS, STEPS  # noqa: E402
+from sfddm.evaluation.measure import Drawn, measure  # noqa: E402
+from sfddm.evaluation.real import Splits, write_real  # noqa: E402
 from sfddm.evaluation.reference import Reference  # noqa: E402
 from sfddm.evaluation.scorer import load_scorer  # noqa: E402
 from sfddm.evaluation.scorers.extractor import load_extractor  # noqa: E402
@@ -40,17 +41,18 @@ def main(count: int, size: int) -> None:
     """Print images a second, and the largest resident memory of the process."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        splits = _cifar10(folder, count)
+        test, train = _cifar10(folder, count)
+        real = Splits(train=train, test=test, unseen=np.arange(count))
         statistics = OwnStatistics(kind="data")
         settings = Torchvision(kind="torchvision", model=MODEL, size=size, sha256="0" * 64, statistics=statistics)
         write_random(folder, settings, (3, 32, 32))
         extractor = load_extractor(folder, device())
         scored: dict[str, tuple[int, Callable[[], Any]]] = {
-            "real images: moments, floor": (
-                len(splits[1]),
-                lambda: write_real(folder, extractor, splits[1], count, False, None),
+            "real images: features, moments, floor": (
+                2 * len(train) + len(test),  # the training images' moments, and the floor, which is of some of them
+                lambda: write_real(folder, extractor, real, count, False, None),
             ),
-            "a student's and the teacher's: every metric": (2 * len(splits[0]), lambda: _measure(folder, *splits)),
+            "a student's and the teacher's: every metric": (2 * count, lambda: _measure(folder, test, train)),
         }
         print(f"{MODEL} at {size}x{size} on {device()}, {torch.get_num_threads()} threads, {count} images")
         for what, (images, work) in scored.items():
@@ -63,10 +65,9 @@ def main(count: int, size: int) -> None:
 
 def _measure(folder: Path, images: np.ndarray, teachers: np.ndarray) -> None:
     sampler = Sampler(solver="ddim", levels=(1,), clip_sample=True)
-    reference = Reference(
-        images=teachers[: len(images)], strips=images[:0], sampler=sampler, weights="none", digest="none"
-    )
-    measure(images, reference, load_scorer(folder, device()), "scoring")
+    strips, theirs = (np.resize(some, (PAIRS, STEPS, *some.shape[1:])) for some in (images, teachers))
+    reference = Reference(images=teachers, strips=theirs, sampler=sampler, weights="none", digest="none")
+    measure(Drawn(images=images, strips=strips), reference, {MODEL: load_scorer(folder, device())}, "scoring")
 
 
 def _cifar10(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:

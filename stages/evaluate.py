@@ -15,7 +15,7 @@ def evaluate(spec_name: str, student: str, seed: str) -> None:
         student=paths.student(student, run.seed),
         teacher=paths.teacher,
         reference=paths.reference,
-        scorer=paths.scorer,
+        scorers={name: paths.scorer(name) for name in spec.evaluation.scorers},
         seed=spec.evaluation.noise_seed,
         batch_size=spec.evaluation.batch_size,
         device=device(),

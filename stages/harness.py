@@ -51,9 +51,9 @@ def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> 
             signal.signal(number, signal.SIG_DFL)  # on the way out nothing would catch an exception
 
 
-def _check_code(stage: str, spec_name: str, student: str = "", seed: str = "") -> None:
+def _check_code(stage: str, spec_name: str, item: str = "", seed: str = "") -> None:
     spec = load_spec(spec_name)
-    require_current_code(section(stage, spec, spec.run(student, seed).student if student else ""))
+    require_current_code(section(stage, spec, spec.run(item, seed).student if seed else item))
 
 
 def _run(stage: Callable[..., None], arguments: list[str]) -> None:

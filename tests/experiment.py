@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 
-from sfddm.evaluation.metrics import METRICS
+from sfddm.evaluation.metrics import JACKKNIFE, METRICS, SCORERS
 from sfddm.images import grid, png
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import load_rows
-from sfddm.report.columns import COLUMNS
-from sfddm.report.table import Entry, Table, make_table
+from sfddm.report.columns import columns_of, columns_of_scorer
+from sfddm.report.table import Table, make_table
 from sfddm.runtime.files import write_json
 from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Uniform
@@ -19,38 +19,83 @@ from sfddm.spec.read import parse_spec
 from sfddm.spec.students import Free, Method, Student
 from tests.project import ROOT
 
-NOISE = (-0.02, -0.01, 0.0, 0.01, 0.02)
-"""What the blocks' noises do to every row alike."""
-SHARED = {
-    "teacher_frechet_distance": 0.25,
-    "real_distance": 0.125,
-    "real_distance_samples": 750,
-    "samples": 5000,
-    "real_images": 1500,
-    "scorer": "classifier-2:0123abcd",
-    "scorer_version": 2,
-    "real": "abcd0123",
-    "reference": "4567cdef",
-    "noise_seed": 3,
-    "notes": [],
-}
+PANEL = {"convolutional": 1.0, "pixels": 10.0}
+"""tiny's scorers, and the unit of each one's distances."""
+TEACHERS = 0.25
+"""The teacher's distance, in these units."""
+ERROR = 0.02
+"""Its standard error, and every row's unless a test says otherwise: the noises move all of them together."""
+BLOCKS = tuple(step / 8**0.5 for step in (-2, -1, 0, 1, 2))
+"""What leaving out each of five blocks of noises does: a standard error of 1, by the jackknife."""
+SHARED = {"samples": 5000, "reference": "4567cdef", "noise_seed": 3, "notes": []}
 """What is the same in the metrics of all students."""
 OWN = {
-    **{metric.key: 0.5 for metric in METRICS if not metric.timed},
-    "kernel_distance": 0.004,
-    "precision": 0.75,
-    "recall": 0.625,
-    "pixel_distance": 0.0625,
+    **{metric.key: 0.5 for metric in METRICS if not metric.timed and not metric.judged},
     "mse_to_teacher": 0.01,
     "psnr": 26.02,
     "ssim": 0.875,
-    "feature_cosine": 0.9375,
-    "path_length": 3.0,
-    "teacher_path_length": 2.0,
-    "agreement": 0.9,
     "weights": "89ab89ab89ab89ab",
 }
 """What every student has of its own, unless a test says otherwise."""
+JUDGED = {
+    **{metric.key: 0.5 for metric in METRICS if metric.judged},
+    "train_distance": 0.375,
+    "kernel_distance": 0.004,
+    "precision": 0.75,
+    "recall": 0.625,
+    "agreement": 0.9,
+    "feature_cosine": 0.9375,
+    "path_length": 3.0,
+    "teacher_path_length": 2.0,
+    "floor": 0.125,
+    "floor_images": 750,
+    "real_images": 1500,
+    "held_out": True,
+    "scorer": "classifier-2:0123abcd",
+    "scorer_version": "2",
+    "real": "abcd0123",
+}
+"""What a scorer says of it."""
+
+
+def jackknife(whole: float, error: float) -> dict[str, list[float]]:
+    """A metric without each block of noises, of this standard error; the real images add nothing to it."""
+    images = [whole + error * block for block in BLOCKS]
+    return {"images": images, "real": [whole] * len(BLOCKS), "both": images}
+
+
+def judged(distance: float, error: float = ERROR, unit: float = 1.0) -> dict[str, Any]:
+    """A scorer's part of metrics.json. An error other than the teacher's is by how much they don't move together."""
+    distances = {
+        "frechet_distance": (distance, error * unit),
+        "teacher_frechet_distance": (TEACHERS * unit, ERROR * unit),
+    }
+    return {
+        **JUDGED,
+        **{key: whole for key, (whole, _) in distances.items()},
+        **{JACKKNIFE[key]: jackknife(*of) for key, of in distances.items()},
+        "frechet_distance_at_floor": distance + 0.05 * unit,
+        "floor": JUDGED["floor"] * unit,
+    }
+
+
+def figures(distance: float, pixels: float | None = None, error: float = ERROR, **changed: Any) -> dict[str, Any]:
+    """metrics.json of a student that both scorers see as far away, or the pixels otherwise.
+
+    Args:
+        distance: to the scorer that has classes.
+        pixels: to the one that has none, in its own unit.
+        error: its standard error, in the scorers' units.
+        changed: other metrics than the usual ones. Those that scorers have are changed for all that have them.
+    """
+    scorers = {
+        name: judged(distance * unit if pixels is None or unit == 1 else pixels, error, unit)
+        for name, unit in PANEL.items()
+    }
+    del scorers["pixels"]["agreement"]
+    scorers = {name: {key: changed.get(key, value) for key, value in says.items()} for name, says in scorers.items()}
+    others = {key: value for key, value in changed.items() if key not in scorers["convolutional"]}
+    return {**SHARED, **OWN, "panel": list(PANEL), SCORERS: scorers, **others}
 
 
 class Experiment:
@@ -73,41 +118,34 @@ class Experiment:
         steps: int,
         method: Method,
         distances: list[float],
-        noise: tuple[float, ...] = NOISE,
+        pixels: list[float] | None = None,
         **metrics: Any,
     ) -> None:
-        """A student with a distance a seed; its block distances are .1 larger, and the noise moves them."""
+        """A student with a distance per seed; see `figures`."""
         seeds = tuple(range(len(distances)))
         student = Student(index_set=Uniform(kind="uniform", steps=steps), clip_sample=True, method=method, seeds=seeds)
         self.spec = evolve(self.spec, students={**self.spec.students, name: student})
         free = isinstance(method, Free)
         cost = {"cache": 1000, "training": 0 if free else 2000, "folds": 0 if free else 1, "total": 0 if free else 3000}
+        own = {"nfe": steps, "levels": list(self.spec.levels(name)), "cost": cost, **metrics}
         for seed, distance in enumerate(distances):
-            found = {
-                **SHARED,
-                **OWN,
-                "frechet_distance": distance,
-                "frechet_blocks": [distance + 0.1 + moved for moved in noise],
-                "frechet_distance_at_floor": distance + 0.05,
-                "nfe": steps,
-                "levels": list(self.spec.levels(name)),
-                "cost": cost,
-            }
-            self._write(name, seed, {**found, **metrics})
+            self.write(name, seed, figures(distance, pixels[seed] if pixels else None, **own))
             if method.kind == "sfddm":
                 self._curve(name, seed)
 
     def table(self) -> Table:
-        """The comparison as it stands."""
+        """The comparison as it is."""
         return make_table(self.spec, load_rows(self.spec))
 
-    def cells(self, column: str) -> dict[str, str]:
-        """A column of the table by student."""
-        text = next(some.text for some in COLUMNS if some.name == column)
-        entries: list[Entry] = self.table().entries
-        return {entry.student: text(entry) for entry in entries}
+    def cells(self, column: str, scorer: str | None = None) -> dict[str, str]:
+        """A column of the table, or of a scorer's, by student."""
+        table = self.table()
+        columns = columns_of_scorer(table, scorer) if scorer else columns_of(table)
+        text = next(some.text for some in columns if some.name == column)
+        return {entry.student: text(entry) for entry in table.entries}
 
-    def _write(self, name: str, seed: int, metrics: dict[str, Any]) -> None:
+    def write(self, name: str, seed: int, metrics: dict[str, Any]) -> None:
+        """Store one training seed's results."""
         paths = Paths(self.spec.name)
         folder = paths.result(name, seed)
         write_json(folder / "metrics.json", metrics)

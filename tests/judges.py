@@ -8,7 +8,8 @@ from scipy.linalg import sqrtm
 from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.evaluation.real import read_real, write_real
+from sfddm.evaluation.measure import Drawn
+from sfddm.evaluation.real import Splits, read_real, write_real
 from sfddm.evaluation.reference import Reference
 from sfddm.evaluation.scorer import Scorer
 from sfddm.evaluation.scorers.extractor import Extractor
@@ -36,7 +37,7 @@ def extractor(batch: int = 4) -> Extractor:
         return torch.from_numpy(features_of(images).astype(np.float32)), torch.from_numpy(scores)
 
     return Extractor(
-        kind="sums", version="3 of pixels", digest="0123456789abcdef", shape=SHAPE, features=3, batch=batch,
+        kind="sums", version="3 of pixels", digest="0123456789abcdef", shape=SHAPE, features=3, classes=3, batch=batch,
         extract=extract,
     )  # fmt: skip
 
@@ -46,19 +47,29 @@ def images(seed: int, count: int, brightest: int = 256) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, brightest, (count, *SHAPE)).astype(np.uint8)
 
 
+def splits(train: np.ndarray, test: np.ndarray | None = None, seen: int = 0) -> Splits:
+    """Real images, of which a scorer was trained with the first so many training images."""
+    return Splits(train=train, test=test, unseen=np.arange(seen, len(train)))
+
+
 def scorer(folder: Path, real: np.ndarray, samples: int, standardise: bool = False) -> Scorer:
-    """One that judges `samples` images against real ones."""
+    """One that judges `samples` images against held-out ones; the training images are others."""
     judge = extractor()
     folder.mkdir(parents=True, exist_ok=True)
-    write_real(folder, judge, real, samples, standardise, None)
-    return Scorer(judge, read_real(folder, judge.features, judge.shape))
+    write_real(folder, judge, splits(images(99, 80), real), samples, standardise, None)
+    return Scorer(judge, read_real(folder, judge.features))
 
 
 def reference(teachers: np.ndarray, strips: np.ndarray | None = None) -> Reference:
-    """The teacher's images."""
+    """The teacher's images; a strip of the first two, where others are not given."""
     sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
-    between = teachers[:0] if strips is None else strips
+    between = teachers[None, :2] if strips is None else strips
     return Reference(images=teachers, strips=between, sampler=sampler, weights="weights", digest="digest")
+
+
+def drawn(own: np.ndarray, strips: np.ndarray | None = None) -> Drawn:
+    """A student's images; a strip of the first two, where others are not given."""
+    return Drawn(images=own, strips=own[None, :2] if strips is None else strips)
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:

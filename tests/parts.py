@@ -12,14 +12,12 @@ from attrs import evolve
 
 from sfddm.data.prepare import prepare
 from sfddm.data.store import Split
-from sfddm.diffusion.sampler import Sampler
-from sfddm.evaluation.reference import Reference
 from sfddm.methods.job import Job
 from sfddm.methods.train import Task, task_of
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.pipeline.params import sync
-from sfddm.spec.evaluation import Classifier
+from sfddm.spec.evaluation import Classifier, Convolutions
 from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.parts import (
@@ -31,6 +29,7 @@ from sfddm.spec.parts import (
     OutputTerm,
     RolloutSource,
     TeachersNetwork,
+    TeacherSteps,
     TrajectorySource,
 )
 from sfddm.spec.read import parse_spec
@@ -44,8 +43,9 @@ TINY = Path(__file__).with_name("tiny.yaml").read_text()
 CPU = torch.device("cpu")
 HIDDEN = HiddenTerm(kind="hidden", weight=1.0, distance="mse", weighting="snr+1")
 LOOK_AHEAD = FeatureTerm(kind="feature", weight=0.3, state="landing")
+DDIM = TeacherSteps(solver="ddim", substeps=1, clip_sample=False)
 PUBLISHED = {
-    "sources": (DataSource(kind="data", share=1.0, substeps=1),),
+    "sources": (DataSource(kind="data", share=1.0, teacher_steps=DDIM),),
     "terms": (
         OutputTerm(kind="output", weight=1.0, distance="l1"),
         FeatureTerm(kind="feature", weight=0.1, state="same"),
@@ -69,18 +69,18 @@ def with_data(section: str) -> str:
     return TINY.replace(digits, f"data: {section}\n")
 
 
+def with_scorers(panel: str, text: str = TINY) -> str:
+    """tiny.yaml, or what was made of it, with another mapping of scorers, in one line of YAML."""
+    start, end = text.index("  scorers:\n"), text.index("  reference:\n    solver")
+    return f"{text[:start]}  scorers: {panel}\n{text[end:]}"
+
+
 def data_stage(folder: Path, section: str, **environment: str) -> tuple[int, str]:
     """Run the data stage in a folder that has nothing but tiny with this section, out of reach of every network."""
     only_spec(folder, with_data(section))
     unreachable = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     inherited = {name: value for name, value in os.environ.items() if name != "SFDDM_DATA_ROOT"}
     return forks.run(folder, ("python", "-m", "stages.data", "tiny"), {**inherited, **unreachable, **environment})
-
-
-def reference_of(images: np.ndarray) -> Reference:
-    """A teacher's reference that has these images."""
-    sampler = Sampler(solver="ddim", levels=(64,), clip_sample=True)
-    return Reference(images=images, strips=images[:0], sampler=sampler, weights="w", digest="d")
 
 
 def only_spec(folder: Path, text: str = TINY) -> None:
@@ -92,10 +92,15 @@ def only_spec(folder: Path, text: str = TINY) -> None:
 
 
 def still_classifier() -> Classifier:
-    """tiny's scorer, whose training moves nothing."""
-    described = tiny().evaluation.scorer
+    """tiny's classifier, whose training moves nothing."""
+    described = tiny().evaluation.scorers["convolutional"]
     assert isinstance(described, Classifier)
     return evolve(described, training=evolve(described.training, **STILL))
+
+
+def convolutions(*channels: int) -> Convolutions:
+    """The network of a classifier with convolutions of these widths."""
+    return Convolutions(kind="convolutions", channels=channels)
 
 
 def random_split(classes: int = 4) -> Split:
@@ -173,15 +178,24 @@ CACHE = OURS.sources[0].cache
 FEW = evolve(OURS.training, iterations=4, warmup=0)
 COPY = FromTeacher(kind="teacher", prediction="same")
 SCRATCH = FromScratch(kind="scratch", prediction="same", network=TeachersNetwork(kind="teacher"))
-DATA = DataSource(kind="data", share=1.0, substeps=3)
+DATA = DataSource(kind="data", share=1.0, teacher_steps=evolve(DDIM, substeps=3))
+
+
+def data_of(**changes: Any) -> DataSource:
+    """Noised images, from which the teacher steps otherwise."""
+    return evolve(DATA, teacher_steps=evolve(DATA.teacher_steps, **changes))
+
+
 ROLLOUT = RolloutSource(kind="rollout", share=1.0, cache=CACHE)
 SOURCES = {"data": (DATA,), "trajectory": OURS.sources, "mix": (*OURS.sources, ROLLOUT, DATA)}
-PLAIN: dict[str, Any] = {"start": COPY, "distance": "mse", "weighting": "snr+1", "training": FEW}
+PLAIN: dict[str, Any] = {"start": COPY, "teacher_steps": DDIM, "distance": "mse", "weighting": "snr+1", "training": FEW}
 METHODS = {
     "sfddm": evolve(OURS, training=FEW),
     "progressive": Progressive(kind="progressive", start_steps=16, **PLAIN),
-    "consistency": Consistency(kind="consistency", grid=Uniform(kind="uniform", steps=8), **PLAIN),
-    "tract": TRACT(kind="tract", substeps=4, **PLAIN),
+    "consistency": Consistency(
+        kind="consistency", grid=Uniform(kind="uniform", steps=8), target_average=FEW.average, **PLAIN
+    ),
+    "tract": TRACT(kind="tract", substeps=4, target_average=0.5, **PLAIN),
     "any-step": AnyStep(
         kind="any-step", start=COPY, cache=CACHE, unaligned=0.25, terms=(HIDDEN, LOOK_AHEAD), training=FEW
     ),

@@ -9,7 +9,8 @@ from typing import TypeVar
 Found = TypeVar("Found")
 STAGES = (
     "data tiny",
-    "scorer tiny",
+    "scorer tiny convolutional",
+    "scorer tiny pixels",
     "teacher tiny",
     "reference tiny",
     "distill tiny ddim-t4 0",

@@ -32,7 +32,7 @@ Distribution.from_name = from_name
 """
 
 
-STAGES = ("teacher tiny", "scorer tiny", "reference tiny", *(
+STAGES = ("teacher tiny", "scorer tiny convolutional", "scorer tiny pixels", "reference tiny", *(
     f"{stage} tiny {student} 0" for stage in ("distill", "evaluate") for student in ("ddim-t4", "ours-t4")
 ))  # fmt: skip
 BY_HAND = f"""
@@ -82,5 +82,5 @@ def test_the_desk_machine_takes_over_what_a_bare_machine_made(bare: Path, tmp_pa
 
 
 def test_a_bare_machine_makes_the_bytes_of_the_desk_machine(bare: Path, original: Project) -> None:
-    for output in ("teacher", "scorer", "reference", "students/ours-t4-s0"):
+    for output in ("teacher", "scorers", "reference", "students/ours-t4-s0"):
         assert digest_folder(bare / "runs/tiny" / output) == digest_folder(original.folder / "runs/tiny" / output)

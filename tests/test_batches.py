@@ -12,14 +12,29 @@ from torch import Tensor
 
 from sfddm.data import store
 from sfddm.diffusion.process import hidden_target
-from sfddm.methods.sources import Batch, batches, join, jump, noised, paths, walk
+from sfddm.methods.sources import Batch, batches, join, jump, noised
+from sfddm.methods.teaching import paths, walk
 from sfddm.methods.trajectories import Trajectories, load_or_compute
 from sfddm.networks.denoiser import Contract
 from sfddm.randomness import Purpose, epoch_indices, generator
 from sfddm.spec.parts import FeatureTerm, OutputTerm, Source, Term, split
 from sfddm.training.batches import Rows, real_images, rows_of
 from tests.gaussian import ddim_factor, level, linear_teacher
-from tests.parts import CACHE, CPU, DATA, FEW, HIDDEN, LOOK_AHEAD, OURS, ROLLOUT, SOURCES, task, untrained_teacher
+from tests.parts import (
+    CACHE,
+    CPU,
+    DATA,
+    DDIM,
+    FEW,
+    HIDDEN,
+    LOOK_AHEAD,
+    OURS,
+    ROLLOUT,
+    SOURCES,
+    data_of,
+    task,
+    untrained_teacher,
+)
 
 LEVELS = (16, 32, 48, 64)
 TERMS: tuple[Term, ...] = (HIDDEN, LOOK_AHEAD)
@@ -87,7 +102,7 @@ def test_a_batch_from_the_cache_is_the_cache_read_by_hand(folder: Path, kept: Tr
 
 
 def test_segments_are_drawn_evenly(folder: Path) -> None:
-    for source in (OURS.sources[0], evolve(DATA, substeps=1)):
+    for source in (OURS.sources[0], data_of(substeps=1)):
         batch = batch_of(folder, source, size=2000, terms=(OUTPUT,))
         assert all(abs(len(rows) - 500) < 100 for _, rows in segments(batch))
 
@@ -143,7 +158,7 @@ def test_the_landing_of_a_noised_image_is_the_teachers_walk(folder: Path, subste
     """Its features are the teacher's at the landing state, and before clean data those of the last state above it."""
     teacher = untrained_teacher()
     walks = [tuple(path) for path in paths(LEVELS, substeps, teacher.contract).tolist()]
-    batch = batch_of(folder, evolve(DATA, substeps=substeps), size=24)
+    batch = batch_of(folder, data_of(substeps=substeps), size=24)
     assert batch.landing_features is not None
     for k, rows in segments(batch):
         x, path = batch.x[rows], walks[k - 1]
@@ -169,7 +184,7 @@ def test_the_teacher_walks_only_where_it_is_asked_for(
 
 
 def test_one_substep_gives_the_teachers_own_output_as_the_target(folder: Path) -> None:
-    batch, teacher = batch_of(folder, evolve(DATA, substeps=1)), untrained_teacher()
+    batch, teacher = batch_of(folder, data_of(substeps=1)), untrained_teacher()
     target = hidden_target(batch.x, batch.landing, teacher.schedule.angle(batch.level, batch.landing_level, batch.x))
     assert torch.allclose(target, teacher(batch.x, batch.level).output, atol=1e-3)
 
@@ -190,7 +205,7 @@ def test_a_batch_is_shared_out_among_its_sources(folder: Path, kept: Trajectorie
 
 def test_processes_share_a_batch_of_all_sources_row_by_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Row i of what one process alone would draw goes to process i mod 3."""
-    sources = (evolve(DATA, substeps=1, share=3.0), evolve(DATA, substeps=2, share=4.0))
+    sources = (evolve(data_of(substeps=1), share=3.0), evolve(data_of(substeps=2), share=4.0))
     alone = batch_of(folder, *sources, size=14)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
     monkeypatch.setenv("WORLD_SIZE", "3")
@@ -251,7 +266,7 @@ def exact() -> Contract:
 def test_a_walk_of_the_exact_teacher_multiplies_by_known_factors(exact: Contract, path: tuple[int, ...]) -> None:
     """From a level to itself nothing changes."""
     x = torch.tensor([0.7, -1.3]).view(2, 1, 1, 1).expand(2, 1, 8, 8)
-    arrived, features = walk(linear_teacher(exact), x, torch.tensor([path, path]), ahead=False)
+    arrived, features = walk(linear_teacher(exact), x, torch.tensor([path, path]), DDIM, ahead=False)
     assert features is None
     assert torch.allclose(arrived, ddim_factor("cosine", 64, *path) * x, atol=1e-5)
 
@@ -259,7 +274,7 @@ def test_a_walk_of_the_exact_teacher_multiplies_by_known_factors(exact: Contract
 def test_a_walk_looks_ahead_at_the_landing_or_before_clean_data(exact: Contract) -> None:
     """The linear teacher's features are its input; each row of a batch has a path of its own."""
     x, rows = torch.ones(3, 1, 8, 8), ((64, 40, 20), (40, 20, 0), (20, 20, 0))
-    arrived, features = walk(linear_teacher(exact), x, torch.tensor(rows), ahead=True)
+    arrived, features = walk(linear_teacher(exact), x, torch.tensor(rows), DDIM, ahead=True)
     factors = [[ddim_factor("cosine", 64, *row[:length]) for row in rows] for length in (1, 2, 3)]
     assert arrived[:, 0, 0, 0].tolist() == pytest.approx(factors[2], rel=1e-4)
     assert features is not None
@@ -268,7 +283,7 @@ def test_a_walk_looks_ahead_at_the_landing_or_before_clean_data(exact: Contract)
 
 def test_features_ahead_are_asked_for_at_the_level_of_their_state() -> None:
     teacher, x = untrained_teacher(), torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    arrived, features = walk(teacher, x, torch.tensor([(64, 40, 20), (40, 20, 0)]), ahead=True)
+    arrived, features = walk(teacher, x, torch.tensor([(64, 40, 20), (40, 20, 0)]), DDIM, ahead=True)
     middle = jump(teacher, x[1:], torch.tensor([40]), torch.tensor([20]))
     wanted: list[Tensor] = [teacher(arrived[:1], torch.tensor([20])).features,
                             teacher(middle, torch.tensor([20])).features]  # fmt: skip

@@ -20,17 +20,24 @@ def test_a_short_one_is_whole(experiment: Experiment) -> None:
     experiment.add("ours-t4", 4, experiment.ours, [0.25, 0.75])
     rows = load_rows(experiment.spec)
     text = comparison_description(experiment.spec, rows)
-    assert "| ours-t4 (2 seeds) | 4 | 0.500 [0.250, 0.750] |" in text and "| ... |" not in text
+    assert "| student | T' | convolutional | pixels | vs best | vs teacher | MSE | cost |" in text
+    assert "| ours-t4 (2 seeds) | 4 | 2.00 | 2.00 | ≈ |" in text and "| ... |" not in text
     one = run_description(experiment.spec, rows[1])
-    assert "| distance | 0.250 |" in one and "dvc repro evaluate@tiny-ours-t4-s0" in one
+    assert "| Frechet distance (convolutional) | 0.2500 |" in one and "| Frechet distance (pixels) | 2.5000 |" in one
+    assert "dvc repro evaluate@tiny-ours-t4-s0" in one
 
 
-def test_a_card_says_how_far_training_seeds_are_apart(experiment: Experiment) -> None:
+def test_a_card_says_how_far_training_seeds_are_apart_to_every_scorer(experiment: Experiment) -> None:
     experiment.add("ours-t4", 4, experiment.ours, [0.25, 0.75])
     rows = load_rows(experiment.spec)
     outs = {"outs": [{"md5": "0123abcd.dir"}]}
     lock = dict.fromkeys(("data@tiny", "teacher@tiny", "distill@tiny-ours-t4-s0"), outs)
     text = model_card(experiment.spec, rows[0], rows, lock, "run")
-    assert "| 0.25 | 2 training seeds: mean 0.5, 0.25 to 0.75 |" in text and len(text) < cards.LONGEST_CARD
+    distance = "Frechet distance to real images"
+    assert f"| {distance} (convolutional) | 0.25 | 2 training seeds: mean 0.5, 0.25 to 0.75 |" in text
+    assert f"| {distance} (pixels) | 2.5 | 2 training seeds: mean 5, 2.5 to 7.5 |" in text
+    assert "- pixels: classifier-2:0123abcd; distances are to 1500 held-out images." in text
+    assert "class of the teacher's (convolutional)" in text and "class of the teacher's (pixels)" not in text
+    assert len(text) < cards.LONGEST_CARD
     alone = model_card(experiment.spec, rows[0], rows[:1], lock, "run")
-    assert "5 parts of the noises: 0.33 to 0.37 (of fewer images, so larger)" in alone
+    assert f"| {distance} (pixels) | 2.5 | ± 0.2 (standard error) |" in alone

@@ -1,14 +1,14 @@
 """What is kept of a training and when, what is found of it again, and what the name of its folder depends on."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from sfddm.errors import UserError
+from sfddm.runtime.machine import machine
 from sfddm.training import checkpoints as module
-from sfddm.training.checkpoints import PACKAGES, Checkpoints
+from sfddm.training.checkpoints import Checkpoints
 from tests.clocks import Clock
 from tests.ranks import group_of_itself, one_of
 
@@ -210,22 +210,16 @@ def key(inputs: dict[str, object] | None = None) -> str:
     return Checkpoints(Path("nowhere"), INPUTS if inputs is None else inputs).folder.name
 
 
-def device(name: str) -> Callable[[], torch.device]:
-    """Whether there is such a device here or not."""
-    return lambda: torch.device(name)
-
-
 def test_a_key_is_the_same_for_the_same_inputs_in_any_order() -> None:
     assert key() == key(dict(reversed(INPUTS.items()))) and len(key()) == 16
     assert len({key(), key({**INPUTS, "seed": 1}), key({"seed": 0}), key({})}) == 4
 
 
-def test_a_training_on_one_kind_of_device_never_goes_on_on_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = {key()}
-    for name in ("cuda", "xpu"):
-        monkeypatch.setattr(module, "device", device(name))
-        keys.add(key())
-    assert len(keys) == 3
+def test_a_training_on_one_kind_of_machine_never_goes_on_on_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tests/test_machine.py has what a machine's kind depends on."""
+    before = key()
+    monkeypatch.setattr(module, "machine", lambda processes: {**machine(processes), "processor": "another"})
+    assert key() != before
 
 
 def test_a_key_depends_on_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,25 +230,3 @@ def test_a_key_depends_on_the_number_of_processes(monkeypatch: pytest.MonkeyPatc
         one_of(monkeypatch, 0, count)
         keys.add(key())
     assert len(keys) == 3, "one for all processes of each number"
-
-
-def test_threads_count_on_a_cpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    alone = key()
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    assert key() != alone
-    monkeypatch.setattr(module, "device", device("cuda"))
-    with_three = key()
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    assert key() == with_three
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_a_key_depends_on_the_versions_of_what_computes(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    before, version = key(), module.version
-    monkeypatch.setattr(module, "version", lambda name: "0" if name == package else version(name))
-    assert key() != before
-
-
-def test_the_packages_that_compute_are_all_there() -> None:
-    assert set(PACKAGES) == {"torch", "diffusers", "numpy"}

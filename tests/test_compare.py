@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,23 +11,22 @@ from attrs import evolve
 from PIL import Image
 from rich.console import Console
 
-from sfddm.evaluation.metrics import BLOCKS
+from sfddm.evaluation.metrics import JACKKNIFE
 from sfddm.evaluation.statistics import difference, why_not
 from sfddm.images import grid, png
 from sfddm.report.compare import Subject, fields_that_differ, side_by_side
 from sfddm.report.terminal import show
-from tests.experiment import NOISE, OWN, SHARED
+from tests.experiment import ERROR, figures
 from tests.project import OURS, Project
 
 DDIM = "tiny-ddim-t4-s0"
 
 
-def subject(name: str, distance: float, noise: tuple[float, ...] = NOISE, **metrics: object) -> Subject:
-    blocks = [distance + 0.1 + moved for moved in noise]
+def subject(name: str, distance: float, error: float = ERROR, **metrics: Any) -> Subject:
     return Subject(
         name=name,
         fields={"name": "tiny", "student.method.kind": "sfddm", "student.seeds": "0"},
-        metrics={**SHARED, **OWN, "frechet_distance": distance, "frechet_blocks": blocks, "nfe": 4, **metrics},
+        metrics=figures(distance, error=error, **{"nfe": 4, **metrics}),
         timing={"seconds_per_1000_images": 2.0, "latency_ms": 8.0},
         picture=png(grid(np.full((64, 1, 8, 8), 255 if name == "white" else 0, dtype=np.uint8), 16)),
     )
@@ -38,7 +39,12 @@ def printed(*subjects: Subject) -> list[str]:
 
 
 def line(lines: list[str], start: str) -> list[str]:
-    return next(text for text in lines if text.strip().startswith(start)).split()
+    """The cells of a line behind its name."""
+    (found,) = [text.strip() for text in lines if text.strip().startswith(f"{start} ")]
+    return found.removeprefix(start).split()
+
+
+FIRST, SECOND = (f"Frechet distance ({scorer})" for scorer in ("convolutional", "pixels"))
 
 
 def test_only_fields_that_differ_are_listed_with_every_value() -> None:
@@ -52,47 +58,43 @@ def test_only_fields_that_differ_are_listed_with_every_value() -> None:
     }
 
 
-def test_distances_differ_only_beyond_the_spread_of_common_noises() -> None:
+def test_every_scorers_distances_differ_only_beyond_what_common_noises_explain() -> None:
+    """Standard errors of .02 and .04 with the same noises leave .02: t(.975, 4) = 2.776 times that."""
     a = subject("a", 0.5)
-    # 1 plus NOISE, whose variance is .00025: t(.975, 4) = 2.776, and 2.776 sqrt(.00025 / 5) = .0196.
-    twice, less = (tuple(factor * value for value in NOISE) for factor in (2, -1))
-    far = difference(a.metrics, subject("b", 1.5, twice).metrics, "frechet_distance")
-    near = difference(a.metrics, subject("c", 0.505, less).metrics, "frechet_distance")
-    assert far is not None and far.different and far.estimate == pytest.approx(1.0)
-    assert far.half_width == pytest.approx(0.0196, abs=1e-4)
-    assert near is not None and not near.different
-    lines = printed(a, subject("b", 1.5, tuple(2 * value for value in NOISE)))
-    assert line(lines, "Frechet distance")[2:] == ["0.5000", "1.5000", "+1.0000", "±", "0.0196"]
-    assert "≈" in line(printed(a, subject("c", 0.505, tuple(-value for value in NOISE))), "Frechet distance")
-    assert line(lines, "recall")[1:] == ["0.625", "0.625", "+0.000"], "no blocks, no interval"
+    lines = printed(a, subject("b", 1.5, ERROR + 0.02))
+    assert line(lines, FIRST) == ["0.5000", "1.5000", "+1.0000", "±", "0.0555"]
+    assert line(lines, SECOND) == ["5.0000", "15.0000", "+10.0000", "±", "0.5553"]
+    near = printed(a, subject("c", 0.55, ERROR + 0.02, pixels=3.0))
+    assert line(near, FIRST) == ["0.5000", "0.5500", "≈", "+0.0500", "±", "0.0555"]
+    assert line(near, SECOND) == ["5.0000", "3.0000", "-2.0000", "±", "0.5553"]
+    assert line(lines, "recall (pixels)") == ["0.625", "0.625", "+0.000"], "no jackknife, no interval"
 
 
-@pytest.mark.parametrize(("key", "blocks"), {
-    "frechet_distance": "frechet_blocks", "kernel_distance": "kernel_blocks", "agreement": "agreement_blocks",
-    "mse_to_teacher": "mse_blocks", "ssim": "ssim_blocks", "feature_cosine": "cosine_blocks",
-}.items())  # fmt: skip
-def test_a_difference_is_how_much_the_second_is_above_the_first_by_its_own_blocks(key: str, blocks: str) -> None:
-    others = {name: [9.0, 0, 0, 0, 0] for name in BLOCKS.values()}
-    a, b = {**others, key: 1.0, blocks: [1, 2, 3, 4, 5]}, {**others, key: 1.5, blocks: [2, 2, 5, 6, 5]}
-    found = difference(a, b, key)
-    # Differences 1, 0, 2, 2, 0: mean 1, variance 1, and t(.975, 4) sqrt(1 / 5).
-    assert found is not None and found.estimate == pytest.approx(1.0)
-    assert found.half_width == pytest.approx(2.776445 * 0.2**0.5, rel=1e-6)
+@pytest.mark.parametrize("key", JACKKNIFE)
+def test_a_difference_is_how_much_the_second_is_above_the_first_by_its_own_jackknife(key: str) -> None:
+    others = {name: {"images": [9.0, 0, 0, 0, 0]} for name in JACKKNIFE.values()}
+    a, b = ({"scorers": {"one": {**others, key: whole, JACKKNIFE[key]: {"images": images}}}}
+            for whole, images in ((1.0, [1.0, 2, 3, 4, 5]), (1.5, [2.0, 2, 5, 6, 5])))  # fmt: skip
+    found = difference(a, b, key, "one")
+    # Differences 1, 0, 2, 2, 0 without each block: variance 1, of which the jackknife makes 16 / 5.
+    assert found is not None and found.estimate == pytest.approx(0.5)
+    assert found.half_width == pytest.approx(2.776445 * (16 / 5) ** 0.5, rel=1e-6)
 
 
-def test_a_figure_without_blocks_on_both_sides_has_no_measured_spread() -> None:
-    with_blocks, without = {"ssim": 0.5, "ssim_blocks": [0.5] * 5}, {"ssim": 0.5}
-    assert difference(with_blocks, with_blocks, "ssim") is not None
-    assert difference(with_blocks, without, "ssim") is None and difference(without, with_blocks, "ssim") is None
+def test_a_figure_without_a_jackknife_on_both_sides_has_no_measured_spread() -> None:
+    with_errors, without = {"ssim": 0.5, "ssim_jackknife": {"images": [0.5] * 5}}, {"ssim": 0.5}
+    assert difference(with_errors, with_errors, "ssim") is not None
+    assert difference(with_errors, without, "ssim") is None and difference(without, with_errors, "ssim") is None
     assert difference({"recall": 0.5}, {"recall": 0.6}, "recall") is None
 
 
 def test_what_one_side_does_not_say_is_another() -> None:
-    full = subject("a", 0.5).metrics
-    older = {key: value for key, value in full.items() if key != "scorer_version"}
-    assert why_not(full, older) == ["other scorer's version (2 | unknown)"]
-    assert why_not(older, full) == ["other scorer's version (unknown | 2)"]
-    assert why_not(older, older) == ["other scorer's version (unknown | unknown)"]
+    full, older = (deepcopy(subject("a", 0.5).metrics) for _ in range(2))
+    del older["scorers"]["pixels"]["scorer_version"]
+    assert why_not(full, older, "pixels") == ["pixels: other version (2 | unknown)"]
+    assert why_not(older, full, "pixels") == ["pixels: other version (unknown | 2)"]
+    assert why_not(older, older, "pixels") == ["pixels: other version (unknown | unknown)"]
+    assert why_not(full, older) == why_not(full, older, "convolutional") == []
     assert why_not(full, {**full, "noise_seed": 4, "samples": 9}) == [
         "other noises (3 | 4)", "other number of images (5000 | 9)"
     ]  # fmt: skip
@@ -102,26 +104,51 @@ def test_what_one_side_does_not_say_is_another() -> None:
     ("key", "value", "words"),
     [
         ("noise_seed", 4, "other noises (3 | 4)"),
-        ("scorer", "inception", "other scorer (classifier-2:0123abcd | inception)"),
-        ("scorer_version", 3, "other scorer's version (2 | 3)"),
         ("reference", "ffff", "other reference (4567cdef | ffff)"),
-        ("real", "ffff", "other real images (abcd0123 | ffff)"),
         ("samples", 50, "other number of images (5000 | 50)"),
     ],
 )
-def test_figures_that_rest_on_other_things_are_not_compared(key: str, value: object, words: str) -> None:
-    a, b = subject("a", 0.5), subject("b", 1.5, **{key: value})
-    assert why_not(a.metrics, b.metrics) == [words] and why_not(a.metrics, a.metrics) == []
+def test_figures_of_other_noises_are_not_compared_by_any_scorer(key: str, value: object, words: str) -> None:
+    lines = printed(subject("a", 0.5), subject("b", 1.5, **{key: value}))
+    assert any(text == f"B does not compare with A: {words}." for text in lines), "said once"
+    assert line(lines, FIRST) == ["0.5000", "1.5000"] and line(lines, SECOND) == ["5.0000", "15.0000"]
+    assert line(lines, "SSIM") == ["0.8750", "0.8750"]
+    assert line(lines, "s/1000") == ["2.000", "2.000", "+0.000"], "times do not depend on noises"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("scorer", "inception", "pixels: other scorer (classifier-2:0123abcd | inception)"),
+        ("scorer_version", "3", "pixels: other version (2 | 3)"),
+        ("real", "ffff", "pixels: other real images (abcd0123 | ffff)"),
+    ],
+)
+def test_what_one_scorer_can_not_compare_the_others_can(key: str, value: str, words: str) -> None:
+    a, b = subject("a", 0.5), subject("b", 1.5)
+    b.metrics["scorers"]["pixels"][key] = value
     lines = printed(a, b)
     assert any(f"B does not compare with A: {words}." in text for text in lines)
-    assert line(lines, "Frechet distance")[2:] == ["0.5000", "1.5000"]
-    assert line(lines, "s/1000")[1:] == ["2.000", "2.000", "+0.000"], "times do not rest on a scorer"
+    assert line(lines, SECOND) == ["5.0000", "15.0000"]
+    assert line(lines, FIRST) == ["0.5000", "1.5000", "+1.0000", "±", "0.0000"]
+
+
+def test_of_another_panel_the_common_scorers_are_compared() -> None:
+    """Rows of a metric stay together, whoever has them."""
+    a, b = subject("a", 0.5), subject("b", 1.5)
+    b.metrics["scorers"]["inception"] = b.metrics["scorers"].pop("pixels")
+    b.metrics["panel"] = ["convolutional", "inception"]
+    lines = printed(a, b)
+    assert line(lines, FIRST)[2:] == ["+1.0000", "±", "0.0000"]
+    assert line(lines, SECOND) == ["5.0000", "–"] and line(lines, "Frechet distance (inception)") == ["–", "15.0000"]
+    names = [text.strip().partition(" (")[0] for text in lines if " (" in text]
+    assert names[:6] == ["Frechet distance"] * 3 + ["distance to training images"] * 3
+    assert not any("does not compare" in text for text in lines)
 
 
 def test_three_are_all_held_against_the_first() -> None:
     lines = printed(subject("a", 0.5), subject("b", 1.5), subject("c", 2.5))
-    assert line(lines, "Frechet distance")[2:] == ["0.5000", "1.5000", "2.5000", "+1.0000", "±", "0.0000", "+2.0000",
-                                                   "±", "0.0000"]  # fmt: skip
+    assert line(lines, FIRST) == ["0.5000", "1.5000", "2.5000", "+1.0000", "±", "0.0000", "+2.0000", "±", "0.0000"]
 
 
 def test_images_stand_side_by_side_in_the_order_of_the_names() -> None:
@@ -140,9 +167,9 @@ def before(project: Project) -> Iterator[str]:
 def test_runs_are_compared_and_their_images_written(project: Project) -> None:
     output = project.run("sfddm", "compare", OURS, DDIM, "--out", "both.png")
     lines = output.splitlines()
-    assert line(lines, "student.method.kind")[1:] == ["sfddm", "free"]
+    assert line(lines, "student.method.kind") == ["sfddm", "free"]
     assert "teacher.timesteps" not in output and "student.index_set" not in output
-    assert "±" in line(lines, "Frechet distance") and "does not compare" not in output
+    assert all("±" in line(lines, name) for name in (FIRST, SECOND)) and "does not compare" not in output
     picture = project.folder / "both.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
     picture.unlink()
@@ -150,15 +177,16 @@ def test_runs_are_compared_and_their_images_written(project: Project) -> None:
 
 def test_a_registered_version_is_the_run_that_it_was_made_from(original: Project) -> None:
     lines = original.run("sfddm", "compare", OURS, "models:/sfddm-tiny/1").splitlines()
-    assert line(lines, "none") == ["none"]
-    assert line(lines, "Frechet distance")[4:] == ["≈", "+0.0000", "±", "0.0000"]
+    assert any(text.strip() == "none" for text in lines)
+    assert line(lines, FIRST)[2:] == line(lines, SECOND)[2:] == ["≈", "+0.0000", "±", "0.0000"]
 
 
 def test_a_revision_has_the_spec_and_the_figures_of_its_day(project: Project, before: str) -> None:
-    assert line(project.run("sfddm", "compare", f"{before}:{OURS}", OURS).splitlines(), "none") == ["none"]
+    lines = project.run("sfddm", "compare", f"{before}:{OURS}", OURS).splitlines()
+    assert any(text.strip() == "none" for text in lines)
     with project.edit("specs/tiny.yaml", "weight: 0.3, state", "weight: 0.4, state"):
         output = project.run("sfddm", "compare", f"{before}:{OURS}", OURS)
-    assert line(output.splitlines(), "student.method.terms.feature.weight")[1:] == ["0.3", "0.4"]
+    assert line(output.splitlines(), "student.method.terms.feature.weight") == ["0.3", "0.4"]
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,33 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from sfddm.diffusion.solvers import Deterministic
 from sfddm.methods.job import distill
 from sfddm.networks.denoiser import Contract
+from sfddm.networks.size import share
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.parts import Cost, FeatureTerm, OutputTerm, Source, Term
 from sfddm.spec.students import Consistency, Free, Method, Progressive, Resampled
+from sfddm.spec.teacher import UNet2D
 from tests.gaussian import LinearNetwork, gaussian_job, use_linear_networks
-from tests.parts import CACHE, COPY, DATA, FEW, HIDDEN, LOOK_AHEAD, METHODS, OURS, PUBLISHED, ROLLOUT, SCRATCH
+from tests.parts import (
+    CACHE,
+    COPY,
+    DATA,
+    DDIM,
+    FEW,
+    HIDDEN,
+    LOOK_AHEAD,
+    METHODS,
+    OURS,
+    PUBLISHED,
+    ROLLOUT,
+    SCRATCH,
+    data_of,
+    of,
+    tiny,
+    untrained_teacher,
+)
 
 LEVELS = (16, 32, 48, 64)
 IMAGES = 4 * 64
@@ -49,6 +69,19 @@ def test_a_cost_is_stored_with_its_total() -> None:
     made = Cost(cache=5, training=7, folds=2)
     assert made.total == 12
     assert made.to_json() == {"cache": 5, "training": 7, "folds": 2, "total": 12}
+
+
+@pytest.mark.parametrize(("solver", "more"), [("ddim", 0), ("dpm-solver", 1), ("angle-2m", 1)])
+def test_a_teachers_steps_cost_their_substeps_and_a_look_ahead_of_multistep_solvers(
+    solver: Deterministic, more: int
+) -> None:
+    """One look ahead a walk; two folds of progressive, of which the second is taught by two jumps of the first."""
+    steps = evolve(DDIM, solver=solver, substeps=3)
+    for name in ("consistency", "tract"):
+        assert found(evolve(METHODS[name], teacher_steps=steps)).training == IMAGES * (3 + 3 + more + 1)
+    halved = found(evolve(METHODS["progressive"], teacher_steps=steps)).training
+    assert halved == IMAGES // 2 * (3 + 6 + more) + IMAGES // 2 * (3 + 2)
+    assert found(ours(data_of(solver=solver), terms=(HIDDEN,))).training == IMAGES * (3 + 3 + more)
 
 
 def test_closures_ask_the_teacher_and_the_average_once_an_image() -> None:
@@ -112,6 +145,42 @@ def test_halves_of_an_evaluation_are_rounded_at_the_end() -> None:
     assert found(ours(ROLLOUT, training=evolve(FEW, iterations=1, batch_size=1)), (32, 64)).training == 4
 
 
+def test_a_smaller_students_network_counts_by_its_share() -> None:
+    """A quarter: of its own passes and its average's, not of the teacher's steps, nor of trajectories."""
+
+    def quarter(method: Method) -> int:
+        return method.cost(LEVELS, "cosine", 64, 0.25).training
+
+    assert quarter(ours(TRAJECTORY)) == quarter(METHODS["any-step"]) == IMAGES * 3 / 4
+    assert quarter(ours(ROLLOUT)) == IMAGES * (3 + 1.5) / 4
+    assert quarter(ours(DATA, terms=(OUTPUT, HIDDEN, LOOK_AHEAD))) == IMAGES * (3 / 4 + 1 + 3 + 1)
+    assert quarter(METHODS["tract"]) == quarter(METHODS["consistency"]) == IMAGES * ((3 + 1) / 4 + 1)
+    assert quarter(METHODS["progressive"]) == IMAGES / 2 * ((3 + 3 + 2) / 4 + 2)
+
+
+def test_a_networks_share_is_that_of_multiply_adds() -> None:
+    """Twice the channels everywhere make four times as many in a convolution, but twice in the first and the last."""
+    teacher, small = untrained_teacher().config, unet((4, 8))
+    assert share(COPY, teacher) == share(SCRATCH, teacher) == 1
+    assert share(evolve(SCRATCH, network=unet((8, 16))), teacher) == 1
+    assert 1 / 4 < share(evolve(SCRATCH, network=small), teacher) < 1 / 3
+
+
+def unet(channels: tuple[int, int]) -> UNet2D:
+    """tiny's network with other channels."""
+    network = tiny().teacher.source.network  # type: ignore[union-attr]
+    assert isinstance(network, UNet2D)
+    return evolve(network, channels=channels)
+
+
+def test_a_students_own_network_is_in_what_it_cost(tmp_path: Path) -> None:
+    start = evolve(SCRATCH, network=unet((4, 8)))
+    method = evolve(OURS, start=start, terms=(HIDDEN,), training=evolve(FEW, iterations=1))
+    small = distill(of(tmp_path, method)).cost
+    assert small["training"] == round(64 * 3 * share(start, untrained_teacher().config)) < 64
+    assert small["cache"] == 128 * 8
+
+
 def test_a_consistency_grid_costs_nothing_by_itself() -> None:
     method = METHODS["consistency"]
     assert isinstance(method, Consistency) and method.start == COPY
@@ -126,6 +195,9 @@ EVALUATED = {
     "data": ours(DATA),
     "data without features": ours(DATA, terms=(HIDDEN,)),
     "data for features alone": ours(DATA, terms=(OUTPUT, LOOK_AHEAD)),
+    "angle data": ours(data_of(solver="angle-2m")),
+    "angle progressive": evolve(METHODS["progressive"], teacher_steps=evolve(DDIM, solver="angle-2m", substeps=2)),
+    "angle tract": evolve(METHODS["tract"], teacher_steps=evolve(DDIM, solver="angle-2m", substeps=2)),
     "same features": ours(TRAJECTORY, terms=(HIDDEN, SAME)),
 }
 
@@ -144,5 +216,5 @@ def test_costs_are_the_evaluations_that_are_really_made(
     made = distill(evolve(described, training_starts=started.append))
     assert made.cost == found(method).to_json() and started == [4]
     # Of random depth are rollouts; of closures some steps end where the average has nothing to add.
-    slack = 0.1 if name in ("rollout", "tract", "consistency") else 0
+    slack = 0.1 if name in ("rollout", "tract", "consistency", "angle tract") else 0
     assert sum(evaluated) + 2 * IMAGES == pytest.approx(made.cost["total"], rel=slack)

@@ -1,33 +1,33 @@
-"""Figures against known answers."""
+"""Figures against known answers, on tiny's data and in the features of its classifier."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from attrs import evolve
+from attrs import evolve, frozen
 
 from sfddm.data import store
 from sfddm.data.prepare import prepare
 from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import UserError
-from sfddm.evaluation.measure import check_inputs, measure
-from sfddm.evaluation.metrics import BLOCKS, METRICS
-from sfddm.evaluation.moments import Moments, MomentSums, flat_pixels, frechet_distance, pixel_moments
-from sfddm.evaluation.real import read_real, write_real
+from sfddm.evaluation.measure import check_inputs, measure, notes
+from sfddm.evaluation.metrics import JACKKNIFE, METRICS, panel
+from sfddm.evaluation.moments import Moments, MomentSums, Sample, blocks, frechet_distance
+from sfddm.evaluation.real import Splits, write_real
 from sfddm.evaluation.scorer import Scorer, load_scorer
 from sfddm.evaluation.scorers.classifier import make
 from sfddm.evaluation.scorers.extractor import Job, load_extractor
-from sfddm.evaluation.statistics import Measured, paired_difference
 from sfddm.images import from_bytes, to_bytes
 from sfddm.networks import storage
 from sfddm.networks.generation import draw, generate
 from sfddm.networks.weights import write_tensors
-from sfddm.randomness import Purpose, generator
 from sfddm.spec.evaluation import Classifier
 from sfddm.training.checkpoints import Checkpoints
-from tests.parts import reference_of, tiny, untrained_teacher
+from tests.judges import drawn, reference, splits
+from tests.parts import tiny, untrained_teacher
 
 CPU = torch.device("cpu")
 
@@ -57,169 +57,165 @@ def test_moments_gathered_in_batches_are_those_of_the_whole() -> None:
         sums.add(batch)
     found = sums.moments()
     assert torch.allclose(found.mean, features.mean(0)) and torch.allclose(found.covariance, features.T.cov())
-    first, rest = MomentSums(4).add(features[:20]), MomentSums(4).add(features[20:])
-    both = (first + rest).moments()
-    assert both.count == 50 and torch.allclose(both.covariance, features.T.cov())
-    assert first.moments().count == 20, "its own sums are left alone"
+    less = (sums - MomentSums(4).add(features[:20])).moments()
+    assert less.count == 30
+    assert torch.allclose(less.mean, features[20:].mean(0)) and torch.allclose(less.covariance, features[20:].T.cov())
+    assert sums.moments().count == 50, "its own sums are left alone"
 
 
-def test_pixel_distance_of_images_at_half_their_brightness() -> None:
-    images = 2 * np.random.default_rng(0).integers(0, 128, (40, 1, 3, 2)).astype(np.uint8)
-    pixels = images.reshape(40, 6) / 127.5 - 1
-    # Half the byte is half the pixel less 1/2: the means differ by (m + 1)/2, the standard deviations by half.
-    expected = ((pixels.mean(0) + 1) ** 2).sum() / 4 + pixels.var(0, ddof=1).sum() / 4
-    found = frechet_distance(pixel_moments(images), pixel_moments(images // 2))
-    assert found == pytest.approx(expected, rel=1e-5)
+def test_a_sample_without_a_block_is_what_is_left() -> None:
+    features = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    found = Sample(features).without(slice(10, 25))
+    left = torch.cat([features[:10], features[25:]]).double()
+    assert found.count == 35
+    assert torch.allclose(found.mean, left.mean(0)) and torch.allclose(found.covariance, left.T.cov())
 
 
-def test_pixels_are_averaged_until_there_are_few_enough() -> None:
-    small = torch.rand(2, 1, 32, 32)
-    assert torch.equal(flat_pixels(small), small.flatten(1)), "1024 numbers are few enough"
-    large = torch.rand(2, 3, 64, 64)
-    assert flat_pixels(large).shape == (2, 3 * 16 * 16), "32 x 32 in three channels are not"
-    assert torch.allclose(flat_pixels(large)[:, 1], large[:, 0, :4, 4:8].mean((1, 2)))
-    odd = torch.rand(2, 1, 33, 33)
-    assert torch.equal(flat_pixels(odd)[:, -1], odd[:, 0, 32, 32]), "the edge is not lost"
+SEEN, SAMPLES = 1000, 200
+"""Training images that stand for those that the classifier was trained with, and how many images a student has."""
 
 
-def of_blocks(*blocks: float, whole: float = 0.0) -> Measured:
-    return Measured(whole=whole, blocks=blocks)
+@frozen
+class Scored:
+    """tiny's real images, and its classifier, which stands for a panel of one."""
 
+    data: Path
+    folder: Path
+    real: Splits
 
-def test_a_paired_difference_by_hand() -> None:
-    a, b = of_blocks(3, 5, 4, 7, 6), of_blocks(2, 3, 3, 4, 3)
-    # Differences 1, 2, 1, 3, 3: mean 2, variance 1 (of 5 - 1), standard error sqrt(1/5); t(.975, 4) = 2.776445.
-    found = paired_difference([a], [b])
-    assert found.estimate == pytest.approx(2) and found.half_width == pytest.approx(2.776445 * 0.2**0.5, rel=1e-6)
-    assert found.different
-    swapped = paired_difference([b], [a])
-    assert (swapped.estimate, swapped.half_width) == (-found.estimate, found.half_width) and swapped.different
+    def load(self) -> Scorer:
+        return load_scorer(self.folder, CPU)
 
-
-def test_training_seeds_widen_a_paired_difference_by_hand() -> None:
-    a = [of_blocks(3, 5, 4, 7, 6, whole=5.0), of_blocks(5, 5, 4, 7, 8, whole=7.0)]
-    b = [of_blocks(2, 3, 3, 4, 3, whole=whole) for whole in (2.0, 3.0, 4.0)]
-    # Means over seeds less b: 2, 2, 1, 3, 4, variance 1.3; the wholes' variances are 2 of 2 seeds and 1 of 3.
-    found = paired_difference(a, b)
-    assert found.estimate == pytest.approx(2.4)
-    assert found.half_width == pytest.approx(2.776445 * (1.3 / 5 + 2 / 2 + 1 / 3) ** 0.5, rel=1e-6)
-    assert not found.different, "as the blocks alone would have it"
-    assert paired_difference(a[:1], b[:1]).half_width < found.half_width
-
-
-def test_what_noises_do_to_both_students_alike_is_no_difference() -> None:
-    noise = (0.0, 100.0, -50.0, 30.0, 7.0)
-    a, b = of_blocks(*(1 + moved for moved in noise)), of_blocks(*noise)
-    assert paired_difference([a], [b]).estimate == pytest.approx(1)
-    assert paired_difference([a], [b]).half_width == pytest.approx(0, abs=1e-9)
-    assert not paired_difference([a], [a]).different
-    unequal = of_blocks(100, 0, -50, 7, 30)
-    assert not paired_difference([a], [unequal]).different, "the same blocks in another order share nothing"
+    def judged(self, images: np.ndarray, teachers: np.ndarray) -> dict[str, Any]:
+        """All figures, the scorer's among the others."""
+        found = measure(drawn(images), reference(teachers), {"one": self.load()}, "test")
+        return {**found, **found["scorers"]["one"]}
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """tiny's data, and its scorer."""
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Scored:
     spec, root = tiny(), tmp_path_factory.mktemp("scored")
-    (root / "data").mkdir()
+    for name in ("data", "scorer"):
+        (root / name).mkdir()
     prepare(spec.data, root / "data")
-    (root / "scorer").mkdir()
-    settings = spec.evaluation.scorer
+    settings = spec.scorer("convolutional")
     assert isinstance(settings, Classifier)
     checkpoints = Checkpoints(root / "checkpoints", {})
     job = Job(data=root / "data", shape=spec.data.shape, device=CPU, curve=root / "curve", checkpoints=checkpoints)
     make(settings, job)(root / "scorer")
-    extractor = load_extractor(root / "scorer", CPU)
-    write_real(root / "scorer", extractor, store.read(root / "data", "train").images, 5000, True, None)
-    return root / "data", root / "scorer"
+    train, test = (np.array(store.read(root / "data", split).images) for split in store.SPLITS)
+    real = splits(train, test, SEEN)
+    write_real(root / "scorer", load_extractor(root / "scorer", CPU), real, SAMPLES, True, None)
+    return Scored(root / "data", root / "scorer", real)
 
 
-def judged(images: np.ndarray, teachers: np.ndarray, scorer: Scorer) -> dict[str, Any]:
-    half = scorer.real.half
-    if len(images) < half.count:  # the floor that `write_real` makes for so few; its distance is not looked at
-        scorer = evolve(scorer, real=evolve(scorer.real, half=evolve(half, count=len(images) // 2)))
-    return measure(images, reference_of(teachers), scorer, "test")
+@pytest.fixture(scope="module")
+def held_out(scored: Scored) -> np.ndarray:
+    """The 297 images that distances go to."""
+    assert scored.real.test is not None
+    return scored.real.test
 
 
-def test_figures_of_the_references_own_images(scored: tuple[Path, Path]) -> None:
-    images = np.array(store.read(scored[0], "train").images)
-    scorer = load_scorer(scored[1], CPU)
-    found = judged(images, images, scorer)
-    added = {"path_length", "nfe"}  # of the sampler, by `evaluate`
-    assert {metric.key for metric in METRICS if not metric.timed} - set(found) == added
-    assert set(BLOCKS.values()) <= set(found)
-    assert found["frechet_distance"] == pytest.approx(0, abs=1e-6), (
-        "the very images that the scorer's statistics are of"
-    )
-    assert found["pixel_distance"] == pytest.approx(0, abs=1e-6)
-    assert (found["mse_to_teacher"], found["agreement"], found["samples"]) == (0, 1, 1500)
+def test_every_metric_and_every_jackknife_has_its_place(scored: Scored, held_out: np.ndarray) -> None:
+    judge = scored.load()
+    found = measure(drawn(held_out), reference(held_out), {"other": judge, "one": judge}, "test")
+    assert panel(found) == ["other", "one"], "the spec's order"
+    assert found["scorers"]["one"] == found["scorers"]["other"]
+    stored = {metric.key: metric.judged for metric in METRICS if not metric.timed and metric.key != "nfe"}
+    of_scorers = {key for key, judged in stored.items() if judged}
+    assert of_scorers <= set(found["scorers"]["one"]) and not of_scorers & set(found)
+    assert set(stored) - of_scorers <= set(found)
+    for key, jackknife in JACKKNIFE.items():
+        part = found if key in found else found["scorers"]["one"]
+        draws = {"images", "real", "both"} if "distance" in key else {"images"}
+        assert set(part[jackknife]) == draws, key
+        assert {len(part[jackknife][draw]) for draw in draws} == {10}, key
+
+
+def test_figures_of_the_held_out_images_themselves(scored: Scored, held_out: np.ndarray) -> None:
+    found = scored.judged(held_out, held_out)
+    assert found["frechet_distance"] == pytest.approx(0, abs=1e-6), "the very images that distances go to"
+    assert (found["mse_to_teacher"], found["agreement"], found["samples"]) == (0, 1, 297)
     assert found["ssim"] == pytest.approx(1, abs=1e-5) and found["feature_cosine"] == pytest.approx(1)
     assert (found["precision"], found["recall"], found["psnr"]) == (1, 1, None), "infinite, which JSON can't say"
-    darker = judged(images // 2, images, scorer)
+    assert (found["real_images"], found["held_out"]) == (297, True)
+    darker = scored.judged(held_out // 2, held_out)
     assert darker["frechet_distance"] > 0.1 and darker["agreement"] < 1
     assert darker["ssim"] < 0.99 and darker["feature_cosine"] < 0.999 and darker["kernel_distance"] > 0.01
     assert darker["precision"] < 1 and darker["recall"] < 1
-    expected = ((images.astype(float) - images // 2) / 127.5) ** 2
+    expected = ((held_out.astype(float) - held_out // 2) / 127.5) ** 2
     assert darker["mse_to_teacher"] == pytest.approx(expected.mean(), rel=1e-4)
     assert darker["psnr"] == pytest.approx(10 * np.log10(4 / expected.mean()), rel=1e-4)
     assert darker["teacher_frechet_distance"] == pytest.approx(found["frechet_distance"], abs=1e-6)
-    inverted = judged(255 - images, images, scorer)
-    mean = (images / 127.5 - 1).mean(0)
-    assert inverted["pixel_distance"] == pytest.approx(4 * (mean**2).sum(), rel=1e-5), "the sign of every pixel alone"
 
 
-def test_blocks_are_consecutive_fifths_of_the_images(scored: tuple[Path, Path]) -> None:
-    images = np.array(store.read(scored[0], "train").images)[:503]
-    scorer = load_scorer(scored[1], CPU)
-    found = judged(images, images, scorer)
-    second = MomentSums(16).add(scorer.features(images[101:202])).moments()
-    assert len(found["frechet_blocks"]) == 5
-    assert found["frechet_blocks"][1] == pytest.approx(frechet_distance(second, scorer.real.moments), rel=1e-6)
-    darker = images.copy()
-    darker[403:] //= 2
-    changed = judged(darker, images, scorer)
-    assert changed["frechet_blocks"][:4] == pytest.approx(found["frechet_blocks"][:4])
-    assert changed["frechet_blocks"][4] > found["frechet_blocks"][4] + 0.1
-    for name in ("mse", "ssim", "cosine", "agreement", "kernel"):
-        before, after = found[f"{name}_blocks"], changed[f"{name}_blocks"]
-        assert len(after) == 5 and after[:4] == pytest.approx(before[:4]) and after[4] != pytest.approx(before[4]), name
-    assert changed["mse_to_teacher"] == pytest.approx(
-        np.average(changed["mse_blocks"], weights=[101, 101, 101, 100, 100])
-    )
-    with pytest.raises(UserError, match="samples is 9: comparisons need at least 10"):
-        judged(images[:9], images[:9], scorer)
+def test_who_copies_training_images_is_near_to_them_alone(scored: Scored) -> None:
+    copies = scored.real.train
+    found = scored.judged(copies, copies)
+    assert found["train_distance"] == pytest.approx(0, abs=1e-6)
+    assert found["frechet_distance"] > 0.01
+    assert found["frechet_distance"] == pytest.approx(found["teacher_frechet_distance"])
+    darker = scored.judged(copies // 2, copies)
+    assert darker["train_distance"] > 0.1, "not the teacher's"
 
 
-def test_the_floor_is_between_disjoint_halves_and_rows_have_it_at_the_same_number(scored: tuple[Path, Path]) -> None:
-    images = np.array(store.read(scored[0], "train").images)
-    scorer = load_scorer(scored[1], CPU)
-    order = generator(0, Purpose.SPLIT).permutation(1500)
-    assert not set(order[:750]) & set(order[750:])
-    halves = [MomentSums(16).add(scorer.features(images[half])).moments() for half in (order[:750], order[750:])]
-    found = judged(images[order[750:]], images[order[750:]], scorer)
-    assert found["real_distance"] == pytest.approx(frechet_distance(*halves), rel=1e-6)
-    assert found["real_distance_samples"] == 750
-    assert found["frechet_distance_at_floor"] == pytest.approx(found["real_distance"], rel=1e-6), "the other half"
-    assert found["frechet_distance"] < found["real_distance"], "to all images the distance is smaller"
-    twice = np.concatenate([images[order[750:]], 255 - images])
-    assert judged(twice, twice, scorer)["frechet_distance_at_floor"] == pytest.approx(found["real_distance"], rel=1e-6)
+def test_without_a_block_of_images_it_does_not_matter_what_is_in_that_block(scored: Scored) -> None:
+    images = scored.real.train[:503]
+    changed = images.copy()
+    changed[blocks(503)[9]] //= 2
+    before, after = (scored.judged(some, images) for some in (images, changed))
+    for key in ("frechet_distance", "kernel_distance", "agreement", "mse_to_teacher", "ssim", "feature_cosine"):
+        one, other = (found[f"{key}_jackknife"]["images"] for found in (before, after))
+        assert other[9] == pytest.approx(one[9], abs=1e-9), key
+        assert all(a != pytest.approx(b, abs=1e-9) for a, b in zip(one[:9], other[:9], strict=True)), key
+        assert after[key] != pytest.approx(before[key], abs=1e-9), key
+    assert after["teacher_frechet_distance_jackknife"] == before["frechet_distance_jackknife"]
+    assert before["teacher_frechet_distance_jackknife"] == before["frechet_distance_jackknife"]
 
 
-def test_the_floors_halves_are_not_larger_than_a_row(scored: tuple[Path, Path], tmp_path: Path) -> None:
-    images = np.array(store.read(scored[0], "train").images)
-    write_real(tmp_path, load_scorer(scored[1], CPU).extractor, images, 200, True, None)
-    real = read_real(tmp_path, 16, (1, 8, 8))
-    assert real.half.count == 200 and real.distance > load_scorer(scored[1], CPU).real.distance, "biased upward by more"
-    assert real.moments.count == 1500 and len(real.features) == 1500
+def test_the_floor_is_where_other_real_images_are(scored: Scored) -> None:
+    """A student that drew the very images that the floor is of, as many as they are, is at the floor."""
+    floor = scored.real.divided(SAMPLES)[1]
+    found = scored.judged(floor, floor)
+    assert found["floor_images"] == SAMPLES
+    assert found["floor"] > 0.01
+    assert found["frechet_distance"] == pytest.approx(found["floor"], rel=1e-6)
+    more = np.concatenate([floor, 255 - floor])
+    found = scored.judged(more, more)
+    assert found["frechet_distance_at_floor"] == pytest.approx(found["floor"], rel=1e-6), "of as many images alone"
+    assert found["frechet_distance"] > 2 * found["floor"]
 
 
-def test_too_few_images_for_the_features_are_noted(scored: tuple[Path, Path]) -> None:
-    images = np.array(store.read(scored[0], "train").images)
-    scorer = load_scorer(scored[1], CPU)
-    assert judged(images[:40], images[:40], scorer)["notes"] == []
-    first, floor = judged(images[:16], images[:16], scorer)["notes"]
-    assert first.startswith("16 images are fewer than the scorer's 16 features") and "far too large" in first
-    assert floor.startswith("8 images at the floor are")
+def test_a_floor_that_is_not_there_is_not_compared_with(scored: Scored, held_out: np.ndarray, tmp_path: Path) -> None:
+    shutil.copytree(scored.folder, tmp_path / "scorer")
+    extractor = load_extractor(tmp_path / "scorer", CPU)
+    for given, keys in (
+        (splits(scored.real.train, held_out, 1500), {"floor", "frechet_distance_at_floor"}),
+        (splits(scored.real.train), {"train_distance"}),
+    ):
+        write_real(tmp_path / "scorer", extractor, given, SAMPLES, True, None)
+        found = evolve(scored, folder=tmp_path / "scorer").judged(held_out, held_out)
+        assert {key for key, value in found.items() if value is None} == {"psnr", *keys}
+
+
+def test_too_few_images_for_the_features_are_noted(scored: Scored) -> None:
+    """16 features: a covariance needs more images, and several times as many to be worth something."""
+    judge = scored.load()
+    assert list(notes(64, judge)) == []
+    (few,) = notes(16, judge)
+    assert few.startswith("16 images are fewer than the 16 features") and "far too large" in few
+    (small,) = notes(63, judge)
+    assert small.startswith("63 images are few for 16 features: the Frechet distance is much too large")
+    wide = evolve(judge, extractor=evolve(judge.extractor, features=297))
+    assert [note.split(":")[0] for note in notes(10_000, wide)] == [
+        "297 real images are fewer than the 297 features and can't fill their covariance"
+    ]
+
+
+def test_data_that_hold_nothing_out_are_noted(scored: Scored) -> None:
+    judge = scored.load()
+    (note,) = notes(500, evolve(judge, real=evolve(judge.real, held_out=False)))
+    assert note.startswith("the data hold no images out, so distances are measured to images that the teacher may")
 
 
 @pytest.mark.parametrize(
@@ -231,32 +227,40 @@ def test_too_few_images_for_the_features_are_noted(scored: tuple[Path, Path]) ->
         ),
         (lambda images: np.where(images > 9, np.nan, images), r"found float64 with \d+ values that are NaN"),
         (lambda images: images // 255, r"no value above 1, as if they were in \[0, 1\]"),
-        (lambda images: images[:, :, :7], r"expected \[N, 1, 8, 8\] .*, found \[20, 1, 7, 8\]"),
+        (lambda images: images[:, :, :7], r"expected \[N, 1, 8, 8\] .*, found \[297, 1, 7, 8\]"),
         (lambda images: images[:0], r"found \[0, 1, 8, 8\]"),
     ],
 )
 def test_arrays_that_are_no_images_are_refused(
-    scored: tuple[Path, Path], tmp_path: Path, spoil: Any, words: str
+    scored: Scored, held_out: np.ndarray, tmp_path: Path, spoil: Any, words: str
 ) -> None:
-    images = np.array(store.read(scored[0], "train").images)[:20]
-    scorer = load_scorer(scored[1], CPU)
+    judge, spoiled = scored.load(), spoil(held_out)
     with pytest.raises(UserError, match=f"the teacher's images in the reference: .*{words}"):
-        judged(images, spoil(images), scorer)
-    with pytest.raises(UserError, match=f"the real images: .*{words}"):
-        write_real(tmp_path, scorer.extractor, spoil(images), 20, True, None)
+        check_inputs((1, 8, 8), reference(spoiled, held_out[None, :2]), {"one": judge})
+    for real in (splits(spoiled, held_out), splits(held_out, spoiled)):
+        with pytest.raises(UserError, match=f"the real images: .*{words}"):
+            write_real(tmp_path, judge.extractor, real, SAMPLES, True, None)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_student_of_another_size_is_refused_before_it_draws(scored: tuple[Path, Path]) -> None:
-    images = np.array(store.read(scored[0], "train").images)[:20].repeat(2, axis=2)
-    with pytest.raises(UserError, match=r"judges images of \(1, 8, 8\) .*, the student makes \(1, 16, 8\)"):
-        check_inputs((1, 16, 8), reference_of(images), load_scorer(scored[1], CPU))
+def test_a_scorer_of_images_of_another_size_is_named_before_anything_is_drawn(scored: Scored) -> None:
+    judge = scored.load()
+    other = evolve(judge, extractor=evolve(judge.extractor, shape=(1, 16, 8)))
+    with pytest.raises(UserError, match=r"the scorer other judges images of \(1, 16, 8\) .* Run `dvc repro`"):
+        check_inputs((1, 8, 8), reference(scored.real.train), {"one": judge, "other": other})
 
 
-def test_a_floor_of_more_images_than_there_are_is_refused(scored: tuple[Path, Path]) -> None:
-    images = np.array(store.read(scored[0], "train").images)[:749]
-    with pytest.raises(UserError, match="the scorer's floor is of 750 images, and there are 749 of the teacher"):
-        check_inputs((1, 8, 8), reference_of(images), load_scorer(scored[1], CPU))
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (19, r"evaluation\.samples is 19: comparisons need at least 20, better thousands"),
+        (SAMPLES - 1, "a scorer's floor is of 200 images, and there are 199 of the teacher: .* Run `dvc repro`"),
+    ],
+)
+def test_too_few_of_the_teachers_images_are_refused(scored: Scored, count: int, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        check_inputs((1, 8, 8), reference(scored.real.train[:count]), {"one": scored.load()})
+    check_inputs((1, 8, 8), reference(scored.real.train[:SAMPLES]), {"one": scored.load()})
 
 
 def test_images_do_not_depend_on_the_batch_size() -> None:
@@ -280,8 +284,8 @@ def test_bytes_and_images_convert_without_loss() -> None:
     assert to_bytes(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
 
 
-def test_data_keeps_every_image_once(scored: tuple[Path, Path]) -> None:
-    train, test = (store.read(scored[0], split) for split in store.SPLITS)
+def test_data_keeps_every_image_once(scored: Scored) -> None:
+    train, test = (store.read(scored.data, split) for split in store.SPLITS)
     assert train.images.shape == (1500, 1, 8, 8) and test.images.shape == (297, 1, 8, 8)
     assert train.images.max() == 255 and train.images.min() == 0
     assert set(np.unique(train.labels)) == set(range(10))

@@ -91,12 +91,14 @@ CASES: dict[str, tuple[Denoiser, Sampler]] = {
     "any step": (student(two_times=True), DDIM),
     "dpm-solver": (student(), evolve(DDIM, solver="dpm-solver")),
     "angle-2m": (student(), evolve(DDIM, solver="angle-2m")),
+    "unipc": (student(), evolve(DDIM, solver="unipc")),
+    "two steps of unipc": (student(), evolve(DDIM, solver="unipc", levels=(20, 64))),
     "two steps of angle-2m": (student(), evolve(DDIM, solver="angle-2m", levels=(20, 64))),
     "ancestral": (student(), evolve(DDIM, solver="ancestral")),
     "consistency": (student(), evolve(DDIM, solver="consistency")),
     "one step of consistency": (student(), evolve(DDIM, solver="consistency", levels=(64,))),
 }
-TRACED = ("one step", "two outputs", "its own index", "any step", "angle-2m", "ancestral")
+TRACED = ("one step", "two outputs", "its own index", "any step", "angle-2m", "unipc", "ancestral")
 """A loop, none, one of its own solver, and every kind of network: tracing takes seconds."""
 ALWAYS = {"torch-export": ("one step", "any step"), "onnx": ("ancestral",)}
 """What is traced at every commit: no loop, a loop and one that takes noise."""

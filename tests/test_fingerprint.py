@@ -11,10 +11,11 @@ from sfddm.pipeline.params import code, expand_code, require_current_code
 from tests.project import ROOT
 
 SECTIONS = (
-    "data.digits", "data.folder", "scorer.classifier", "scorer.torchvision", "teacher", "reference", "distill.free",
-    "distill.resampled",
+    "data.digits", "data.folder", "scorer.classifier", "scorer.pixels", "scorer.torchvision", "teacher", "reference",
+    "distill.free", "distill.resampled",
     "distill.sfddm+feature+hidden", "distill.sfddm+output", "distill.any-step+hidden", "distill.progressive",
-    "distill.consistency", "distill.tract", "evaluate.classifier", "evaluate.torchvision", "track", "report",
+    "distill.consistency", "distill.tract", "evaluate.classifier+pixels", "evaluate.pixels+torchvision", "track",
+    "report",
 )  # fmt: skip
 """Sections of code.yaml, each method and some combinations of terms among them."""
 
@@ -78,7 +79,7 @@ def test_a_method_depends_on_the_terms_of_its_loss_alone(copy: Path) -> None:
 
 
 def test_what_a_method_costs_is_part_of_what_it_stores(copy: Path) -> None:
-    old, new = "self.training.images * TRAINED, folds=1", "self.training.images, folds=1"
+    old, new = "training=round(self.training.images * TRAINED * share), folds=1", "training=1, folds=1"
     found = changed(copy, "sfddm/spec/students.py", old, new)
     assert found == {"distill.any-step+hidden"}
 
@@ -111,7 +112,7 @@ def test_a_definition_counts_wherever_it_is_written(copy: Path) -> None:
 
 def test_a_constant_inside_a_function_counts_for_the_stages_that_call_it(copy: Path) -> None:
     assert changed(copy, "sfddm/evaluation/similarity.py", "/ 3.5", "/ 3.6") == {
-        "evaluate.classifier", "evaluate.torchvision"
+        "evaluate.classifier+pixels", "evaluate.pixels+torchvision"
     }  # fmt: skip
 
 
@@ -128,6 +129,17 @@ def test_words_of_a_metric_evaluate_no_student_again(copy: Path) -> None:
     assert found == {"report", "track"}
 
 
-def test_a_scorer_judges_the_students_of_its_own_kind_alone(copy: Path) -> None:
+def test_a_scorer_judges_the_students_of_panels_with_its_kind_alone(copy: Path) -> None:
     found = changed(copy, "sfddm/evaluation/scorers/torchvision.py", "0.485", "0.486")
-    assert found == {"scorer.torchvision", "evaluate.torchvision"}
+    assert found == {"scorer.torchvision", "evaluate.pixels+torchvision"}
+
+
+def test_each_scorer_of_a_panel_counts_for_who_is_judged_by_it(copy: Path) -> None:
+    found = changed(copy, "sfddm/evaluation/scorers/pixels.py", "avg_pool2d(images, 2", "avg_pool2d(images, 3")
+    assert found == {"scorer.pixels", "evaluate.classifier+pixels", "evaluate.pixels+torchvision"}
+
+
+def test_how_errors_are_shown_evaluates_no_student_again(copy: Path) -> None:
+    """Differences are computed from what is stored."""
+    found = changed(copy, "sfddm/evaluation/statistics.py", "CONFIDENCE = 0.95", "CONFIDENCE = 0.9")
+    assert found == {"report", "track"}

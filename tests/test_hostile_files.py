@@ -28,8 +28,9 @@ from sfddm.evaluation.reference import read_reference
 from sfddm.evaluation.scorer import load_scorer
 from sfddm.evaluation.scorers import inception
 from sfddm.evaluation.scorers import torchvision as torchvision_model
-from sfddm.evaluation.scorers.classifier import VERSION, Network
+from sfddm.evaluation.scorers.classifier import VERSION
 from sfddm.evaluation.scorers.extractor import DESCRIPTION, WEIGHTS
+from sfddm.evaluation.scorers.networks import Network
 from sfddm.networks import storage
 from sfddm.networks.layout import CONFIG, CONTRACT, COST, SAMPLER, read_cost, read_sampler
 from sfddm.networks.layout import WEIGHTS as DENOISER
@@ -37,7 +38,7 @@ from sfddm.networks.weights import read_tensors, write_tensors, write_weights
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import LARGEST_JSON, atomic_file, atomic_folder, read_json
 from tests.mutations import limited
-from tests.parts import untrained_teacher
+from tests.parts import convolutions, untrained_teacher
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -332,26 +333,27 @@ def scorer(tmp_path: Path) -> Path:
     folder = tmp_path / "scorer"
     folder.mkdir()
     described = {"kind": "classifier", "version": VERSION, "classes": 10, "held_out_accuracy": 0.5, "features": 4}
-    (folder / DESCRIPTION).write_text(json.dumps({**described, "shape": [1, 8, 8], "channels": [2, 2]}))
-    write_weights(folder / WEIGHTS, Network((1, 8, 8), (2, 2), 4, 10))
+    rest = {"shape": [1, 8, 8], "network": {"kind": "convolutions", "channels": [2, 2]}, "trained_on": "all"}
+    (folder / DESCRIPTION).write_text(json.dumps({**described, **rest}))
+    write_weights(folder / WEIGHTS, Network((1, 8, 8), convolutions(2, 2), 4, 10))
     write_tensors(folder / STATISTICS, statistics())
-    real = {"count": 100, "half": 50, "pixel_count": 100, "distance": 0.5, "digest": "0123"}
+    real = {"floor": 0.5, "floor_images": 50, "train_images": 100, "held_out": True, "digest": "0123"}
     (folder / REAL).write_text(json.dumps(real))
     np.save(folder / FEATURES, np.ones((100, 4), np.float32))
     return folder
 
 
 def statistics(**changed: torch.Tensor) -> dict[str, torch.Tensor]:
-    ones = {"scale": torch.ones(4), "mean": torch.ones(4), "covariance": torch.eye(4)}
-    half = {"half_mean": torch.ones(4), "half_covariance": torch.eye(4)}
-    pixels = {"pixel_mean": torch.ones(64), "pixel_covariance": torch.eye(64)}
-    doubles = {name: tensor.double() for name, tensor in {**ones, **half, **pixels}.items()}
-    return {**doubles, **changed}
+    whole = {"scale": torch.ones(4), "train_mean": torch.ones(4), "train_covariance": torch.eye(4)}
+    return {**{name: tensor.double() for name, tensor in whole.items()}, **changed}
 
 
 def test_an_undamaged_scorer_is_read(scorer: Path) -> None:
     read = load_scorer(scorer, CPU)
-    assert read.extractor.shape == (1, 8, 8) and read.real.half.count == 50 and read.real.features.shape == (100, 4)
+    assert read.extractor.shape == (1, 8, 8)
+    assert (read.real.floor, read.real.floor_images, read.real.held_out) == (0.5, 50, True)
+    assert read.real.train is not None and read.real.train.count == 100
+    assert read.real.sample.features.shape == (100, 4)
 
 
 @pytest.mark.parametrize(
@@ -359,10 +361,13 @@ def test_an_undamaged_scorer_is_read(scorer: Path) -> None:
     [
         (DESCRIPTION, "kind", "inseption"), (DESCRIPTION, "version", 1), (DESCRIPTION, "classes", 10**9),
         (DESCRIPTION, "features", 10**12), (DESCRIPTION, "features", 5), (DESCRIPTION, "shape", [1, 8]),
-        (DESCRIPTION, "shape", [1, 10**9, 10**9]), (DESCRIPTION, "channels", [2] * 10_000),
-        (DESCRIPTION, "channels", [10**9]), (DESCRIPTION, "unheard_of", 1),
-        *((REAL, field, value) for field in ("count", "half", "pixel_count") for value in (1, 10**12)),
-        (REAL, "unheard_of", 1),
+        (DESCRIPTION, "shape", [1, 10**9, 10**9]), (DESCRIPTION, "trained_on", "third-half"),
+        *((DESCRIPTION, "network", {"kind": "convolutions", "channels": value}) for value in ([2] * 10_000, [10**9])),
+        *((DESCRIPTION, "network", {"kind": "transformer", "patch": 2, "width": 4, "depth": 1, "heads": 1, **wrong})
+          for wrong in ({"patch": 3}, {"depth": 10**9}, {"heads": 3}, {"width": 10**9}, {})),
+        (DESCRIPTION, "unheard_of", 1),
+        *((REAL, field, value) for field in ("floor_images", "train_images") for value in (-1, 0.5, 10**12)),
+        (REAL, "train_images", 0), (REAL, "held_out", 1), (REAL, "unheard_of", 1),
     ],
 )  # fmt: skip
 def test_a_scorer_that_is_described_by_other_values_is_refused(scorer: Path, name: str, field: str, value: Any) -> None:
@@ -373,9 +378,8 @@ def test_a_scorer_that_is_described_by_other_values_is_refused(scorer: Path, nam
 
 @pytest.mark.parametrize(
     "changed",
-    [{"count": torch.tensor(1)}, {"half_mean": torch.ones(4)}, {"pixel_mean": torch.ones(65).double()},
-     {"scale": torch.zeros(4).double()},
-     {"mean": torch.ones(5).double()}, {"covariance": torch.eye(4)}, {"more": torch.ones(1)}],
+    [{"count": torch.tensor(1)}, {"train_mean": torch.ones(4)}, {"train_mean": torch.ones(5).double()},
+     {"train_covariance": torch.eye(4)}, {"scale": torch.zeros(4).double()}, {"more": torch.ones(1)}],
 )  # fmt: skip
 def test_statistics_of_another_kind_are_refused(scorer: Path, changed: dict[str, torch.Tensor]) -> None:
     write_tensors(scorer / STATISTICS, statistics(**changed))
@@ -384,7 +388,7 @@ def test_statistics_of_another_kind_are_refused(scorer: Path, changed: dict[str,
 
 @pytest.mark.parametrize(
     "features",
-    [np.ones((100, 5), np.float32), np.ones((100, 4)), np.ones(100, np.float32), np.ones((9, 4), np.float32),
+    [np.ones((100, 5), np.float32), np.ones((100, 4)), np.ones(100, np.float32), np.ones((19, 4), np.float32),
      np.ones((10_001, 4), np.float32), np.full((100, 4), np.nan, np.float32), np.full((100, 4), np.inf, np.float32)],
 )  # fmt: skip
 def test_features_of_another_kind_are_refused(scorer: Path, features: np.ndarray) -> None:

@@ -93,7 +93,7 @@ BEYOND = (
     ("batch_size: 64", f"batch_size: {10**9}", "$.teacher.source.training.batch_size", "at most 1000000,"),
     ("samples: 256", f"samples: {10**12}", "$.evaluation.samples", "at most 100000000,"),
     ("channels: [8, 16]", f"channels: [8, {10**9}]", f"{NETWORK}.channels[1]", "at most 16384,"),
-    ("features: 16", f"features: {10**9}", "$.evaluation.scorer.features", "at most 16384,"),
+    ("features: 16", f"features: {10**9}", "$.evaluation.scorers.convolutional.features", "at most 16384,"),
     (
         "layers_per_block: 1",
         f"layers_per_block: {10**9}",
@@ -130,7 +130,8 @@ def test_a_value_beyond_its_limit_is_refused_with_the_limit(subtests: pytest.Sub
 
 def test_sources_that_get_no_image_of_a_batch_are_refused() -> None:
     one = TINY[TINY.index("        - kind: trajectory") : TINY.index("      terms:")]
-    message = refused(TINY.replace(one, one + "        - {kind: data, share: 0.001, substeps: 1}\n"))
+    other = "        - {kind: data, share: 0.001, teacher_steps: {solver: ddim, substeps: 1, clip_sample: true}}\n"
+    message = refused(TINY.replace(one, one + other))
     assert "gets none of a batch of 64 images" in message and "sources[1].share" in message
 
 

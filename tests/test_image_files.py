@@ -20,13 +20,14 @@ from sfddm.data.prepare import prepare
 from sfddm.errors import SpecError, UserError
 from sfddm.images import from_bytes
 from sfddm.runtime.files import digest_file, read_json
-from sfddm.spec.data import LSUN, CelebAHQ, Folder, FolderLabels, NoLabels
+from sfddm.spec.data import LSUN, CelebAHQ, Folder
 from sfddm.spec.read import parse_spec
 from sfddm.training.batches import real_images, rows_of
 from tests.parts import data_stage, with_data
 
 FOLDER = "kind: folder, path: mine, channels: 3, crop: center, size: 8, flip: false, corrupt: refuse"
 """All but the labels of a section."""
+ALL = "labels: none, held_out: 0, split_seed: 0"
 SHAPE = Picture(channels=3, size=8, crop="center")
 
 
@@ -51,7 +52,7 @@ def bomb(width: int, height: int) -> bytes:
 
 def described(**changes: Any) -> Folder:
     fields = {"kind": "folder", "path": "mine", "channels": 3, "crop": "center", "size": 8, "flip": False}
-    return Folder(**{**fields, "labels": NoLabels(kind="none"), "corrupt": "refuse", **changes})
+    return Folder(**{**fields, "labels": "none", "held_out": 0, "split_seed": 0, "corrupt": "refuse", **changes})
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_a_folder_is_stored_in_the_order_of_its_paths(mine: Path, tmp_path: Path
 
 
 def test_folders_are_classes_and_some_images_are_held_out(mine: Path, tmp_path: Path) -> None:
-    prepare(described(labels=FolderLabels(kind="folders", held_out=2, split_seed=3)), tmp_path / "out")
+    prepare(described(labels="folders", held_out=2, split_seed=3), tmp_path / "out")
     splits = [store.read(tmp_path / "out", name) for name in store.SPLITS]
     assert [len(split.images) for split in splits] == [4, 2]
     known = {
@@ -104,7 +105,7 @@ def test_blocks_of_any_size_store_the_same(mine: Path, tmp_path: Path, monkeypat
     digests = set()
     for block in (1, 2 * 192, 10**9):
         monkeypatch.setattr(image_files, "BLOCK", block)
-        prepare(described(labels=FolderLabels(kind="folders", held_out=2, split_seed=3)), tmp_path / "out")
+        prepare(described(labels="folders", held_out=2, split_seed=3), tmp_path / "out")
         digests.add(tuple(digest_file(path) for path in sorted((tmp_path / "out").iterdir())))
     assert len(digests) == 1
 
@@ -140,7 +141,7 @@ def test_an_image_that_cannot_be_used_is_refused_or_skipped_and_named(
 
 def test_labels_stay_with_their_images_when_some_are_skipped(mine: Path, tmp_path: Path) -> None:
     (mine / "cats" / "b.png").write_bytes(b"")
-    prepare(described(corrupt="skip", labels=FolderLabels(kind="folders", held_out=1, split_seed=0)), tmp_path / "out")
+    prepare(described(corrupt="skip", labels="folders", held_out=1, split_seed=0), tmp_path / "out")
     splits = [store.read(tmp_path / "out", name) for name in store.SPLITS]
     classes = {
         image.tobytes(): label
@@ -154,7 +155,9 @@ def test_labels_stay_with_their_images_when_some_are_skipped(mine: Path, tmp_pat
 @pytest.mark.process
 def test_the_stage_ends_with_2_and_stores_nothing_of_a_folder_with_a_corrupt_image(mine: Path, tmp_path: Path) -> None:
     (mine / "dogs" / "2.png").write_bytes(b"no image")
-    section = f"{{{FOLDER}, labels: {{kind: folders, held_out: 1, split_seed: 0}}}}"
+    for number in range(20):
+        (mine / "dogs" / f"{number}-more.png").write_bytes(encoded(picture(number), "PNG"))
+    section = f"{{{FOLDER}, labels: folders, held_out: 20, split_seed: 0}}"
     code, printed = data_stage(tmp_path, section, SFDDM_DATA_ROOT=str(mine.parent))
     assert code == 2
     assert "dogs/2.png: no image of the formats" in printed
@@ -177,10 +180,10 @@ def _nothing(folder: Path) -> None:
         (lambda folder: (folder / "gone.png").symlink_to(folder.parent / "gone"), {}, "gone.png is a link"),
         (
             lambda folder: (folder / "x.png").write_bytes(b""),
-            {"labels": FolderLabels(kind="folders", held_out=1, split_seed=0)},
+            {"labels": "folders", "held_out": 1, "split_seed": 0},
             "1 images are not in the folder of a class, x.png for one",
         ),
-        (lambda folder: None, {"labels": FolderLabels(kind="folders", held_out=6, split_seed=0)}, "held_out"),
+        (lambda folder: None, {"labels": "folders", "held_out": 6, "split_seed": 0}, "held_out"),
         (
             lambda folder: [path.write_bytes(b"") for path in folder.rglob("*.*")],
             {"corrupt": "skip"},
@@ -356,18 +359,18 @@ def test_a_corrupt_image_in_a_database_is_named(churches: Path, tmp_path: Path) 
     ("section", "path", "words"),
     [
         (
-            f"{{{FOLDER}, labels: {{kind: none}}}}",
-            "$.evaluation.scorer.kind",
-            "set data.labels to {kind: folders, ...}",
+            f"{{{FOLDER}, {ALL}}}",
+            "$.evaluation.scorers.convolutional.kind",
+            "set data.labels to folders",
         ),
         (
             "{kind: celeba-hq, images: 30000, size: 256, flip: true}",
-            "$.evaluation.scorer.kind",
-            "use inception or torchvision",
+            "$.evaluation.scorers.convolutional.kind",
+            "use efficientnet, inception or torchvision",
         ),
         (
             "{kind: lsun, category: bedroom, images: 9, crop: center, size: 8, flip: true}",
-            "$.evaluation.scorer.kind",
+            "$.evaluation.scorers.convolutional.kind",
             "lsun has none",
         ),
         (
@@ -375,15 +378,32 @@ def test_a_corrupt_image_in_a_database_is_named(churches: Path, tmp_path: Path) 
             "$.data.category",
             "did you mean 'church_outdoor'",
         ),
-        (f"{{{FOLDER.replace('mine', '../mine')}, labels: {{kind: none}}}}", "$.data.path", "expected folders of A-Z"),
-        (f"{{{FOLDER.replace('mine', '/etc')}, labels: {{kind: none}}}}", "$.data.path", "expected folders of A-Z"),
-        (f"{{{FOLDER.replace('mine', 'a/../b')}, labels: {{kind: none}}}}", "$.data.path", "expected folders of A-Z"),
         (
-            f"{{{FOLDER.replace('channels: 3', 'channels: 4')}, labels: {{kind: none}}}}",
+            f"{{{FOLDER.replace('mine', '../mine')}, {ALL}}}",
+            "$.data.path",
+            "expected folders of A-Z",
+        ),
+        (
+            f"{{{FOLDER.replace('mine', '/etc')}, {ALL}}}",
+            "$.data.path",
+            "expected folders of A-Z",
+        ),
+        (
+            f"{{{FOLDER.replace('mine', 'a/../b')}, {ALL}}}",
+            "$.data.path",
+            "expected folders of A-Z",
+        ),
+        (
+            f"{{{FOLDER.replace('channels: 3', 'channels: 4')}, {ALL}}}",
             "$.data.channels",
             "'1' or '3'",
         ),
         (f"{{{FOLDER}}}", "$.data", "missing key 'labels'"),
+        (
+            f"{{{FOLDER}, {ALL.replace('held_out: 0', 'held_out: 19')}}}",
+            "$.data.held_out",
+            "this holds 19 images out to measure distances to, which need at least 20",
+        ),
     ],
 )
 def test_a_fault_in_the_section_is_named(section: str, path: str, words: str) -> None:

@@ -21,7 +21,7 @@ from sfddm.spec.index_set import Explicit
 from sfddm.spec.students import TRACT, Consistency
 from sfddm.training.batches import real_images, rows_of
 from tests.gaussian import ddim_factor, gaussian_job, level, linear_teacher, use_linear_networks
-from tests.parts import CPU, FEW, METHODS, SCRATCH, loss_points, untrained_teacher
+from tests.parts import CPU, DDIM, FEW, METHODS, SCRATCH, loss_points, untrained_teacher
 
 EXACT = Contract(timesteps=64, noise_schedule="cosine", prediction="v")
 LEVELS = (32, 64)
@@ -36,7 +36,8 @@ FIXED = evolve(FEW, iterations=1, learning_rate=0.3, decay=0.0, batch_size=64)
 def described(name: str, **training: Any) -> TRACT | Consistency:
     method = METHODS[name]
     assert isinstance(method, TRACT | Consistency)
-    method = evolve(method, start=SCRATCH, training=evolve(FIXED, **training))
+    targets = training.pop("target_average", training.get("average", FIXED.average))
+    method = evolve(method, start=SCRATCH, target_average=targets, training=evolve(FIXED, **training))
     if isinstance(method, TRACT):
         return evolve(method, substeps=2)
     return evolve(method, grid=Explicit(kind="explicit", levels=(20, 40, 64)))
@@ -102,6 +103,24 @@ def test_targets_come_from_the_average_and_not_from_the_student(
 
 
 @pytest.mark.parametrize("name", ROWS)
+def test_targets_have_an_average_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The losses are those of the targets' decay, whatever is kept: here the last weights, and half of all before."""
+    use_linear_networks(monkeypatch)
+    losses, _ = trained(tmp_path / "one", described(name, iterations=3, average=1.0))
+    weights = []
+    for iterations in (1, 2, 3):
+        folder = tmp_path / str(iterations)
+        found, student = trained(folder, described(name, iterations=iterations, average=0.0, target_average=1.0))
+        assert found == losses[:iterations]
+        weights.append(student.get_parameter("network.conv_out.weight").detach())
+    found, kept = trained(tmp_path / "half", described(name, iterations=3, average=0.5, target_average=1.0))
+    assert found == losses
+    expected = 0.25 * weights[0] + 0.25 * weights[1] + 0.5 * weights[2]
+    assert torch.allclose(kept.get_parameter("network.conv_out.weight"), expected, atol=1e-6)
+    assert float((expected - weights[0]).abs().max()) > 0.05
+
+
+@pytest.mark.parametrize("name", ROWS)
 def test_distance_and_weighting_are_the_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The first loss of a student that puts out zeros, as its average does: its jumps multiply by a cosine."""
     use_linear_networks(monkeypatch)
@@ -123,7 +142,7 @@ def test_the_target_of_a_closure_is_the_teachers_step_and_the_averages_jump(row:
     rows = torch.tensor([row, row])
     near = jump(teacher, x, rows[:, 0], rows[:, 1])
     wanted = near if row[1] == row[2] else jump(average, near, rows[:, 1], rows[:, 2])
-    assert torch.equal(intervals.target(teacher, average, x, rows), wanted)
+    assert torch.equal(intervals.target(teacher, average, x, rows, DDIM), wanted)
 
 
 def test_the_average_is_never_asked_on_clean_images() -> None:
@@ -139,7 +158,7 @@ def test_the_average_is_never_asked_on_clean_images() -> None:
     teacher = linear_teacher(EXACT)
     average = Asked(teacher.network, EXACT)
     x = torch.ones(3, 1, 8, 8)
-    found = intervals.target(teacher, average, x, torch.tensor([(8, 0, 0), (64, 56, 0), (48, 32, 32)]))
+    found = intervals.target(teacher, average, x, torch.tensor([(8, 0, 0), (64, 56, 0), (48, 32, 32)]), DDIM)
     expected = [ddim_factor("cosine", 64, *path) for path in ((8, 0), (64, 56, 0), (48, 32))]
     assert found[:, 0, 0, 0].tolist() == pytest.approx(expected, rel=1e-4)
     assert average.levels == [8, 56, 48]
@@ -147,8 +166,11 @@ def test_the_average_is_never_asked_on_clean_images() -> None:
 
 def test_closures_step_through_every_stretch_to_its_own_end() -> None:
     stretches = torch.tensor([[4, 2, 0], [8, 6, 4]])
-    assert intervals._steps(stretches).tolist() == [[4, 2, 0], [2, 0, 0], [8, 6, 4], [6, 4, 4]]
-    assert intervals._steps(torch.tensor([[2, 1, 1, 0]])).tolist() == [[2, 1, 0], [1, 0, 0]], "empty steps are left out"
+    assert intervals._steps(stretches, 1, EXACT).tolist() == [[4, 2, 0], [2, 0, 0], [8, 6, 4], [6, 4, 4]]
+    stretches = torch.tensor([[2, 1, 1, 0]])
+    assert intervals._steps(stretches, 1, EXACT).tolist() == [[2, 1, 0], [1, 0, 0]], "empty steps are left out"
+    stretches = torch.tensor([[32, 16, 0]])
+    assert intervals._steps(stretches, 2, EXACT).tolist() == [[32, 24, 16, 0], [16, 8, 0, 0]], "steps are cut in angle"
 
 
 @pytest.mark.parametrize(("name", "solver"), [("tract", "ddim"), ("consistency", "consistency")])

@@ -146,7 +146,7 @@ def test_the_desk_machine_adopts_the_run_of_a_machine_that_shares_the_server_alo
     desk.run("dvc", "repro", "--single-item", "track@tiny", **outage.environment)
     (run,) = runs(outage.client)
     assert run.info.run_id == outage.live and run.info.status == "FINISHED" and run.data.tags[CONTENT_KEY]
-    assert run.data.metrics["frechet_distance"] > 0 and run.data.params["NFE"] == "4"
+    assert run.data.metrics["frechet_distance/pixels"] > 0 and run.data.params["NFE"] == "4"
     assert steps(outage.client, outage.live) == list(range(1, 41)), "every point once"
 
 

@@ -30,6 +30,7 @@ assert isinstance(ANY_STEP, AnyStep)
         ("snr+1", [1, 1, 1]),
         ("truncated-snr", [0.36 * 16 / 9, 0.64 * 1, 0.1 * 9]),
         ("min-snr", [0.36 * 16 / 9, 0.64 * 9 / 16, 0.1 * 5]),
+        ("uniform", [0.36, 0.64, 0.1]),
     ],
 )
 def test_weightings_of_the_images_error_as_those_of_v(weighting: Weighting, expected: list[float]) -> None:

@@ -27,7 +27,7 @@ from tests.gaussian import (
     linear_teacher,
     use_linear_networks,
 )
-from tests.parts import CACHE, CPU, DATA, FEW, HIDDEN, LOOK_AHEAD, METHODS, OURS, ROLLOUT, SCRATCH, points
+from tests.parts import CACHE, CPU, FEW, HIDDEN, LOOK_AHEAD, METHODS, OURS, ROLLOUT, SCRATCH, data_of, points
 
 T = 64
 LEVELS = (16, 32, 48, 64)
@@ -63,7 +63,7 @@ def walked(*path: int, kind: Schedule = "cosine") -> list[float]:
 
 @pytest.mark.parametrize(
     ("source", "step"),
-    [(evolve(OURS.sources[0], cache=FINE), 1), (evolve(ROLLOUT, cache=FINE), 1), (evolve(DATA, substeps=4), 4)],
+    [(evolve(OURS.sources[0], cache=FINE), 1), (evolve(ROLLOUT, cache=FINE), 1), (data_of(substeps=4), 4)],
 )
 def test_the_hidden_terms_optimum_lands_on_the_teachers_hidden_variables(
     tmp_path: Path, source: Source, step: int
@@ -76,7 +76,7 @@ def test_the_published_loss_has_the_teachers_ddim_as_its_optimum(tmp_path: Path)
     """From scratch, with a squared error: the same four steps, and none of what many steps reach."""
     published = {
         "start": SCRATCH,
-        "sources": (evolve(DATA, substeps=1),),
+        "sources": (data_of(substeps=1),),
         "terms": (OutputTerm(kind="output", weight=1.0, distance="mse"),),
         "training": evolve(SHORT, learning_rate=0.2),
     }
@@ -143,7 +143,7 @@ def test_an_any_step_student_ends_where_its_teacher_does_on_any_index_set_of_its
 @pytest.mark.parametrize("prediction", ["v", "epsilon-sample"])
 def test_a_student_of_a_noise_predictor_may_predict_otherwise(tmp_path: Path, prediction: Any) -> None:
     """On a linear schedule, where noise alone is badly conditioned at the top."""
-    source = evolve(DATA, substeps=4)
+    source = data_of(substeps=4)
     start = FromTeacher(kind="teacher", prediction=prediction)
     contract = Contract(timesteps=T, noise_schedule="linear", prediction="epsilon")
     student, sampler = trained(

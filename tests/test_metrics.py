@@ -3,18 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.evaluation.distances import kernel_distances, precision_recall
 from sfddm.evaluation.interpolation import PAIRS, STEPS, path_length, paths, strips
-from sfddm.evaluation.metrics import BLOCKS, METRIC
-from sfddm.evaluation.moments import MomentSums, frechet_distance
+from sfddm.evaluation.metrics import JACKKNIFE, METRIC
+from sfddm.evaluation.moments import MomentSums, Sample, frechet_distance
+from sfddm.evaluation.real import Real
+from sfddm.evaluation.scorer import Scorer
 from sfddm.evaluation.similarity import structural_similarity
 from sfddm.images import to_bytes
 from sfddm.networks.generation import draw_from, generate
 from sfddm.randomness import Purpose, normals
-from tests.judges import frechet, kernel
+from tests.judges import extractor, frechet, kernel
 from tests.parts import untrained_teacher
 from tests.project import ROOT
 
@@ -31,7 +34,7 @@ def distance(a: Tensor, b: Tensor) -> float:
 
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
-    return kernel_distances([a], b)[0]
+    return kernel_distances(a, b)[0]
 
 
 def test_the_frechet_distance_is_torch_fidelitys() -> None:
@@ -76,7 +79,6 @@ def test_the_kernel_distance_is_torch_fidelitys_on_the_same_subsets() -> None:
     ours = [kernel_distance(x, y) for x, y in pairs]
     assert np.mean(ours) == pytest.approx(subsets["kernel_inception_distance_mean"], rel=1e-6)
     assert np.std(ours) == pytest.approx(subsets["kernel_inception_distance_std"], rel=1e-6)
-    assert kernel_distances([a, b[:50]], b) == [kernel_distance(a, b), kernel_distance(b[:50], b)]
 
 
 def test_the_kernel_distance_by_hand() -> None:
@@ -93,7 +95,8 @@ def test_the_kernel_distance_of_float32_features_is_taken_in_float64() -> None:
 
 def test_the_kernel_distance_is_not_biased_by_few_images() -> None:
     real, many = features(1, 1500, 5), features(2, 1500, 5, 0.5)
-    whole, unshifted, *few = kernel_distances([many, features(3, 1500, 5), *many.split(30)], real)
+    whole, unshifted = kernel_distance(many, real), kernel_distance(features(3, 1500, 5), real)
+    few = [kernel_distance(some, real) for some in many.split(30)]
     assert abs(np.mean(few) - whole) < 4 * np.std(few) / len(few) ** 0.5
     assert abs(unshifted) < 0.1 * whole
 
@@ -175,15 +178,25 @@ def test_a_path_between_noises_at_a_right_angle_is_a_quarter_of_an_ellipse() -> 
 def test_the_length_of_a_path_in_closed_form() -> None:
     # The feature of a strip's s-th image is (3 s, 4 s): each step is 5 long.
     images = np.arange(STEPS, dtype=np.uint8).reshape(1, STEPS, 1, 1, 1).repeat(2, axis=0)
-    assert path_length(images, lambda strip: _slope(strip, 1)) == pytest.approx(5 * (STEPS - 1))
-    assert path_length(np.zeros_like(images), lambda strip: _slope(strip, 1)) == 0
+    judge = _slope(1.0)
+    assert path_length(images, judge) == pytest.approx(5 * (STEPS - 1))
+    assert path_length(np.zeros_like(images), judge) == 0
     twice = np.concatenate([images, 3 * images[:1]])
-    assert path_length(twice, lambda strip: _slope(strip, 1)) == pytest.approx((5 + 5 + 15) / 3 * (STEPS - 1))
+    assert path_length(twice, judge) == pytest.approx((5 + 5 + 15) / 3 * (STEPS - 1))
+    assert path_length(images, _slope(2.0)) == pytest.approx(5 / 2 * (STEPS - 1)), "in units of the real images"
 
 
-def _slope(strip: np.ndarray, scale: float) -> Tensor:
-    position = torch.from_numpy(strip.reshape(-1, 1).astype(np.float32))
-    return scale * torch.cat([3 * position, 4 * position], 1)
+def _slope(unit: float) -> Scorer:
+    def extract(images: np.ndarray) -> tuple[Tensor, Tensor]:
+        position = torch.from_numpy(images.reshape(-1, 1).astype(np.float32))
+        return torch.cat([3 * position, 4 * position], 1), torch.zeros(len(images), 0)
+
+    judge = evolve(extractor(), shape=(1, 1, 1), features=2, classes=0, extract=extract)
+    scale = torch.full((2,), unit, dtype=torch.float64)
+    nothing = Sample(torch.zeros(2, 2))
+    return Scorer(
+        judge, Real(scale=scale, sample=nothing, held_out=True, train=None, floor=None, floor_images=0, digest="digest")
+    )
 
 
 def test_strips_end_in_the_images_of_their_noises() -> None:
@@ -207,6 +220,6 @@ def test_a_stochastic_sampler_adds_the_same_noise_along_a_strip() -> None:
     assert np.abs(found[63, [0, -1]] - ends).max() <= 1, "every pair has a stream of its own"
 
 
-def test_the_documentation_has_every_metric_and_its_blocks() -> None:
+def test_the_documentation_has_every_metric_and_its_jackknife() -> None:
     text = (ROOT / "docs/evaluation.md").read_text()
-    assert [key for key in (*METRIC, *BLOCKS.values()) if f"`{key}`" not in text] == []
+    assert [key for key in (*METRIC, *JACKKNIFE.values()) if f"`{key}`" not in text] == []

@@ -14,6 +14,7 @@ from sfddm.tracking.charts import TAG, opened_with_charts, share_charts
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+SCORERS = ["convolutional", "pixels"]
 WORDS = ("type", "scaleType", "xAxisKey", "xAxisScaleType", "runsHiddenMode")
 """Keys of values that MLflow's page knows by name."""
 
@@ -31,7 +32,7 @@ def view(client: "MlflowClient") -> Any:
     """What is stored, read as MLflow's page reads it."""
     experiment = client.create_experiment("tiny")
     assert opened_with_charts(client.get_experiment(experiment)) == ""
-    share_charts(client, experiment)
+    share_charts(client, experiment, SCORERS)
     stored = client.get_experiment(experiment)
     assert opened_with_charts(stored) == "&viewStateShareKey=sfddm"
     head, _, content = stored.tags[TAG].partition(";")
@@ -65,9 +66,19 @@ def test_charts_lie_in_sections_that_there_are(view: Any) -> None:
     assert {chart["metricSectionId"] for chart in view["compareRunCharts"]} == sections
 
 
+def test_every_scorer_has_charts_and_the_first_ones_distance_colours_the_comparison(view: Any) -> None:
+    charts = {chart["displayName"]: chart for chart in view["compareRunCharts"]}
+    for scorer in SCORERS:
+        assert charts[f"by_steps/frechet_distance/{scorer}"]["scaleType"] == "log"
+        assert charts[f"frechet_distance/{scorer}"]["type"] == "BAR"
+        assert f"metrics.`frechet_distance/{scorer}`" in view["selectedColumns"]
+    (parallel,) = [chart for chart in charts.values() if chart["type"] == "PARALLEL"]
+    assert parallel["selectedMetrics"][-1] == "frechet_distance/convolutional"
+
+
 def test_charts_that_mlflow_refuses_are_a_warning(client: "MlflowClient", capsys: pytest.CaptureFixture[str]) -> None:
     experiment = client.create_experiment("deleted")
     client.delete_experiment(experiment)
-    share_charts(client, experiment)
+    share_charts(client, experiment, SCORERS)
     assert f"warning: MLflow refused the charts of experiment {experiment}" in capsys.readouterr().err
     assert TAG not in client.get_experiment(experiment).tags

@@ -17,6 +17,7 @@ from tests.servers import free_port, stop, wait_until_it_answers
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+DISTANCE = "frechet_distance/convolutional"
 CLOSED = '[["mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true"], ["mlflow.assistant.panelOpen_v1", "false"]]'
 """What MLflow's page remembers of its assistant."""
 
@@ -48,10 +49,10 @@ def page(browser: "Browser") -> "Iterator[Page]":
 
 
 def test_the_experiment_opens_with_charts_over_steps_weights_and_quality(page: "Page", links: dict[str, str]) -> None:
-    page.set_viewport_size({"width": 1280, "height": 2600})  # what is below the window is not drawn
+    page.set_viewport_size({"width": 1280, "height": 3600})  # what is below the window is not drawn
     page.goto(links["charts"])
     axes = page.locator(".parcoords svg text")
-    for name in ("NFE", "Weight.output", "Weight.hidden", "Weight.feature", "speed_up", "agreement"):
+    for name in ("NFE", "Weight.output", "Weight.hidden", "Weight.feature", "speed_up", DISTANCE):
         axes.filter(has_text=name).first.wait_for(state="attached")
     for title in ("Comparison", "Against T'"):
         page.get_by_text(title).first.wait_for()
@@ -68,7 +69,7 @@ def test_the_experiment_opens_with_charts_over_steps_weights_and_quality(page: "
 def test_the_comparison_opens_with_weights_and_distance(page: "Page", links: dict[str, str]) -> None:
     page.goto(links["comparison"])
     page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
-    for name in ("Weight.feature", "Weight.hidden", "frechet_distance"):
+    for name in ("Weight.feature", "Weight.hidden", DISTANCE):
         page.locator(".js-plotly-plot svg text").filter(has_text=name).first.wait_for(state="attached")
     keep(page, "mlflow-compare")
 
@@ -77,7 +78,7 @@ def test_a_model_shows_its_champion_and_a_version_its_card(page: "Page", links: 
     page.goto(links["versions"])
     page.get_by_text("@ champion").wait_for()
     page.goto(f"{links['versions']}/versions/1")
-    for words in ("Frechet distance to real images", "Licence", "Limits", "champion"):
+    for words in ("Frechet distance to real images (convolutional)", "(pixels)", "Licence", "Limits", "champion"):
         page.get_by_text(words).first.wait_for()
     wait_for_image(page)
     keep(page, "mlflow-version")

@@ -34,6 +34,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
         experiment.add("ours-t4", 4, experiment.ours, [0.5, 0.625], scorer=EVIL)
         experiment.add("near-t4", 4, experiment.ours, [0.573], psnr=9.0, scorer=EVIL)
         experiment.add("ddim-t4", 4, experiment.ddim, [1.5], psnr=9.5, scorer=EVIL)
+        dear = {"cache": 0, "training": 9000, "folds": 1, "total": 9000}
+        experiment.add("dear-t4", 4, experiment.ours, [0.5], psnr=9.25, cost=dear, scorer=EVIL)
         experiment.add("half-t2", 2, Resampled(kind="resampled", student="ours-t4"), [0.75], scorer=EVIL)
         experiment.add("ddim-t2", 2, experiment.ddim, [10.0], psnr=8.5, scorer=EVIL)
         return write(experiment), load_rows(experiment.spec)
@@ -98,26 +100,46 @@ def test_dark_and_light_differ_in_paper_and_in_the_ink_of_figures(path: Path, br
 
 def test_a_heading_sorts_the_table_by_its_figures_and_turns_the_order_round(path: Path, browser: Browser) -> None:
     visit = Visit(browser, path)
-    distance = heading(visit, "distance")
+    ratio = heading(visit, "pixels")
     assert [name.split()[0] for name in column(visit, 0)] == [
-        "teacher", "ours-t4", "near-t4", "ddim-t4", "half-t2", "ddim-t2"
+        "teacher", "dear-t4", "ours-t4", "near-t4", "ddim-t4", "half-t2", "ddim-t2"
     ]  # fmt: skip
-    button = visit.page.get_by_role("button", name="distance", exact=True)
+    button = visit.page.get_by_role("button", name="pixels", exact=True)
     button.click()
-    rising = [float(text.split()[0]) for text in column(visit, distance)]
-    assert rising == [0.25, 0.562, 0.573, 0.75, 1.5, 10.0], "as numbers: as text 10 is below 1.5"
+    rising = [float(text) for text in column(visit, ratio)]
+    assert rising == [1.0, 2.0, 2.25, 2.29, 3.0, 6.0, 40.0], "as numbers: as text 40 is below 6"
     button.focus()
     visit.page.keyboard.press("Enter")
-    assert [float(text.split()[0]) for text in column(visit, distance)] == rising[::-1]
+    assert [float(text) for text in column(visit, ratio)] == rising[::-1]
     sorts = visit.ask("[...document.querySelectorAll('th[aria-sort]')].map((cell) => cell.ariaSort)")
-    assert sorts[distance] == "descending" and set(sorts) == {"descending", "none"} and sorts.count("none") > 10
+    assert sorts[ratio] == "descending" and set(sorts) == {"descending", "none"} and sorts.count("none") > 10
+
+
+def test_words_are_sorted_from_better_to_worse(path: Path, browser: Browser) -> None:
+    visit = Visit(browser, path)
+    visit.page.get_by_role("button", name="vs best", exact=True).click()
+    found = column(visit, heading(visit, "vs best"))
+    assert found == ["best", "best", "≈, over budget", "≈", "≈", "worse", ""]
 
 
 def test_what_has_no_finite_figure_is_last_either_way(path: Path, browser: Browser) -> None:
     visit = Visit(browser, path)
-    for order in (["8.5", "9.0", "9.5", "26.0", "26.0", "–"], ["26.0", "26.0", "9.5", "9.0", "8.5", "–"]):
+    finite = ["8.5", "9.0", "9.2", "9.5", "26.0", "26.0"]
+    for order in ([*finite, "–"], [*finite[::-1], "–"]):
         visit.page.get_by_role("button", name="PSNR", exact=True).click()
         assert column(visit, heading(visit, "PSNR")) == order
+
+
+def test_every_scorer_has_a_table_of_its_own_with_what_it_depends_on(path: Path, browser: Browser) -> None:
+    texts = Visit(browser, path).ask(
+        "[...document.querySelectorAll('section[aria-labelledby=scorers] h3')].map((title) =>"
+        " [title, title.nextElementSibling, title.nextElementSibling.nextElementSibling].map((part) => part.innerText))"
+    )
+    (first, said, table), (second, saids, tables) = texts
+    assert (first, second) == ("convolutional", "pixels")
+    assert "5000 images are at 0.250" in said and "5000 images are at 2.500" in saids
+    assert "agrees" in table and "agrees" not in tables
+    assert "0.562 [0.500, 0.625]" in table and "5.625 [5.000, 6.250]" in tables
 
 
 def test_a_name_opens_its_part_of_the_spec_with_content_keys(made: tuple[Path, list[Row]], browser: Browser) -> None:
@@ -138,7 +160,7 @@ def test_a_name_opens_its_part_of_the_spec_with_content_keys(made: tuple[Path, l
 
 def test_text_is_shown_as_it_is_and_never_run(path: Path, browser: Browser) -> None:
     visit = Visit(browser, path)
-    assert visit.page.locator(".facts").inner_text().count(EVIL) == 1
+    assert visit.page.locator(".facts").inner_text().count(EVIL) == 2, "a scorer's name each"
     assert visit.ask("document.querySelectorAll('img:not([alt])').length") == 0 and visit.errors == []
     assert EVIL not in path.read_text() and EVIL in unescape(path.read_text())
 
@@ -146,17 +168,25 @@ def test_text_is_shown_as_it_is_and_never_run(path: Path, browser: Browser) -> N
 def test_the_best_of_each_number_of_steps_stand_above_with_what_equals_them(
     made: tuple[Path, list[Row]], browser: Browser
 ) -> None:
+    """One that is over budget is not among them, though it has the lowest distance."""
     texts = Visit(browser, made[0]).ask("[...document.querySelectorAll('.best li')].map((item) => item.innerText)")
-    assert len(texts) == 2 and "half-t2" in texts[0] and "ddim-t2, free: 10.000" in texts[0]
-    assert "ours-t4" in texts[1] and "0.562" in texts[1] and "2.25 × teacher" in texts[1]
+    assert len(texts) == 2 and "half-t2" in texts[0] and "ddim-t2, free: 40.00 · 40.00" in texts[0]
+    assert "ours-t4" in texts[1] and "convolutional 2.25 · pixels 2.25 × teacher" in texts[1]
     assert "≈" not in texts[0] and "≈ near-t4" in texts[1], "seeds .125 apart hide a difference of .01"
+    assert "scorers differ" not in "".join(texts)
+
+
+def test_a_best_that_a_scorer_puts_behind_another_is_said_not_to_be_that_to_all(experiment: Experiment) -> None:
+    experiment.add("ours-t4", 4, experiment.ours, [0.5])
+    experiment.add("other-t4", 4, experiment.ours, [0.6], pixels=[4.0])
+    assert "scorers differ: not the best to all" in to_html(contents_of(experiment.spec))
 
 
 def test_free_rows_are_marked(path: Path, browser: Browser) -> None:
     names = column(Visit(browser, path), 0)
     assert [("free" in name.split(), name.split()[0]) for name in names] == [
-        (True, "teacher"), (False, "ours-t4"), (False, "near-t4"), (True, "ddim-t4"), (False, "half-t2"),
-        (True, "ddim-t2"),
+        (True, "teacher"), (False, "dear-t4"), (False, "ours-t4"), (False, "near-t4"), (True, "ddim-t4"),
+        (False, "half-t2"), (True, "ddim-t2"),
     ]  # fmt: skip
 
 
@@ -197,11 +227,11 @@ def test_dvc_plots_are_drawn_without_a_network(project: Project, browser: Browse
     assert visit.errors == [] and visit.strayed() == []
 
 
-def test_dvc_metrics_show_a_line_per_run_that_fits_on_a_screen(project: Project) -> None:
+def test_dvc_metrics_show_a_line_per_run_with_every_scorers_distance(project: Project) -> None:
     heading, _, *lines = project.run("dvc", "metrics", "show", "--md").strip().splitlines()
     columns = {cell.strip() for cell in heading.strip("|").split("|")}
-    assert columns == {"Path", "nfe", "frechet_distance", "agreement", "mse_to_teacher", "cost"}
-    assert len(lines) == 2 and all(len(line) <= 120 for line in (heading, *lines))
+    assert columns == {"Path", "nfe", "distance.convolutional", "distance.pixels", "mse_to_teacher", "cost"}
+    assert len(lines) == 2
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +251,7 @@ def test_dvc_metrics_diff_names_the_figures_that_changed(project: Project, chang
     found = json.loads(project.run("dvc", "metrics", "diff", changed, "--json"))
     figures = found["runs/tiny/results/ddim-t4-s0/summary.json"]
     assert (figures["nfe"]["old"], figures["nfe"]["new"], figures["nfe"]["diff"]) == (4, 2, -2)
-    assert figures["frechet_distance"]["diff"] > 0
+    assert all(figures[f"distance.{scorer}"]["diff"] > 0 for scorer in ("convolutional", "pixels"))
     assert set(found) == {"runs/tiny/results/ddim-t4-s0/summary.json"}
 
 

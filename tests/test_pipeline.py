@@ -35,6 +35,10 @@ def test_a_second_repro_runs_nothing(project: Project) -> None:
         ("noise_seed: 3", "noise_seed: 4", {"reference@tiny"} | {f"evaluate@tiny-{name}-t4-s0" for name in
                                                                  ("ddim", "ours")} | set(LEAVES)),
         ("prediction: v", "prediction: epsilon", {"teacher@tiny", *LEAVES}),
+        ("margin: 0.1", "margin: 0.2", set(LEAVES)),
+        ("agreement: 0.5", "agreement: 0.6", set()),
+        ("      features: 16", "      features: 12", {"scorer@tiny-convolutional", *LEAVES} | {
+            f"evaluate@tiny-{name}-t4-s0" for name in ("ddim", "ours")}),
     ],
 )  # fmt: skip
 def test_a_change_in_the_spec_re_runs_what_rests_on_it(project: Project, old: str, new: str, changed: set[str]) -> None:

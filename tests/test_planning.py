@@ -7,17 +7,18 @@ from attrs import evolve
 
 from sfddm.cli.plan import duration, plan, size
 from sfddm.errors import UserError
+from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.methods.trajectories import load_or_compute
 from sfddm.networks import storage
 from sfddm.networks.layout import COST
 from sfddm.pipeline.params import sync
 from sfddm.pipeline.paths import Paths
-from sfddm.pipeline.plan import START, _scorer, _trajectories, estimates
+from sfddm.pipeline.plan import START, TIMING, _scorer, _trajectories, estimates
 from sfddm.runtime.files import write_json
 from sfddm.runtime.machine import device, usage
 from sfddm.spec.evaluation import OwnStatistics, Torchvision
 from sfddm.spec.experiment import Spec
-from sfddm.spec.parts import Cache
+from sfddm.spec.parts import TRAINED, Cache
 from sfddm.spec.teacher import FromDiffusers
 from tests.parts import TINY, tiny, untrained_teacher
 from tests.project import Project
@@ -90,6 +91,17 @@ def test_an_evaluation_takes_as_long_per_image_and_step_as_it_took_before() -> N
     assert estimate.seconds == pytest.approx(START + 70 * (256 * 4) / (128 * 2))
 
 
+def test_every_scorer_is_paid_for_when_it_is_made_and_with_every_student(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second per image and pass; the classifier has 40 iterations of 64 images to learn from."""
+    monkeypatch.setattr("sfddm.pipeline.plan._seconds", lambda *_: 1.0)
+    made = {f"scorer@tiny-{name}" for name in ("convolutional", "pixels")}
+    found = dict(estimates(with_a_stored_teacher(), {*made, "evaluate@tiny-ddim-t4-s0"}))
+    assert found["scorer@tiny-pixels"].seconds == START + 1797
+    assert found["scorer@tiny-convolutional"].seconds == START + 1797 + TRAINED * 40 * 64
+    drawn = 256 + PAIRS * STEPS
+    assert found["evaluate@tiny-ddim-t4-s0"].seconds == START + drawn * 4 + TIMING + 2 * drawn * 2
+
+
 def test_a_missing_teacher_is_said_before_anything_is_estimated() -> None:
     spec = tiny()
     source = FromDiffusers(kind="diffusers", model="mine", revision="0" * 64)
@@ -119,7 +131,7 @@ def test_memory_that_is_not_there_is_warned_of(
     plan("tiny")
     shown = " ".join(capsys.readouterr().out.split())
     assert "All stages are listed" in shown, "this is no repository of DVC"
-    assert "warning: more memory than is free will be needed by scorer@tiny" in shown
+    assert "warning: more memory than is free will be needed by scorer@tiny-" in shown
     assert f"{OURS} (" in shown.partition("warning")[2]
 
 
@@ -131,15 +143,15 @@ def test_amounts_are_written_in_units_that_fit() -> None:
 
 
 def test_a_plan_names_what_is_done_and_estimates_the_rest(project: Project) -> None:
-    assert "all 10 stages are done" in project.run("sfddm", "plan", "tiny")
+    assert "all 11 stages are done" in project.run("sfddm", "plan", "tiny")
     with project.edit("specs/tiny.yaml", "weight: 0.3, state", "weight: 0.4, state"):
         output = project.run("sfddm", "plan", "tiny")
     lines = {line.split()[0]: line.split()[1:] for line in output.splitlines() if "@tiny" in line}
     assert [name for name, cells in lines.items() if cells == ["done"]] == [
-        "data@tiny", "scorer@tiny", "teacher@tiny", "reference@tiny", "distill@tiny-ddim-t4-s0",
-        "evaluate@tiny-ddim-t4-s0",
+        "data@tiny", "scorer@tiny-convolutional", "scorer@tiny-pixels", "teacher@tiny", "reference@tiny",
+        "distill@tiny-ddim-t4-s0", "evaluate@tiny-ddim-t4-s0",
     ]  # fmt: skip
-    assert "4 of 10 stages to run on" in output
+    assert "4 of 11 stages to run on" in output
     assert "Free here" in output
     assert project.changed() == set(), "planning changes nothing"
 
@@ -148,7 +160,7 @@ def test_a_plan_of_images_that_are_not_there_says_where_they_should_be(project: 
     section = (
         "kind: folder\n  path: mine\n  channels: 1\n  crop: center\n  size: 8\n  flip: false\n  corrupt: refuse\n  "
     )
-    labels = "labels: {kind: folders, held_out: 1, split_seed: 0}\n"
+    labels = "labels: folders\n  held_out: 20\n  split_seed: 0\n"
     with project.edit("specs/tiny.yaml", "kind: digits\n  train: 1500\n  split_seed: 0\n", section + labels):
         project.run("sfddm", "spec", "sync")
         output = project.run("sfddm", "plan", "tiny", code=2)

@@ -13,7 +13,8 @@ from torch import Tensor
 from sfddm.data import store
 from sfddm.methods import progressive
 from sfddm.methods.job import distill
-from sfddm.methods.sources import noised, paths
+from sfddm.methods.sources import noised
+from sfddm.methods.teaching import paths
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser
 from sfddm.networks.layout import weights_digest
@@ -22,7 +23,7 @@ from sfddm.spec.students import Progressive
 from sfddm.spec.training import Training
 from sfddm.training.batches import real_images, rows_of
 from tests.gaussian import gaussian_job, level, linear_teacher, use_linear_networks
-from tests.parts import COPY, CPU, DATA, FEW, HIDDEN, METHODS, job, loss_points, of, points, untrained_teacher
+from tests.parts import COPY, CPU, FEW, HIDDEN, METHODS, data_of, job, loss_points, of, points, untrained_teacher
 
 EXACT = Contract(timesteps=64, noise_schedule="cosine", prediction="v")
 LEVELS = (16, 32, 48, 64)
@@ -139,7 +140,7 @@ def test_one_fold_of_progressive_is_two_data_substeps(tmp_path: Path) -> None:
     first = loss_points(fold.curve)
     fold.write(tmp_path)
     digest = weights_digest(tmp_path)
-    single = distill(job(tmp_path, sources=(evolve(DATA, substeps=2),), terms=(HIDDEN,), training=FEW, start=COPY))
+    single = distill(job(tmp_path, sources=(data_of(substeps=2),), terms=(HIDDEN,), training=FEW, start=COPY))
     single.write(tmp_path)
     assert loss_points(single.curve) == first and weights_digest(tmp_path) == digest
 

@@ -1,6 +1,8 @@
 """Gates in closed form, and the file that remembers every decision."""
 
 import subprocess
+from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,6 @@ import pytest
 from attrs import evolve
 
 from sfddm.errors import UserError
-from sfddm.evaluation.metrics import CONDITIONS
 from sfddm.pipeline.git import head, uncommitted, worktree
 from sfddm.pipeline.promotions import (
     PROMOTED,
@@ -21,15 +22,16 @@ from sfddm.pipeline.promotions import (
     write_history,
 )
 from sfddm.pipeline.rows import Row, load_row
-from sfddm.registry.gates import REMEMBERED, gates
+from sfddm.registry.gates import gates, remembered
 from sfddm.spec.evaluation import Gates
-from tests.experiment import NOISE, Experiment
+from tests.experiment import ERROR, Experiment, figures
 
 OPEN = Gates(
-    samples=2, distance_ratio=1000.0, agreement=0.0, speed_up=0.001, against_ddim="any", against_champion="any"
+    samples=2, agreement=0.0, speed_up=0.001, against_teacher="any", against_free="any", against_champion="any"
 )
 """Gates that let everything pass."""
-TWICE, OPPOSITE = (tuple(factor * moved for moved in NOISE) for factor in (2, -1))
+FAR = ERROR + 0.02
+"""A standard error of which .02 remains in a difference, whose interval then has a half-width of .0555."""
 WHO = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
 
 
@@ -50,7 +52,7 @@ def promotion(of: Row, alias: str = "champion", **changed: Any) -> Promotion:
     fields = {
         "kind": "promotion", "time": "2026-01-01T00:00:00+00:00", "model": "sfddm-tiny", "alias": alias, "spec": "tiny",
         "run": of.run.name, "content_key": of.content_key, "commit": "0123456789abcdef", "gates": (),
-        "figures": {key: of.metrics[key] for key in REMEMBERED if key in of.metrics},
+        "figures": remembered(of.metrics),
     }  # fmt: skip
     return Promotion(**{**fields, **changed})
 
@@ -62,12 +64,7 @@ def demotion(of: Promotion) -> Demotion:
 
 @pytest.mark.parametrize(
     ("gate", "at", "beyond", "figure"),
-    [
-        ("samples", 5000, 5001, "5000"),
-        ("distance_ratio", 2.0, 1.99, "2.000"),  # .5 over the teacher's .25
-        ("agreement", 0.9, 0.91, "0.9000"),
-        ("speed_up", 16.0, 16.1, "16.0"),
-    ],
+    [("samples", 5000, 5001, "5000"), ("agreement", 0.9, 0.91, "0.9000"), ("speed_up", 16.0, 16.1, "16.0")],
 )
 def test_a_bound_is_still_passed_where_the_figure_is_the_bound(
     experiment: Experiment, gate: str, at: float, beyond: float, figure: str
@@ -75,56 +72,152 @@ def test_a_bound_is_still_passed_where_the_figure_is_the_bound(
     experiment.add("ours", 4, experiment.ours, [0.5])
     assert decided(experiment, **{gate: at})[gate].passed
     refused = decided(experiment, **{gate: beyond})[gate]
-    assert not refused.passed and refused.figure == figure and str(beyond) in refused.bound
+    assert not refused.passed and refused.figure == figure and refused.bound == f"at least {beyond}"
 
 
-@pytest.mark.parametrize(
-    ("distance", "noise", "better", "not_worse"),
-    [
-        # Against .5: blocks differ by the distances' difference plus noise of half-width .0196 (TWICE) or .0392.
-        (0.3, TWICE, True, True),
-        (0.49, TWICE, False, True),
-        (0.51, TWICE, False, True),
-        (0.7, TWICE, False, False),
-        (0.47, OPPOSITE, False, True),
-        (0.45, OPPOSITE, True, True),
-    ],
-)
-def test_the_paired_interval_decides(
-    experiment: Experiment, distance: float, noise: tuple[float, ...], better: bool, not_worse: bool
+def test_the_lowest_agreement_counts_of_the_scorers_that_have_classes(experiment: Experiment) -> None:
+    experiment.add("ours", 4, experiment.ours, [0.5])
+    says = figures(0.5, nfe=4, cost={"total": 0})
+    says["scorers"]["more classes"] = {**says["scorers"]["convolutional"], "agreement": 0.8}
+    says["panel"].append("more classes")
+    experiment.write("ours", 0, says)
+    for wanted, passed in ((0.8, True), (0.85, False)):
+        gate = decided(experiment, agreement=wanted)["agreement"]
+        assert gate.figure == "0.8000" and gate.passed is passed
+
+
+def test_where_no_scorer_has_classes_only_a_gate_of_0_is_passed(experiment: Experiment) -> None:
+    experiment.add("ours", 4, experiment.ours, [0.5])
+    says = figures(0.5, nfe=4, cost={"total": 0})
+    says["panel"].remove("convolutional")
+    experiment.write("ours", 0, says)
+    assert decided(experiment, agreement=0.0)["agreement"].passed
+    refused = decided(experiment, agreement=0.001)["agreement"]
+    assert not refused.passed and refused.figure == "unknown" and refused.bound.endswith("no scorer has classes")
+
+
+VERDICTS = [
+    # Distances to the two scorers less the rival's, in their units, and whether that is better and not worse.
+    (-0.2, -0.2, True, True),
+    (-0.05, -0.05, False, True),
+    (0.05, 0.05, False, True),
+    (0.2, 0.2, False, False),
+    (-0.2, 0.05, False, True),
+    (-0.2, 0.2, False, False),
+    (0.2, -0.2, False, False),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "better", "not_worse"), VERDICTS)
+def test_the_whole_interval_decides_for_every_scorer(
+    experiment: Experiment, first: float, second: float, better: bool, not_worse: bool
 ) -> None:
-    experiment.add("ours", 4, experiment.ours, [distance], noise)
+    experiment.add("ours", 4, experiment.ours, [0.5 + first], pixels=[10 * (0.5 + second)], error=FAR)
     experiment.add("ddim", 4, experiment.ddim, [0.5])
     rival = promotion(row(experiment, "ddim"))
     for word, passed in (("better", better), ("not-worse", not_worse)):
-        assert decided(experiment, against_ddim=word)["against_ddim"].passed is passed
-        assert decided(experiment, rival, against_champion=word)["against_champion"].passed is passed
+        free = decided(experiment, against_free=word)["against_free"]
+        champion = decided(experiment, rival, against_champion=word)["against_champion"]
+        assert free.passed is champion.passed is passed
+        assert free.figure == f"convolutional {first:+.3f} ± 0.056, pixels {10 * second:+.3f} ± 0.555"
+        assert free.bound == f"{word.replace('-', ' ')} than ddim"
 
 
-def test_of_several_free_rows_the_best_with_as_many_steps_counts(experiment: Experiment) -> None:
-    experiment.add("ours", 4, experiment.ours, [0.5], TWICE)
-    experiment.add("worse", 4, experiment.ddim, [0.9])
+@pytest.mark.parametrize(
+    ("first", "second", "as_good", "not_worse"),
+    [
+        # The margin is .025 and the half-width .0555, in the scorers' units.
+        (-0.2, -0.2, True, True),
+        (-0.04, -0.04, True, True),
+        (-0.02, -0.02, False, True),
+        (0.05, 0.05, False, True),
+        (0.2, 0.2, False, False),
+        (-0.2, -0.02, False, True),
+        (-0.2, 0.2, False, False),
+    ],
+)
+def test_the_teacher_is_reached_by_the_whole_interval_for_every_scorer(
+    experiment: Experiment, first: float, second: float, as_good: bool, not_worse: bool
+) -> None:
+    experiment.add("ours", 4, experiment.ours, [0.25 + first], pixels=[10 * (0.25 + second)], error=FAR)
+    for word, passed in (("as-good", as_good), ("not-worse", not_worse)):
+        gate = decided(experiment, against_teacher=word)["against_teacher"]
+        assert gate.passed is passed
+        assert gate.figure == f"convolutional {first:+.3f} ± 0.056, pixels {10 * second:+.3f} ± 0.555"
+    assert gate.bound == "not worse than the teacher"
+    assert "less than 10% above the teacher's" in decided(experiment, against_teacher="as-good")[
+        "against_teacher"
+    ].bound  # fmt: skip
+
+
+def test_the_rival_is_the_best_free_row_of_at_most_as_many_steps(experiment: Experiment) -> None:
+    """One of fewer steps is what a user would take instead; one of more steps is not."""
+    experiment.add("ours", 4, experiment.ours, [0.5], error=FAR)
     experiment.add("more-steps", 8, experiment.ddim, [0.1])
-    assert decided(experiment, against_ddim="better")["against_ddim"].passed
-    experiment.add("best", 4, experiment.ddim, [0.4])
-    refused = decided(experiment, against_ddim="better")["against_ddim"]
-    assert not refused.passed and refused.bound == "better than best" and refused.figure == "+0.1000 ± 0.0196"
+    experiment.add("trained", 4, experiment.ours, [0.1])
+    experiment.add("worse", 4, experiment.ddim, [0.9])
+    passed = decided(experiment, against_free="better")["against_free"]
+    assert passed.passed and passed.bound == "better than worse"
+    experiment.add("fewer-steps", 2, experiment.ddim, [0.4])
+    refused = decided(experiment, against_free="better")["against_free"]
+    assert not refused.passed and refused.bound == "better than fewer-steps"
+    assert refused.figure == "convolutional +0.100 ± 0.056, pixels +1.000 ± 0.555"
 
 
-def test_without_a_free_row_the_gate_refuses_and_says_what_to_add(experiment: Experiment) -> None:
+def test_every_scorer_has_a_best_free_row_of_its_own(experiment: Experiment) -> None:
+    """The student is better than each of the two in one view, and not than the best in both."""
     experiment.add("ours", 4, experiment.ours, [0.5])
-    refused = decided(experiment, against_ddim="not-worse")["against_ddim"]
-    assert not refused.passed and "add a ddim student of 4 steps" in refused.bound
+    experiment.add("sharp", 4, experiment.ddim, [0.4], pixels=[9.0])
+    experiment.add("smooth", 4, experiment.ddim, [0.9], pixels=[4.0])
+    refused = decided(experiment, against_free="not-worse")["against_free"]
+    assert not refused.passed and refused.bound == "not worse than sharp or smooth"
+    assert refused.figure == "convolutional +0.100 ± 0.000, pixels +1.000 ± 0.000"
 
 
-@pytest.mark.parametrize("condition", CONDITIONS)
-def test_a_champion_under_other_conditions_is_not_compared(experiment: Experiment, condition: str) -> None:
-    experiment.add("ours", 4, experiment.ours, [0.1], TWICE)
+def test_without_a_free_row_of_so_few_steps_the_gate_refuses_and_says_what_to_add(experiment: Experiment) -> None:
+    experiment.add("ours", 4, experiment.ours, [0.5])
+    experiment.add("more-steps", 8, experiment.ddim, [0.9])
+    refused = decided(experiment, against_free="not-worse")["against_free"]
+    assert not refused.passed and "add a free student of at most 4 steps" in refused.bound
+
+
+def with_figures(rival: Promotion, change: Callable[[dict[str, Any]], object]) -> Promotion:
+    """The rival, with other figures that are remembered of it."""
+    changed = deepcopy(rival.figures)
+    change(changed)
+    return evolve(rival, figures=changed)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda found: found.update(samples=50), "other number of images (50 | 5000)"),
+        (lambda found: found.update(noise_seed=4), "other noises (4 | 3)"),
+        (lambda found: found.update(reference="other"), "other reference (other | 4567cdef)"),
+        (lambda found: found["scorers"]["pixels"].update(scorer="other"), "pixels: other scorer (other | "),
+        (lambda found: found["scorers"]["pixels"].update(scorer_version="1"), "pixels: other version (1 | 2)"),
+        (lambda found: found["scorers"]["pixels"].update(real="other"), "pixels: other real images (other | "),
+        (lambda found: found["panel"].remove("pixels"), "other scorers (convolutional | convolutional, pixels)"),
+        (
+            lambda found: found["panel"].append("inception"),
+            "other scorers (convolutional, inception, pixels | convolutional, pixels)",
+        ),
+        (
+            lambda found: found["scorers"]["pixels"].pop("frechet_distance_jackknife"),
+            "pixels: unknown errors",
+        ),
+    ],
+)
+def test_a_champion_that_was_judged_otherwise_is_not_compared(
+    experiment: Experiment, change: Callable[[dict[str, Any]], object], reason: str
+) -> None:
+    """By another scorer, other images, or a panel that has one more or less: it would be passed by leaving one out."""
+    experiment.add("ours", 4, experiment.ours, [0.1], error=FAR)
     experiment.add("ddim", 4, experiment.ddim, [0.5])
     rival = promotion(row(experiment, "ddim"))
-    other = evolve(rival, figures={**rival.figures, condition: "other"})
-    refused = decided(experiment, other, against_champion="not-worse")["against_champion"]
-    assert not refused.passed and refused.figure == "does not compare"
+    assert decided(experiment, rival, against_champion="better")["against_champion"].passed
+    refused = decided(experiment, with_figures(rival, change), against_champion="not-worse")["against_champion"]
+    assert not refused.passed and refused.figure == "does not compare" and reason in refused.bound
     assert "sfddm demote models:/sfddm-tiny@champion" in refused.bound
 
 
@@ -135,7 +228,7 @@ def test_a_champion_is_not_held_against_itself(experiment: Experiment) -> None:
 
 def test_an_alias_names_who_was_promoted_last_until_a_demotion(experiment: Experiment) -> None:
     for name in ("a", "b"):
-        experiment.add(name, 4, experiment.ours, [0.5], seed=name)
+        experiment.add(name, 4, experiment.ours, [0.5], weights=name)
     first, second = (promotion(row(experiment, name)) for name in ("a", "b"))
     staged = evolve(first, alias="staging")
     history = History(events=(first, staged, second))

@@ -97,7 +97,12 @@ def test_a_promotion_is_in_the_file_in_the_tags_and_in_the_history(released: Pro
     version = client_of(released).get_model_version_by_alias(MODEL, "champion")
     assert version.tags["sfddm.content_key"] == event["content_key"]
     assert event["commit"][:12] in version.tags["sfddm.promotions"]
-    assert "distance_ratio: 1." in version.tags["sfddm.gates"]
+    assert "speed_up: " in version.tags["sfddm.gates"] and "at least 2.0" in version.tags["sfddm.gates"]
+    distances = {name: text for name, text in version.tags.items() if name.startswith("sfddm.distance.")}
+    scorers = event["figures"]["scorers"]
+    assert distances == {
+        f"sfddm.distance.{name}": f"{scorers[name]['frechet_distance']:.4f}" for name in ("convolutional", "pixels")
+    }
     listed = released.run("sfddm", "history", MODEL)
     assert OURS in listed and "promoted, holds" in listed
 
@@ -105,12 +110,12 @@ def test_a_promotion_is_in_the_file_in_the_tags_and_in_the_history(released: Pro
 def test_a_dry_run_changes_nothing(released: Project) -> None:
     before = content(released)
     output = released.run("sfddm", "promote", OURS, "--to", "staging", "--dry-run")
-    assert "would become staging" in output and "distance_ratio" in output
+    assert "would become staging" in output and "agreement" in output
     assert content(released) == before and len(events(released)) == 1
 
 
 def test_a_gate_that_refuses_ends_with_2_and_changes_nothing(released: Project) -> None:
-    with released.edit("specs/tiny.yaml", "samples: 256\n  distance", "samples: 257\n  distance"):
+    with released.edit("specs/tiny.yaml", "samples: 256\n  agreement", "samples: 257\n  agreement"):
         output = released.run("sfddm", "promote", OURS, "--to", "staging", code=2)
     assert "FAIL" in output and "at least 257" in output and len(events(released)) == 1
 
@@ -318,14 +323,14 @@ def test_a_missing_object_of_dvc_is_named(released: Project) -> None:
     output = released.run("sfddm", "reproduce", CHAMPION, "--quick", code=2)
     shutil.rmtree(cache, ignore_errors=True)
     shutil.move(released.folder / "cache-elsewhere", cache)
-    assert "DVC has no object of runs/tiny/scorer (" in output and "dvc push" in output
+    assert "DVC has no object of runs/tiny/scorers/convolutional (" in output and "dvc push" in output
     assert client_of(released).get_model_version(MODEL, "1").tags == tags
 
 
 def test_a_version_is_rebuilt_bit_for_bit(released: Project) -> None:
     output = released.run("sfddm", "reproduce", CHAMPION)
-    for item in ("data", "scorer", "teacher", "reference", "weights"):
-        assert [line for line in output.splitlines() if line.split()[:2] == [item, "bit-identical"]], output
+    for item in ("data", "scorer convolutional", "scorer pixels", "teacher", "reference", "weights"):
+        assert re.search(rf"^ *{item} +bit-identical", output, re.M), output
     tags = client_of(released).get_model_version(MODEL, "1").tags
     assert "weights: bit-identical" in tags["sfddm.reproduced"]
     assert "metrics: equal to the last digit" in tags["sfddm.reproduced"]

@@ -9,8 +9,8 @@ from rich.console import Console
 from sfddm.errors import UserError
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import load_rows
-from sfddm.report.charts import curves_svg, pareto_front
-from sfddm.report.columns import COLUMNS, TERMINAL
+from sfddm.report.charts import curves_svg, distance_svg, pareto_front
+from sfddm.report.columns import columns_of, terminal_columns
 from sfddm.report.contents import Contents, contents_of
 from sfddm.report.markdown import to_markdown
 from sfddm.report.plots import curve_points, distance_points
@@ -18,7 +18,7 @@ from sfddm.report.style import THEME, inline, series_of
 from sfddm.report.terminal import to_terminal
 from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.students import Resampled
-from tests.experiment import NOISE, Experiment
+from tests.experiment import ERROR, Experiment
 from tests.project import Project
 
 
@@ -26,51 +26,41 @@ def page(experiment: Experiment) -> str:
     return to_markdown(contents_of(experiment.spec))
 
 
-def test_each_row_is_compared_with_the_best_of_the_same_number_of_steps(experiment: Experiment) -> None:
-    experiment.add("teacher", 16, experiment.ddim, [0.25])
-    experiment.add("ours-t4", 4, experiment.ours, [0.5])
-    experiment.add("near-t4", 4, experiment.ours, [0.505], noise=tuple(-value for value in NOISE))
-    experiment.add("ddim-t4", 4, experiment.ddim, [1.5], noise=tuple(2 * value for value in NOISE))
-    experiment.add("same-t4", 4, experiment.ours, [0.5])
-    # ddim-t4 differs by 1 plus NOISE, whose variance is .00025; t(.975, 4) = 2.776, and 2.776 sqrt(.00025 / 5) = .0196.
-    assert experiment.cells("vs best") == {
-        "teacher": "", "ours-t4": "best", "near-t4": "≈", "ddim-t4": "+1.000 ± .020", "same-t4": "≈"
-    }  # fmt: skip
-
-
-def test_a_free_row_can_be_the_best(experiment: Experiment) -> None:
-    experiment.add("ours-t4", 4, experiment.ours, [0.5])
-    experiment.add("ddim-t4", 4, experiment.ddim, [0.3])
-    assert experiment.cells("vs best") == {"ours-t4": "+0.200 ± .000", "ddim-t4": "best"}
-
-
-def test_training_seeds_widen_the_difference(experiment: Experiment) -> None:
-    experiment.add("ours-t4", 4, experiment.ours, [0.4, 0.6])
-    experiment.add("ddim-t4", 4, experiment.ddim, [0.7])
-    assert experiment.cells("vs best")["ddim-t4"] == "≈", "the seeds alone: 2.78 times .1 is more than the .2"
-    assert experiment.cells("distance")["ours-t4"] == "0.500 [0.400, 0.600]"
-    assert experiment.cells("ratio")["ours-t4"] == "2.00 x", "of the teacher's .25, though no row is the teacher's"
+def printed(experiment: Experiment, width: int) -> str:
+    out = io.StringIO()
+    to_terminal(experiment.spec.name, experiment.table(), Console(file=out, width=width))
+    return out.getvalue()
 
 
 def test_a_table_fits_80_columns_without_cut_cells(experiment: Experiment) -> None:
-    experiment.add("a-student-with-a-long-name-t4", 4, experiment.ours, [10.4, 10.6, 10.5])
-    experiment.add("published-t4", 4, experiment.ours, [78.5, 78.4, 78.6])
+    """Names and words may be broken, figures never."""
+    cost = {"cache": 0, "training": 9_999_000, "folds": 1, "total": 9_999_000}
+    experiment.add("a-student-with-a-long-name-t4", 4, experiment.ours, [0.3, 0.32, 0.31], cost=cost)
+    experiment.add("published-t4", 4, experiment.ours, [78.5, 78.4, 78.6], pixels=[2.0, 2.0, 2.0], cost=cost)
+    experiment.add("ddim-t4", 4, experiment.ddim, [0.9])
     experiment.add("teacher-ancestral", 16, experiment.ddim, [0.25])
-    table, out = experiment.table(), io.StringIO()
-    to_terminal(experiment.spec.name, table, Console(file=out, width=80))
-    lines = out.getvalue().splitlines()
-    assert max(map(len, lines)) <= 80 and "…" not in out.getvalue()
+    text, table = printed(experiment, 80), experiment.table()
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
     for entry in table.entries:
-        for column in TERMINAL:
-            assert any(column.text(entry) in line for line in lines), f"{column.name} is cut"
-    assert "s/1000" not in out.getvalue(), "no note on what is not shown"
+        for column in terminal_columns(table):
+            whole = column.text(entry).split() if column.words else [column.text(entry)]
+            assert all(word in text for word in whole), f"{column.name} is cut"
+    assert all(name in text for name in ("convolutional", "pixels", "vs best", "vs teacher"))
+    assert "published-" in text, "names keep room for ten letters"
+    assert "s/1000" not in text, "no note on what is not shown"
 
 
-def test_the_best_stands_first_among_equal_numbers_of_steps(experiment: Experiment) -> None:
-    experiment.add("ddim-t2", 2, experiment.ddim, [2.0])
-    experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
-    experiment.add("ours-t4", 4, experiment.ours, [0.5])
-    assert [entry.student for entry in experiment.table().entries] == ["ours-t4", "ddim-t4", "ddim-t2"]
+def test_the_terminal_says_what_all_scorers_say(experiment: Experiment) -> None:
+    experiment.add("ours-t4", 4, experiment.ours, [0.26])
+    experiment.add("ddim-t4", 4, experiment.ddim, [0.5], pixels=[2.0])
+    experiment.add("worse-t4", 4, experiment.ours, [0.6])
+    text = printed(experiment, 200)
+    shown = [re.split(r"  +", line.strip()) for line in text.splitlines() if "-t4" in line]
+    assert shown == [
+        ["ours-t4", "4", "1.04", "1.04", "scorers differ", "as good", "0.0100", "3 k"],
+        ["ddim-t4", "4", "2.00", "0.80", "scorers differ", "scorers differ", "0.0100", "free"],
+        ["worse-t4", "4", "2.40", "2.40", "worse", "worse", "0.0100", "3 k"],
+    ]
 
 
 def test_the_page_has_every_column_the_figures_and_the_costs(experiment: Experiment) -> None:
@@ -79,8 +69,8 @@ def test_the_page_has_every_column_the_figures_and_the_costs(experiment: Experim
     experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
     contents = contents_of(experiment.spec)
     text = to_markdown(contents)
-    assert f"| student | {' | '.join(column.name for column in COLUMNS)} | content key |" in text
-    assert "| any-t4 (2 seeds) | 4 | 0.410 [0.400, 0.420] | best | 1.64 x | 0.460 | 0.0040 | 0.750 | 0.625 |" in text
+    assert f"| student | {' | '.join(column.name for column in columns_of(contents.table))} | content key |" in text
+    assert "| any-t4 (2 seeds) | 4 | 1.64 | 1.64 | best | worse | 0.0200 |" in text
     assert all(row.content_key in text for row in load_rows(experiment.spec))
     referred = set(re.findall(r"\(tiny/figures/([^)]*)\)", text))
     assert referred == set(contents.figures()) and "distance.svg" in referred and "samples-any-t4.png" in referred
@@ -90,17 +80,26 @@ def test_the_page_has_every_column_the_figures_and_the_costs(experiment: Experim
     assert "| ddim-t4" not in cost
 
 
-def test_notes_say_what_the_figures_rest_on_and_what_is_amiss(experiment: Experiment) -> None:
-    experiment.add("ddim-t4", 4, experiment.ddim, [1.5], notes=["200 images are fewer than 512 features"])
+def test_every_scorer_has_a_table_of_its_own(experiment: Experiment) -> None:
+    experiment.add("ours-t4", 4, experiment.ours, [0.5, 0.625], error=ERROR + 0.02)
+    experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
     text = page(experiment)
-    for words in ("1500 real images", "classifier-2:0123abcd", "n = 5000", "seed 3", "only 750 images", "at 0.125 from",
-                  "Beware: 200 images are fewer than 512 features."):  # fmt: skip
+    parts = dict(zip(("convolutional", "pixels"), re.split(r"## Scorer \w+\n", text)[1:], strict=True))
+    assert "at 0.250; the floor, 750 other real images, is at 0.125." in parts["convolutional"]
+    assert "at 2.500; the floor, 750 other real images, is at 1.250." in parts["pixels"]
+    assert "| ddim-t4 | 1.500 | +0.938 ± " in parts["convolutional"]
+    assert "| ddim-t4 | 15.000 | +9.375 ± " in parts["pixels"]
+    assert "| ours-t4 (2 seeds) | 5.625 [5.000, 6.250] |  | +3.125 ± " in parts["pixels"]
+    assert "| agrees |" in parts["convolutional"] and "| agrees |" not in parts["pixels"]
+    assert text.count("KID: kernel distance") == 1, "explained once"
+
+
+def test_notes_say_what_the_figures_depend_on_and_what_is_amiss(experiment: Experiment) -> None:
+    experiment.add("ddim-t4", 4, experiment.ddim, [1.5], notes=["pixels: 200 images are fewer than 512 features"])
+    text = page(experiment)
+    for words in ("1500 held-out images", "classifier-2:0123abcd", "The teacher's 5000 images", "margin of 10%",
+                  "Beware: pixels: 200 images are fewer than 512 features."):  # fmt: skip
         assert words in text
-
-
-def test_a_figure_without_a_finite_value_is_a_dash(experiment: Experiment) -> None:
-    experiment.add("teacher", 16, experiment.ddim, [0.25], psnr=None)
-    assert experiment.cells("PSNR") == {"teacher": "–"}
 
 
 def test_nothing_trained_has_no_costs_and_no_strips_of_students(experiment: Experiment) -> None:
@@ -171,10 +170,48 @@ def test_figures_are_the_same_bytes_twice_and_name_what_they_show(drawn: Content
     assert drawn.figures() == contents_of(drawn.spec).figures()
     svg = {chart.name: chart.svg.decode() for chart in drawn.charts}
     texts = {name: set(re.findall(r"<text[^>]*>([^<]*)</text>", text)) for name, text in svg.items()}
-    assert {"ours", "ddim (free)", "teacher", "real images", "2", "4", "8"} <= texts["distance"]
+    assert {"ours", "ddim (free)", "teacher", "convolutional", "pixels", "2", "4", "8"} <= texts["distance"]
     assert {"ours", "ddim (free)", "none better in both"} <= texts["quality-time"]
     assert {"ours", "T' = 8", "T' = 2"} <= texts["curves"] and "ours-t8, T' = 8" in texts["index-sets"]
     assert all("<dc:date>" not in text and 'id="figure_1"' not in text for text in svg.values())
+
+
+FLOOR = "real images"
+
+
+@pytest.mark.parametrize(
+    ("images", "drawn"),
+    [({"convolutional": 5000, "pixels": 5000}, 2), ({"convolutional": 750, "pixels": 5000}, 1),
+     ({"convolutional": 4999, "pixels": 5001}, 0), ({"convolutional": 0, "pixels": 0}, 0)],
+)  # fmt: skip
+def test_the_floor_is_drawn_only_where_it_is_of_as_many_images_as_the_rows(
+    experiment: Experiment, images: dict[str, int], drawn: int
+) -> None:
+    """A Frechet distance of fewer images is larger: a line of another number would be another figure."""
+    experiment.add("ours-t4", 4, experiment.ours, [0.4])
+    (row,) = load_rows(experiment.spec)
+    for name, count in images.items():
+        row.metrics["scorers"][name]["floor_images"] = count
+    svg = distance_svg(experiment.spec, [row]).decode()
+    dashes = re.findall(r"stroke-dasharray: ([\d.]+,[\d.]+,[\d.]+,[\d.]+)", svg)
+    assert len(dashes) == drawn + (drawn > 0), "a line per scorer, and one in the legend"
+    assert svg.count(f">{FLOOR}</text>") == (drawn > 0)
+
+
+def test_who_is_as_far_as_the_teacher_is_on_its_line_in_every_scorers_panel(experiment: Experiment) -> None:
+    experiment.add("equal-t2", 2, experiment.ours, [0.25], pixels=[2.5])
+    experiment.add("far-t4", 4, experiment.ours, [0.5], pixels=[10.0])
+    svg = distance_svg(experiment.spec, load_rows(experiment.spec)).decode()
+    marks = re.findall(r'<use [^>]* y="([0-9.]+)" style="fill: #0072b2', svg)[:2]
+    lines = re.findall(r'd="M [0-9.]+ ([0-9.]+) [^>]*stroke-dasharray: 4', svg)[:2]
+    assert len(marks) == 2 and marks == lines
+
+
+def test_no_two_words_of_the_chart_are_in_one_place(drawn: Contents) -> None:
+    """The legend is below the axes' names."""
+    svg = drawn.charts[0].svg.decode()
+    places = {text: float(y) for y, text in re.findall(r'<text [^>]* y="([0-9.]+)"[^>]*>([^<]+)<', svg)}
+    assert places["ours"] - places["T', network evaluations per image"] > 10
 
 
 @pytest.mark.filterwarnings("error")

@@ -1,185 +1,352 @@
-"""The comparison's rows, columns and sentences, from figures that are known: every seed counts, not the first alone."""
+"""The comparison's rows, columns and sentences, from figures that are known: every seed counts, and every scorer."""
 
 from typing import Any
 
 import pytest
+from attrs import evolve
+from scipy.stats import t as student_t
 
 from sfddm.evaluation.metrics import COST, QUALITY, TEACHER
-from sfddm.evaluation.statistics import Difference
 from sfddm.pipeline.rows import Row
-from sfddm.report.columns import COLUMNS, TERMINAL, Column, explanations
+from sfddm.report.columns import (
+    Column,
+    basis_of_scorer,
+    columns_of,
+    columns_of_scorer,
+    explanations,
+    explanations_of_scorers,
+    terminal_columns,
+)
 from sfddm.report.summary import COLUMNS as COSTS
 from sfddm.report.summary import cost_rows, headline, resampled
-from sfddm.report.table import Entry, Table, best_trained, entries_of, make_table
+from sfddm.report.table import Table, best_trained, first_of, make_table
+from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Resampled
-from tests.rows import FREE, OURS, row, spec_of
+from tests.rows import COST as USUAL
+from tests.rows import FREE, OURS, row, seeds, spec_of
 
-NOISE = (-0.02, -0.01, 0.0, 0.01, 0.02)
-
-
-def column(name: str) -> Column:
-    return next(column for column in COLUMNS if column.name == name)
-
-
-def entry(*rows: Row, above_best: Difference | None = None, best: bool = False, free: bool = False) -> Entry:
-    return Entry(student="ours", rows=list(rows), above_best=above_best, best=best, free=free)
+DEAR = {**USUAL, "total": 3751}
+"""More than 1.25 times the usual cost."""
+FAR = 0.04
+"""A standard error that is .02 more than the others', which remains in a difference."""
 
 
-def seeds(student: str, *distances_: float, **changed: Any) -> list[Row]:
-    """A student with a distance a seed; its blocks are .1 above it, and NOISE moves them."""
-    return [
-        row(student, seed, frechet_distance=each, frechet_blocks=[each + 0.1 + moved for moved in NOISE], **changed)
-        for seed, each in enumerate(distances_)
-    ]
+def table_of(*students: list[Row], free: tuple[str, ...] = (), margin: float = 0.1) -> Table:
+    spec = spec_with(*students, free=free)
+    spec = evolve(spec, evaluation=evolve(spec.evaluation, margin=margin))
+    return make_table(spec, [each for rows in students for each in rows])
 
 
-def groups(*students: list[Row], free: tuple[str, ...] = ()) -> list[list[Entry]]:
+def spec_with(*students: list[Row], free: tuple[str, ...] = ()) -> Spec:
     names = [rows[0].run.student for rows in students]
-    spec = spec_of({name: FREE if name in free else OURS for name in names})
-    return entries_of(spec, [each for rows in students for each in rows])
+    return spec_of({name: FREE if name in free else OURS for name in names})
+
+
+def shown(table: Table, name: str, scorer: str | None = None) -> dict[str, str]:
+    """A column by student, in the table's order."""
+    columns = columns_of_scorer(table, scorer) if scorer else columns_of(table)
+    return {entry.student: next(column for column in columns if column.name == name).text(entry)
+            for entry in table.entries}  # fmt: skip
+
+
+def half_width(error: float, comparisons: int, degrees: float = 4) -> float:
+    """That of the interval which holds with 95 % confidence, for so many at once (Bonferroni)."""
+    return float(student_t.ppf(1 - 0.025 / comparisons, degrees)) * error
 
 
 def test_the_best_is_the_one_with_the_lowest_mean_over_its_seeds() -> None:
-    ((first, second),) = groups(seeds("lucky", 0.3, 0.9), seeds("steady", 0.4, 0.42))
-    assert (first.student, first.best, first.above_best) == ("steady", True, None)
-    assert (second.student, second.best) == ("lucky", False)
-    assert second.above_best is not None and second.above_best.estimate == pytest.approx(0.6 - 0.41)
-    assert first.distance == pytest.approx(0.41) and second.distance == pytest.approx(0.6)
+    table = table_of(seeds("lucky", 0.3, 0.9), seeds("steady", 0.4, 0.42))
+    assert shown(table, "vs best") == {"steady": "best", "lucky": "≈"}
+    assert shown(table, "convolutional") == {"steady": "1.64", "lucky": "2.40"}
+    first, second = table.entries
+    assert first.best and not second.best and first_of([second, first]) is first
+    assert second.above_best["pixels"].estimate == pytest.approx(6.0 - 4.1)
 
 
 def test_the_order_of_the_spec_decides_nothing_between_distances() -> None:
     for order in ((0.7, 0.5, 0.6), (0.5, 0.6, 0.7)):
-        ((*found,),) = groups(*(seeds(f"at {distance}", distance) for distance in order))
-        assert [some.distance for some in found] == [0.5, 0.6, 0.7]
-        assert [some.best for some in found] == [True, False, False]
+        table = table_of(*(seeds(f"at {distance}", distance) for distance in order))
+        assert shown(table, "vs best") == {"at 0.5": "best", "at 0.6": "worse", "at 0.7": "worse"}
 
 
 def test_numbers_of_steps_fall_and_each_has_a_best_of_its_own() -> None:
-    found = groups(seeds("a", 0.5, nfe=2), seeds("b", 0.4, nfe=16), seeds("c", 0.3, nfe=2), seeds("d", 0.1, nfe=4))
-    assert [[some.student for some in group] for group in found] == [["b"], ["d"], ["c", "a"]]
-    assert [some.best for group in found for some in group] == [False, False, True, False], "none beside it, no best"
-    assert [some.above_best is None for group in found for some in group] == [True, True, True, False]
+    table = table_of(seeds("a", 0.5, nfe=2), seeds("b", 0.4, nfe=16), seeds("c", 0.3, nfe=2), seeds("d", 0.1))
+    assert [[some.student for some in group] for group in table.groups] == [["b"], ["d"], ["c", "a"]]
+    assert shown(table, "vs best") == {"b": "", "d": "", "c": "best", "a": "worse"}, "alone is not best"
+    assert [entry.best for entry in table.entries] == [False, False, True, False]
+    assert table.shared["nfe"] == 2, "some row's, the first"
 
 
-def test_a_difference_is_how_far_above_the_best_a_row_is_with_all_seeds_of_both() -> None:
-    ((_, second),) = groups(seeds("a", 0.25, 0.35), seeds("b", 0.5, 0.7))
-    # Blocks differ by .3 in all of them; means of two seeds each vary by .005 / 2 and .02 / 2.
-    assert second.above_best is not None and second.above_best.estimate == pytest.approx(0.3)
-    assert second.above_best.half_width == pytest.approx(2.776445 * 0.0125**0.5, rel=1e-5)
+@pytest.mark.parametrize(
+    ("pixels", "first", "second"),
+    [
+        (6.0, "best", "worse"),
+        (4.0, "scorers differ", "scorers differ"),
+        (5.0, "best", "≈"),
+    ],
+    ids=["both agree", "the second reverses the order", "the second sees no difference"],
+)
+def test_no_row_is_best_that_a_scorer_puts_behind_another(pixels: float, first: str, second: str) -> None:
+    """The first scorer has them at .5 and .6, the second at 5 and `pixels`."""
+    table = table_of(seeds("a", 0.5), seeds("b", 0.6, pixels=(pixels,)))
+    assert shown(table, "vs best") == {"a": first, "b": second}
+    assert table.entries[0].best is (first == "best")
+    assert shown(table, "convolutional") == {"a": "2.00", "b": "2.40"}
+    assert shown(table, "pixels") == {"a": "2.00", "b": f"{pixels / 2.5:.2f}"}
 
 
-def test_free_rows_are_told_from_trained_ones() -> None:
-    ((first, second),) = groups(seeds("a", 0.3), seeds("b", 0.4), free=("a",))
-    assert (first.free, second.free) == (True, False)
-    assert best_trained([first, second]) is second and best_trained([first]) is None
+def test_a_scorer_that_prefers_another_row_takes_away_the_best_even_where_the_first_cannot_tell() -> None:
+    table = table_of(seeds("a", 0.5), seeds("b", 0.51, error=FAR, pixels=(4.0,)))
+    assert shown(table, "vs best") == {"a": "scorers differ", "b": "≈"}
+
+
+def test_a_difference_needs_the_interval_to_leave_out_0() -> None:
+    """.02 is the error that the noises leave in it."""
+    wide = half_width(0.02, 1)
+    for above, verdict in ((wide - 0.001, "≈"), (wide + 0.001, "worse")):
+        table = table_of(seeds("a", 0.5), seeds("b", 0.5 + above, error=FAR))
+        assert shown(table, "vs best") == {"a": "best", "b": verdict}
+        sign = f"{above:+.3f} ± {wide:.3f}".replace("± 0", "± ")
+        assert shown(table, "above best", "convolutional") == {"a": "", "b": sign}
+
+
+def test_the_more_rows_a_group_has_the_wider_their_intervals() -> None:
+    """So that all of them hold at once; rows of another number of steps don't count."""
+    above = (half_width(0.02, 1) + half_width(0.02, 6)) / 2
+    pair = seeds("a", 0.5), seeds("b", 0.5 + above, error=FAR)
+    assert shown(table_of(*pair, seeds("other", 0.5, nfe=8)), "vs best")["b"] == "worse"
+    table = table_of(*pair, seeds("c", 0.9), seeds("d", 0.9))
+    assert shown(table, "vs best") == {"a": "best", "b": "≈", "c": "worse", "d": "worse"}
+    (found,) = [entry.above_best["pixels"] for entry in table.entries if entry.student == "b"]
+    assert found.half_width == pytest.approx(10 * half_width(0.02, 6))
+
+
+def test_training_seeds_widen_a_difference() -> None:
+    """By the variance of their mean: two at .4 and .6 have one of .01."""
+    table = table_of(seeds("a", 0.4, 0.6), seeds("b", 0.7))
+    assert shown(table, "vs best") == {"a": "best", "b": "≈"}
+    found = table.entries[1].above_best["convolutional"]
+    assert found.estimate == pytest.approx(0.2) and found.error == pytest.approx(0.1)
+    assert shown(table_of(seeds("a", 0.5), seeds("b", 0.7)), "vs best")["b"] == "worse"
+
+
+def test_what_training_saves_is_counted_in_steps_of_the_free_sampler_that_is_as_good() -> None:
+    few, more, most = (seeds(f"free-{nfe}", far, nfe=nfe) for nfe, far in ((4, 0.9), (10, 0.5), (20, 0.4)))
+    table = table_of(seeds("ours", 0.5), few, more, most, free=("free-4", "free-10", "free-20"))
+    assert shown(table, "like free") == {"free-20": "", "free-10": "", "ours": "free-10, 2.5 x", "free-4": ""}
+    split = seeds("free-10", 0.6, pixels=(4.0,), nfe=10)
+    table = table_of(seeds("ours", 0.5), few, split, most, free=("free-4", "free-10", "free-20"))
+    assert shown(table, "like free")["ours"] == "free-10, 2.5 x", "a scorer prefers it"
+    table = table_of(seeds("ours", 0.1), few, most, free=("free-4", "free-20"))
+    assert shown(table, "like free")["ours"] == "", "none is as good"
+
+
+def test_rows_over_budget_do_not_compete() -> None:
+    rows = seeds("dear", 0.4, cost=DEAR), seeds("usual", 0.5, cost=USUAL), seeds("other", 0.6, cost=USUAL)
+    table = table_of(*rows)
+    assert shown(table, "vs best") == {"dear": "better, over budget", "usual": "best", "other": "worse"}
+    assert first_of(table.groups[0]).student == best_trained_of(table) == "usual"
+    allowed = table_of(seeds("dear", 0.4, cost={**DEAR, "total": 3750}), *rows[1:])
+    assert shown(allowed, "vs best") == {"dear": "best", "usual": "worse", "other": "worse"}
+
+
+def test_free_rows_cost_nothing_and_make_nothing_else_dear() -> None:
+    nothing = {"cache": 0, "training": 0, "folds": 0, "total": 0}
+    free = [seeds(name, 0.6, cost=nothing) for name in ("one", "two", "three")]
+    table = table_of(seeds("ours", 0.5), *free, free=("one", "two", "three"))
+    assert not any(entry.over_budget for entry in table.entries)
+    assert [entry.free for entry in table.entries] == [False, True, True, True]
+
+
+def best_trained_of(table: Table) -> str | None:
+    found = best_trained(table.groups[0])
+    return found.student if found else None
+
+
+def test_the_best_trained_student_is_the_first_that_is_neither_free_nor_over_budget() -> None:
+    free, dear, ours = seeds("free", 0.3), seeds("dear", 0.4, cost=DEAR), seeds("ours", 0.5)
+    assert best_trained_of(table_of(free, dear, ours, seeds("more", 0.6), free=("free",))) == "ours"
+    assert best_trained_of(table_of(free, free=("free",))) is None
+
+
+@pytest.mark.parametrize(
+    ("distances", "said"),
+    [
+        ((0.2, 2.0), "better"),
+        ((0.26, 2.6), "as good"),
+        ((0.2, 2.6), "as good"),
+        ((0.3, 3.0), "worse"),
+        ((0.2, 3.0), "scorers differ"),
+        ((0.26, 3.0), "scorers differ"),
+    ],
+)
+def test_the_teacher_is_reached_where_all_scorers_say_so(distances: tuple[float, float], said: str) -> None:
+    """It is at .25 and 2.5, the margin is a tenth of that, and nothing is uncertain."""
+    table = table_of(seeds("ours", distances[0], pixels=(distances[1],)))
+    assert shown(table, "vs teacher") == {"ours": said}
+
+
+@pytest.mark.parametrize(("above", "said"), [(-0.07, "better"), (-0.04, "as good"), (0.0, "≈"), (0.07, "worse")])
+def test_the_teacher_is_reached_by_the_whole_interval(above: float, said: str) -> None:
+    """Its half-width is .0555, the margin .025."""
+    assert half_width(0.02, 1) == pytest.approx(0.0555, abs=1e-4)
+    table = table_of(seeds("ours", 0.25 + above, error=FAR))
+    assert shown(table, "vs teacher") == {"ours": said}
+    text = f"{above:+.3f} ± .056"
+    assert shown(table, "above teacher", "convolutional") == {"ours": text}
+
+
+def test_the_margin_is_a_share_of_the_teachers_distance() -> None:
+    ours = seeds("ours", 0.29)
+    assert [shown(table_of(ours, margin=margin), "vs teacher")["ours"] for margin in (0.15, 0.17)] == [
+        "worse", "as good"
+    ]  # fmt: skip
+    meaning = explanations(table_of(ours, margin=0.15), columns_of(table_of(ours, margin=0.15)))
+    assert any("the margin of 15% of the teacher's distance" in text for text in meaning)
 
 
 def test_a_label_names_the_seeds_where_there_are_several() -> None:
-    assert entry(row("ours")).label == "ours"
-    assert entry(*seeds("ours", 0.5, 0.6)).label == "ours (2 seeds)"
+    assert [entry.label for entry in table_of(seeds("one", 0.4), seeds("two", 0.5, 0.6)).entries] == [
+        "one", "two (2 seeds)"
+    ]  # fmt: skip
+
+
+COMMON, JUDGED = None, "convolutional"
 
 
 @pytest.mark.parametrize(
-    ("name", "changed", "other", "text", "value"),
+    ("scorer", "name", "changed", "other", "text", "value"),
     [
-        ("T'", {"nfe": 8}, {"nfe": 8}, "8", 8),
-        ("ratio", {"frechet_distance": 0.3}, {"frechet_distance": 0.5}, "1.60 x", 1.6),
-        ("at floor", {"frechet_distance_at_floor": 0.5}, {"frechet_distance_at_floor": 0.7}, "0.600", 0.6),
-        ("KID", {"kernel_distance": 0.01}, {"kernel_distance": 0.0151}, "0.0126", 0.01255),
-        ("precision", {"precision": 0.5}, {"precision": 0.75}, "0.625", 0.625),
-        ("recall", {"recall": 0.25}, {"recall": 0.75}, "0.500", 0.5),
-        ("pixel", {"pixel_distance": 1.0}, {"pixel_distance": 1.5}, "1.250", 1.25),
-        ("agrees", {"agreement": 0.5}, {"agreement": 0.75}, "62.5 %", 0.625),
-        ("MSE", {"mse_to_teacher": 0.01}, {"mse_to_teacher": 0.02}, "0.0150", 0.015),
-        ("PSNR", {"psnr": 20.0}, {"psnr": 21.0}, "20.5", 20.5),
-        ("PSNR", {"psnr": 20.0}, {"psnr": None}, "–", None),
-        ("SSIM", {"ssim": 0.5}, {"ssim": 1.0}, "0.750", 0.75),
-        ("cosine", {"feature_cosine": 0.25}, {"feature_cosine": 0.75}, "0.500", 0.5),
-        ("path", {"path_length": 3.0}, {"path_length": 5.0, "teacher_path_length": 1.0}, "3.25 x", 3.25),
-        ("s/1000", {"seconds_per_1000_images": 1.5}, {"seconds_per_1000_images": 2.0}, "1.75", 1.75),
-        ("latency", {"latency_ms": 1.0}, {"latency_ms": 2.0}, "1.5 ms", 1.5),
-        ("speed-up", {"speed_up": 10.0}, {"speed_up": 20.0}, "15 x", 15),
+        (COMMON, "T'", {"nfe": 8}, {"nfe": 8}, "8", 8),
+        (COMMON, "convolutional", {"distance": 0.3}, {"distance": 0.5}, "1.60", 1.6),
+        (COMMON, "pixels", {"pixels": 3.0}, {"pixels": 5.0}, "1.60", 1.6),
+        (COMMON, "MSE", {"mse_to_teacher": 0.01}, {"mse_to_teacher": 0.02}, "0.0150", 0.015),
+        (COMMON, "PSNR", {"psnr": 20.0}, {"psnr": 21.0}, "20.5", 20.5),
+        (COMMON, "PSNR", {"psnr": 20.0}, {"psnr": None}, "–", None),
+        (COMMON, "SSIM", {"ssim": 0.5}, {"ssim": 1.0}, "0.750", 0.75),
+        (COMMON, "s/1000", {"seconds_per_1000_images": 1.5}, {"seconds_per_1000_images": 2.0}, "1.75", 1.75),
+        (COMMON, "latency", {"latency_ms": 1.0}, {"latency_ms": 2.0}, "1.5 ms", 1.5),
+        (COMMON, "speed-up", {"speed_up": 10.0}, {"speed_up": 20.0}, "15 x", 15),
+        (JUDGED, "at floor", {"frechet_distance_at_floor": 0.5}, {"frechet_distance_at_floor": 0.7}, "0.600", 0.6),
+        (JUDGED, "to training", {"train_distance": 0.5}, {"train_distance": 0.7}, "0.600", 0.6),
+        (JUDGED, "KID", {"kernel_distance": 0.01}, {"kernel_distance": 0.0151}, "0.0126", 0.01255),
+        (JUDGED, "precision", {"precision": 0.5}, {"precision": 0.75}, "0.625", 0.625),
+        (JUDGED, "recall", {"recall": 0.25}, {"recall": 0.75}, "0.500", 0.5),
+        (JUDGED, "agrees", {"agreement": 0.5}, {"agreement": 0.75}, "62.5 %", 0.625),
+        (JUDGED, "cosine", {"feature_cosine": 0.25}, {"feature_cosine": 0.75}, "0.500", 0.5),
+        (JUDGED, "path", {"path_length": 3.0}, {"path_length": 5.0, "teacher_path_length": 1.0}, "3.25 x", 3.25),
     ],
 )
 def test_a_column_is_the_mean_over_seeds(
-    name: str, changed: dict[str, Any], other: dict[str, Any], text: str, value: float | None
+    scorer: str | None, name: str, changed: dict[str, Any], other: dict[str, Any], text: str, value: float | None
 ) -> None:
-    both = entry(row("ours", 0, **changed), row("ours", 1, **other))
-    assert column(name).text(both) == text
-    assert column(name).value(both) == (None if value is None else pytest.approx(value))
+    table = table_of([row("ours", 0, **changed), row("ours", 1, **other)])
+    columns = columns_of_scorer(table, scorer) if scorer else columns_of(table)
+    (found,) = [column for column in columns if column.name == name]
+    assert found.text(table.entries[0]) == text
+    assert found.value(table.entries[0]) == (None if value is None else pytest.approx(value))
 
 
 def test_a_distance_is_its_mean_with_the_lowest_and_the_highest_seed() -> None:
-    assert column("distance").text(entry(*seeds("ours", 0.6, 0.4, 0.65))) == "0.550 [0.400, 0.650]"
-    assert column("distance").text(entry(*seeds("ours", 0.6, 0.4))) == "0.500 [0.400, 0.600]"
-    assert column("distance").text(entry(*seeds("ours", 0.6))) == "0.600"
-    assert column("distance").value(entry(*seeds("ours", 0.5, 0.75))) == 0.625
+    for distances, text in (((0.6, 0.4, 0.65), "0.550 [0.400, 0.650]"), ((0.6,), "0.600")):
+        table = table_of(seeds("ours", *distances))
+        assert shown(table, "distance", "convolutional") == {"ours": text}
+    assert shown(table, "distance", "pixels") == {"ours": "6.000"}
 
 
-@pytest.mark.parametrize(
-    ("above", "best", "text", "value"),
-    [
-        (None, True, "best", 0.0),
-        (None, False, "", None),
-        (Difference(estimate=0.25, half_width=0.125), False, "+0.250 ± .125", 0.25),
-        (Difference(estimate=10.5, half_width=1.5), False, "+10.500 ± 1.500", 10.5),
-        (Difference(estimate=-0.25, half_width=0.125), False, "-0.250 ± .125", -0.25),
-        (Difference(estimate=0.125, half_width=0.25), False, "≈", 0.125),
-        (Difference(estimate=0.25, half_width=0.25), False, "≈", 0.25),
-    ],
-)
-def test_what_a_row_is_beside_the_best(above: Difference | None, best: bool, text: str, value: float | None) -> None:
-    shown = entry(row("ours"), above_best=above, best=best)
-    assert column("vs best").text(shown) == text and column("vs best").value(shown) == value
+def test_verdicts_sort_from_better_to_worse() -> None:
+    usual = (
+        seeds("best", 0.5),
+        seeds("near", 0.51, error=FAR),
+        seeds("differs", 0.6, pixels=(4.9,)),
+        seeds("worse", 0.9),
+    )
+    table = table_of(*usual, seeds("dear", 0.4, cost=DEAR))
+    (column,) = [column for column in columns_of(table) if column.name == "vs best"]
+    placed = sorted(table.entries, key=lambda entry: column.value(entry) or 0.0)
+    assert [entry.student for entry in placed] == ["dear", "near", "best", "differs", "worse"]
+    assert column.text(table.entries[1]) == "scorers differ"
+    assert column.value(table_of(seeds("alone", 0.5)).entries[0]) is None
 
 
 @pytest.mark.parametrize(("total", "text"), [(3000, "3 k"), (2_949_600, "2950 k"), (400, "0 k"), (0, "free")])
 def test_a_cost_is_in_thousands(total: int, text: str) -> None:
     cost = {"cache": 0, "training": total, "folds": 1, "total": total}
-    shown = entry(row("ours", cost=cost), row("ours", 1, cost={**cost, "total": 7}))
-    assert column("cost").text(shown) == text and column("cost").value(shown) == total, "the same for every seed"
+    table = table_of([row("ours", cost=cost), row("ours", 1, cost={**cost, "total": 7})])
+    assert shown(table, "cost") == {"ours": text}, "the same for every seed"
 
 
 def test_columns_are_grouped_and_some_fit_a_terminal() -> None:
-    grouped = {group: [column.name for column in COLUMNS if column.group == group] for group in ("", *GROUPS)}
-    assert grouped == {"": ["T'"], **GROUPS}
-    assert [column.name for column in COLUMNS] == [name for names in grouped.values() for name in names]
-    assert [column.name for column in TERMINAL] == ["T'", "distance", "vs best", "ratio", "MSE", "cost"]
-
-
-GROUPS = {
-    QUALITY: ["distance", "vs best", "ratio", "at floor", "KID", "precision", "recall", "pixel"],
-    TEACHER: ["agrees", "MSE", "PSNR", "SSIM", "cosine", "path"],
-    COST: ["s/1000", "latency", "speed-up", "cost"],
-}
-
-
-def table_of(*students: list[Row]) -> Table:
-    rows = [each for rows in students for each in rows]
-    return make_table(spec_of({each.run.student: OURS for each in rows}), rows)
-
-
-def test_notes_have_the_figures_that_all_rows_share() -> None:
     table = table_of(seeds("ours", 0.5))
-    notes = explanations(table, COLUMNS)
-    assert any("to 1500 real images in the features of classifier-2:0123abcd, n = 5000 " in note for note in notes)
-    assert any("with its 95 % interval, from 5 blocks of the same noises" in note for note in notes)
-    assert any("distance of only 750 images. As many real ones are at 0.125 from" in note for note in notes)
+    common, judged = grouped(columns_of(table)), grouped(columns_of_scorer(table, "convolutional"))
+    assert common == [
+        ("", ["T'"]),
+        ("Distance, times the teacher's", ["convolutional", "pixels"]),
+        ("All scorers", ["vs best", "vs teacher"]),
+        (TEACHER, ["MSE", "PSNR", "SSIM"]),
+        (COST, ["s/1000", "latency", "speed-up", "like free", "cost"]),
+    ]
+    assert judged == [
+        (QUALITY, ["distance", "above best", "above teacher", "at floor", "to training", "KID", "precision", "recall"]),
+        (TEACHER, ["agrees", "cosine", "path"]),
+    ]
+    assert [column.name for column in terminal_columns(table)] == [
+        "T'", "convolutional", "pixels", "vs best", "vs teacher", "MSE", "cost"
+    ]  # fmt: skip
+
+
+def grouped(columns: list[Column]) -> list[tuple[str, list[str]]]:
+    """Names of columns under their headings, which have to be next to each other."""
+    groups = list(dict.fromkeys(column.group for column in columns))
+    found = [(group, [column.name for column in columns if column.group == group]) for group in groups]
+    assert [name for _, names in found for name in names] == [column.name for column in columns]
+    return found
+
+
+def test_a_scorers_table_leaves_out_what_it_does_not_say() -> None:
+    """The pixels have no classes; a floor of as many images as the rows have is compared with their distance."""
+    names = {
+        changed.get("floor_images"): [column.name for column in columns_of_scorer(table_of(rows), "pixels")]
+        for changed in (
+            {"floor_images": 0, "floor": None, "frechet_distance_at_floor": None, "train_distance": None},
+            {"floor_images": 5000},
+            {"floor_images": 750},
+        )
+        for rows in [seeds("ours", 0.5, **changed)]
+    }
+    assert "agrees" not in {name for of in names.values() for name in of}
+    assert ["at floor" in names[images] for images in (0, 5000, 750)] == [False, False, True]
+    assert ["to training" in names[images] for images in (0, 5000, 750)] == [False, True, True]
+
+
+def test_what_a_scorers_distances_depend_on_is_said() -> None:
+    (ours,) = seeds("ours", 0.5)
+    assert basis_of_scorer(ours.metrics, "pixels") == (
+        "classifier-2:0123abcd; distances are to 1500 held-out images. The teacher's 5000 images are at 2.500; the "
+        "floor, 750 other real images, is at 1.250."
+    )
+    (ours,) = seeds("ours", 0.5, held_out=False, floor=None, floor_images=0)
+    assert basis_of_scorer(ours.metrics, "convolutional") == (
+        "classifier-2:0123abcd; distances are to 1500 training images. The teacher's 5000 images are at 0.250."
+    )
+
+
+def test_every_column_is_explained_once() -> None:
+    table = table_of(seeds("ours", 0.5))
+    notes = explanations(table, columns_of(table))
+    assert notes[1].startswith("convolutional, pixels: Frechet distance to real images in that scorer's view")
     assert notes[-1] == "The teacher has 64 levels, and its ddim on 16 of them stands for all."
-    without = [column.name for column in COLUMNS if not column.meaning]
-    assert without == ["recall", "SSIM", "cosine"] and len(notes) == len(COLUMNS) - 3 + 1
-    assert explanations(table, (column("recall"), column("cost"))) == [column("cost").meaning, table.basis]
+    said = explanations_of_scorers(table)
+    assert len(said) == len(set(said))
+    every = " ".join([*notes, *said])
+    columns = {column.name for name in table.panel for column in [*columns_of(table), *columns_of_scorer(table, name)]}
+    assert {name for name in columns if f"{name}:" not in every and f"{name}, " not in every} == {"cost"}
+    assert "cost in forward-equivalents:" in every
 
 
 def test_warnings_are_the_evaluations_own() -> None:
     assert table_of(seeds("ours", 0.5)).warnings == []
     assert table_of(seeds("ours", 0.5, notes=["one", "two"])).warnings == ["Beware: one.", "Beware: two."]
-
-
-def test_entries_are_all_rows_in_the_tables_order() -> None:
-    table = table_of(seeds("a", 0.5, nfe=2), seeds("b", 0.4), seeds("c", 0.3))
-    assert [some.student for some in table.entries] == ["c", "b", "a"]
-    assert table.shared["frechet_distance"] == 0.5, "some row's, the first"
 
 
 def test_what_trainings_took_is_that_of_the_longest_and_largest_seed() -> None:
@@ -190,8 +357,7 @@ def test_what_trainings_took_is_that_of_the_longest_and_largest_seed() -> None:
         row("ours", 2, cost=cost, seconds=10.0, peak_memory_mb=300.0, device="cuda"),
     ]
     spec = spec_of({"ours": OURS, "free": FREE, "other": Resampled(kind="resampled", student="ours")})
-    found = cost_rows(spec, [entry(*rows), *(Entry(student=name, rows=[row(name)], above_best=None, best=False,
-                                                    free=False) for name in ("free", "other"))])  # fmt: skip
+    found = cost_rows(spec, make_table(spec, [*rows, row("free"), row("other")]).entries)
     assert found == [["ours (3 seeds)", "128 k", "7501 k", "7629 k", "3", "21", "500", "cpu, cuda"]]
     assert len(found[0]) == len(COSTS)
 
@@ -205,24 +371,68 @@ def test_students_that_are_sampled_from_others_weights_are_named() -> None:
 
 
 def headline_of(*students: list[Row], free: tuple[str, ...] = ()) -> str:
-    rows = [each for rows in students for each in rows]
-    spec = spec_of({each.run.student: FREE if each.run.student in free else OURS for each in rows})
-    return headline(spec, make_table(spec, rows))
+    return headline(spec_with(*students, free=free), table_of(*students, free=free))
 
 
-def test_a_headline_names_the_student_that_came_nearest_by_all_its_seeds() -> None:
-    steady, free = seeds("steady", 0.4, 0.5, nfe=2), seeds("free", 0.1, nfe=16)
-    found = headline_of(seeds("lucky", 0.3, 0.9), steady, seeds("wide", 0.7, nfe=8), free, free=("free",))
+def test_a_headline_has_a_sentence_for_every_number_of_steps_that_something_was_trained_for() -> None:
+    few, wide = seeds("few", 0.4, 0.44, nfe=2), seeds("wide", 0.25, nfe=8)
+    found = headline_of(wide, few, seeds("free", 0.1, nfe=16), free=("free",))
     assert found == (
-        "A 64-step teacher of digits, distilled into 3 students of 2 to 8 steps. The lowest distance to real images is "
-        "that of steady, with 2 network evaluations an image: 1.80 times the teacher's own."
+        "A 64-step teacher of digits, distilled into 2 students of 2 to 8 steps. "
+        "At 2 steps few has no rival; few is not shown to be as good as its teacher (1.68 times its distance). "
+        "At 8 steps wide has no rival; wide is as good as its teacher (1.00 times its distance)."
     )
 
 
-def test_a_headline_of_one_number_of_steps_and_of_one_evaluation() -> None:
-    found = headline_of(seeds("a", 0.5, nfe=1), seeds("b", 0.6, nfe=1), seeds("free", 0.1, nfe=1), free=("free",))
-    assert "distilled into 2 students of 1 step" in found
-    assert found.endswith("that of a, with 1 network evaluation an image: 2.00 times the teacher's own.")
+ONE, TWO = seeds("a", 0.5, nfe=1), seeds("b", 0.6, nfe=1)
+NEAR = seeds("near", 0.51, nfe=1, error=FAR)
+
+
+def free(distance: float, **changed: Any) -> list[Row]:
+    return seeds("free", distance, nfe=1, **changed)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([ONE, TWO], "a is best"),
+        ([ONE, TWO, NEAR], "a is not told apart from near"),
+        ([ONE, seeds("b", 0.6, nfe=1, pixels=(4.0,))], "the scorers differ on who is best"),
+        ([ONE, TWO, free(0.7)], "a is better than every free sampler"),
+        ([ONE, NEAR, free(0.7)], "a is better than every free sampler"),
+        ([ONE, TWO, free(0.51, error=FAR)], "no student is shown to be better than free, a free sampler"),
+        ([ONE, TWO, free(0.51, pixels=(4.0,))], "no student is shown to be better than free, a free sampler"),
+        ([ONE, TWO, free(0.3)], "free, a free sampler, is better than any student"),
+        ([NEAR, TWO, free(0.5)], "no student is shown to be better than free, a free sampler"),
+        (
+            [ONE, seeds("b", 0.6, nfe=1, pixels=(2.0,)), free(0.3)],
+            "no student is shown to be better than free, a free sampler",
+        ),
+        (
+            [seeds("dear", 0.2, nfe=1, cost=DEAR), ONE, TWO, free(0.3)],
+            "no student of usual cost is shown to be better than free, a free sampler",
+        ),
+        ([seeds("dear", 0.2, nfe=1, cost=DEAR), ONE, TWO], "a is best"),
+        ([ONE, TWO, seeds("dear", 0.51, nfe=1, cost=DEAR, error=FAR)], "a is best"),
+    ],
+)
+def test_a_headline_says_who_wins_and_a_free_sampler_first_where_no_student_is_shown_to_be_better(
+    rows: list[list[Row]], said: str
+) -> None:
+    found = headline_of(*rows, free=("free",))
+    assert found.partition(" step. At 1 step ")[2].partition("; ")[0] == said
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (2.0, "better than its teacher (0.80 times its distance)"),
+        (2.55, "as good as its teacher (0.80 to 1.02 times its distance)"),
+        (3.0, "as good as its teacher to some scorers and worse to others (0.80 to 1.20 times its distance)"),
+    ],
+)
+def test_a_headline_compares_the_best_student_with_its_teacher(pixels: float, said: str) -> None:
+    assert headline_of(seeds("ours", 0.2, pixels=(pixels,))).endswith(f"; ours is {said}.")
 
 
 def test_a_headline_where_nothing_was_trained() -> None:

@@ -178,7 +178,8 @@ def test_a_version_that_was_registered_with_a_better_figure_is_not_reproduced(
 ) -> None:
     """Its own hashes agree with each other; no evaluation gives what it says."""
     metrics = json.loads(about(here, "metrics.json").read_text())
-    rewrite(about(here, "metrics.json"), {**metrics, "frechet_distance": 0.99 * metrics["frechet_distance"]})
+    metrics["scorers"]["pixels"]["frechet_distance"] *= 0.99
+    rewrite(about(here, "metrics.json"), metrics)
     spec = dict(plain_data(about(here, "spec.yaml").read_text(), "spec.yaml"))
     claimed = json.loads(about(here, "metrics.json").read_text())
     lineage = json.loads(about(here, "lineage.json").read_text())
@@ -191,7 +192,8 @@ def test_a_version_that_was_registered_with_a_better_figure_is_not_reproduced(
     code, output = typed("reproduce", CHAMPION, "--quick")
     assert code == 1, output
     assert "evaluated again with ANOTHER result" in output
-    assert "metrics: differ on the same kind of machine: frechet_distance" in tags(here)["sfddm.evaluated_again"]
+    changed = "metrics: differ on the same kind of machine: scorers.pixels.frechet_distance"
+    assert changed in tags(here)["sfddm.evaluated_again"]
 
 
 @pytest.mark.pipeline
@@ -208,4 +210,22 @@ def test_a_version_whose_commit_has_other_code_is_not_reproduced(
     assert code == 1, output
     assert "rebuilt with ANOTHER result" in output and "bit-identical" not in output
     said = tags(here)["sfddm.reproduced"].splitlines()
-    assert "spec: equal" in said and "code: another one: evaluate.classifier" in said
+    assert "spec: equal" in said and "code: another one: evaluate.classifier+pixels" in said
+
+
+@pytest.mark.pipeline
+def test_a_version_that_a_gpu_made_is_rebuilt_without_one_and_its_teacher_as_on_its_own_machine(
+    here: Project, typed: Typed, rewrite: Callable[[Path, Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing here is a GPU: only what the version says of itself."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    origin = json.loads(about(here, "origin.json").read_text())
+    gpu = {**origin["machines"]["student"], "device": "cuda", "processor": "one", "threads": 64, "processes": 8}
+    machines = {**origin["machines"], "student": gpu, "evaluation": gpu}
+    rewrite(about(here, "origin.json"), {**origin, "machines": machines})
+    code, output = typed("reproduce", CHAMPION)
+    assert code == 0, output
+    said = tags(here)["sfddm.reproduced"].splitlines()
+    assert {"machine of the teacher: same kind", "teacher: bit-identical", "weights: bit-identical"} <= set(said)
+    (student,) = (line for line in said if line.startswith("machine of the student: "))
+    assert "another kind: device cuda | cpu" in student and "threads 64 | 1" in student

@@ -116,11 +116,11 @@ def test_solvers_are_sorted_by_memory_and_noise(solver: Solver) -> None:
     level_48, level_32, level_16 = (tuple(part * ONE for part in at(t)) for t in (48, 32, 16))
 
     def step(last: float | None, noise: float) -> Tensor:
-        before = None if last is None else (last * ONE, level_48)
+        before = () if last is None else ((last * ONE, level_48),)
         taken = Step(ONE, 0.5 * ONE, level_32, level_16, before, iter([noise * ONE]), lambda x: x)
         return advance(sampler, taken, final=False)
 
-    assert bool(step(-0.5, 0) != step(None, 0)) == SOLVERS[solver].multistep
+    assert bool(step(-0.5, 0) != step(None, 0)) == bool(SOLVERS[solver].memory)
     assert bool(step(None, 1) != step(None, 0)) == SOLVERS[solver].stochastic
 
 

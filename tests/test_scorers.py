@@ -9,24 +9,29 @@ import numpy as np
 import pytest
 import torch
 
+from sfddm.data import store
+from sfddm.data.prepare import prepare
 from sfddm.errors import SpecError, UserError
-from sfddm.evaluation.measure import measure
+from sfddm.evaluation.measure import measure, notes
 from sfddm.evaluation.moments import frechet_distance
 from sfddm.evaluation.real import read_real, read_statistics, write_real
 from sfddm.evaluation.scorer import Scorer, load_scorer
 from sfddm.evaluation.scorers.extractor import Job, check_images, load_extractor, rgb
 from sfddm.evaluation.scorers.inception import architecture
 from sfddm.evaluation.scorers.published import read_published
+from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import read_json, write_json
 from sfddm.runtime.kinds import import_kind
 from sfddm.spec.evaluation import Inception, OwnStatistics, Torchvision
 from sfddm.spec.read import parse_spec
 from sfddm.training.checkpoints import Checkpoints
-from tests.parts import TINY, reference_of
+from stages.scorer import scorer as stage
+from tests.judges import drawn, reference, splits
+from tests.parts import TINY, only_spec, tiny, with_scorers
 
 CPU = torch.device("cpu")
 OWN = OwnStatistics(kind="data")
-GREY = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8)).astype(np.uint8)
+GREY = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8)).astype(np.uint8)
 
 
 def digest(path: Path) -> str:
@@ -62,7 +67,7 @@ def install(settings: Inception | Torchvision, shape: tuple[int, ...], folder: P
 def installed(settings: Inception | Torchvision, folder: Path, images: np.ndarray) -> Scorer:
     folder.mkdir()
     install(settings, images.shape[1:], folder)
-    write_real(folder, load_extractor(folder, CPU), images, len(images), False, None)
+    write_real(folder, load_extractor(folder, CPU), splits(images, images), len(images), False, None)
     return load_scorer(folder, CPU)
 
 
@@ -89,21 +94,24 @@ def test_a_torchvision_networks_features_are_what_its_head_is_given(
 
     path = weights / "resnet18.pth"
     monkeypatch.setenv("SFDDM_TORCHVISION_WEIGHTS", str(path))
-    colour = np.random.default_rng(1).integers(0, 256, (12, 3, 32, 32)).astype(np.uint8)
+    colour = np.random.default_rng(1).integers(0, 256, (40, 3, 32, 32)).astype(np.uint8)
     scorer = installed(torchvision(path), tmp_path / "scorer", colour)
     network = resnet18()
     network.load_state_dict(torch.load(path, weights_only=True))
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     normalised = (torch.from_numpy(colour) / 255 - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
     ((found, scores),) = scorer.extractor.batches(colour)
-    assert found.shape == (12, 512) and torch.allclose(scores, network.eval()(normalised), atol=1e-4)
+    assert found.shape == (40, 512) and torch.allclose(scores, network.eval()(normalised), atol=1e-4)
     assert torch.allclose(network.fc(found), scores, atol=1e-4)
     grey = load_extractor(installed_grey(path, tmp_path), CPU)
     ((of_grey, _),) = grey.batches(GREY)
-    assert of_grey.shape == (12, 512), "8x8 grey images are made 32x32 and coloured"
-    judged = measure(colour, reference_of(colour), scorer, "test")
-    assert judged["frechet_distance"] == pytest.approx(0, abs=1e-4)
-    assert len(judged["notes"]) == 3 and "12 images are fewer than the scorer's 512 features" in judged["notes"][0]
+    assert of_grey.shape == (40, 512), "8x8 grey images are made 32x32 and coloured"
+    strips = colour[None, :2]
+    judged = measure(drawn(colour, strips), reference(colour, strips), {"resnet": scorer}, "test")
+    assert judged["scorers"]["resnet"]["frechet_distance"] == pytest.approx(0, abs=1e-4)
+    images, real = judged["notes"]
+    assert images.startswith("resnet: 40 images are fewer than the 512 features")
+    assert real.startswith("resnet: 40 real images are fewer than the 512 features")
     assert scorer.extractor.name == f"torchvision:resnet18-1:{digest(path)[:8]}"
 
 
@@ -223,7 +231,7 @@ def save_statistics(path: Path, **arrays: Any) -> str:
     return digest(path)
 
 
-def test_distances_are_measured_to_given_statistics(
+def test_given_statistics_stand_for_the_training_images(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = weights / "resnet18.pth"
@@ -231,13 +239,14 @@ def test_distances_are_measured_to_given_statistics(
     scorer = installed(torchvision(path), tmp_path / "scorer", GREY)
     extractor, folder = scorer.extractor, tmp_path / "given"
     folder.mkdir()
-    moments = scorer.real.moments
+    moments = scorer.real.sample.whole
     sha = save_statistics(tmp_path / "s.npz", mu=moments.mean.numpy() + 1, sigma=moments.covariance.numpy())
-    write_real(folder, extractor, GREY, 12, False, read_statistics(tmp_path / "s.npz", sha, 50_000, 512))
-    real = read_real(folder, 512, (1, 8, 8))
-    assert real.digest == sha[:16] and real.moments.count == 50_000
-    assert frechet_distance(moments, real.moments) == pytest.approx(512, rel=1e-6)
-    assert real.distance == scorer.real.distance, "the floor is between images, which a file has not"
+    given = read_statistics(tmp_path / "s.npz", sha, 50_000, 512)
+    write_real(folder, extractor, splits(GREY, GREY), 40, False, given)
+    real = read_real(folder, 512)
+    assert real.train is not None and real.train.count == 50_000
+    assert frechet_distance(moments, real.train) == pytest.approx(512, rel=1e-6)
+    assert real.digest == scorer.real.digest, "distances still go to images"
 
 
 @pytest.mark.parametrize(
@@ -268,16 +277,39 @@ def test_missing_damaged_and_other_statistics_are_refused(tmp_path: Path) -> Non
         read_statistics(path, digest(path), 100, 4)
 
 
-CLASSIFIER = TINY[TINY.index("  scorer:") : TINY.index("  reference:\n    solver")]
-PUBLISHED = "  scorer:\n    kind: inception\n    sha256: {sha256}\n    statistics: {{kind: data}}\n"
+def test_the_stage_measures_distances_to_the_test_split_and_says_so_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    only_spec(tmp_path)
+    paths = Paths("tiny")
+    paths.data.mkdir(parents=True)
+    prepare(tiny().data, paths.data)
+    train, test = (store.read(paths.data, split).images for split in store.SPLITS)
+    stage("tiny", "pixels")
+    real = load_scorer(paths.scorer("pixels"), CPU).real
+    seen = ((real.sample.features.numpy() + 1) * 127.5).round().astype(np.uint8)
+    assert sorted(map(bytes, seen)) == sorted(map(bytes, test.reshape(-1, 64)))
+    assert real.held_out and real.floor_images == 256
+    assert real.train is not None and real.train.count == 1500
+    assert np.allclose(real.train.mean, train.reshape(-1, 64).mean(0) / 127.5 - 1, atol=1e-5)
+    (paths.data / "test.npy").unlink()
+    stage("tiny", "pixels")
+    judge = load_scorer(paths.scorer("pixels"), CPU)
+    assert not judge.real.held_out and judge.real.train is None
+    assert len(judge.real.sample.features) == 750 and judge.real.floor_images == 256
+    assert any("the data hold no images out" in note for note in notes(5000, judge))
+
+
+PUBLISHED = "{{usual: {{kind: inception, sha256: {sha256}, statistics: {{kind: data}}}}}}"
 
 
 def test_a_spec_names_a_published_scorer_by_the_hash_of_its_file() -> None:
-    spec = parse_spec(TINY.replace(CLASSIFIER, PUBLISHED.format(sha256="a" * 64)), "tiny.yaml")
-    assert isinstance(spec.evaluation.scorer, Inception)
+    spec = parse_spec(with_scorers(PUBLISHED.format(sha256="a" * 64)), "tiny.yaml")
+    assert isinstance(spec.scorer("usual"), Inception)
     with pytest.raises(
-        SpecError, match=r"expected a SHA-256 of 64 hexadecimal digits.* @ \$\.evaluation\.scorer\.sha256"
+        SpecError, match=r"expected a SHA-256 of 64 hexadecimal digits.* @ \$\.evaluation\.scorers\.usual\.sha256"
     ):
-        parse_spec(TINY.replace(CLASSIFIER, PUBLISHED.format(sha256="abc")), "tiny.yaml")
+        parse_spec(with_scorers(PUBLISHED.format(sha256="abc")), "tiny.yaml")
     with pytest.raises(SpecError, match="unknown kind 'inseption', did you mean 'inception'"):
         parse_spec(TINY.replace("kind: classifier", "kind: inseption"), "tiny.yaml")

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
-from scipy.integrate import quad
+from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
@@ -17,16 +18,13 @@ from sfddm.diffusion.spacing import resolve
 from sfddm.diffusion.steps import ancestral_step, angle_step, ddim_step, dpm_solver_step
 from sfddm.spec.index_set import Uniform
 from tests.gaussian import NO_NOISE, ONE, GaussianTeacher, S, T, ddim_factor, flow_factor, image_factor, level
+from tests.solvers import angle_2m, dpm_solver
 
 LAST, AT_S, AT_R, CLEAN = (
     tuple(torch.tensor([part], dtype=torch.float64) for part in level)
     for level in ((0.28, 0.96), (0.6, 0.8), (0.8, 0.6), (1.0, 0.0))
 )
 """Levels whose alpha and sigma are short decimals."""
-Pair = tuple[float, float]
-"""alpha and sigma."""
-Known = tuple[float, Pair]
-"""The image predicted in the step before, and its level."""
 X, X0, LAST_X0, NOISE = (torch.tensor([value], dtype=torch.float64) for value in (1.0, 0.5, -0.25, 2.0))
 
 
@@ -40,29 +38,6 @@ def test_an_ancestral_step_by_hand() -> None:
     """The posterior's mean .6953125 and variance .24609375 are worked out in the tests of the process."""
     found = ancestral_step(X, X0, NOISE, AT_S, AT_R)
     assert float(found) == pytest.approx(0.6953125 + 2 * math.sqrt(0.24609375))
-
-
-def dpm_solver(x: float, x0: float, last: Known | None, at_s: Pair, at_r: Pair) -> float:
-    """Lu et al. 2022, algorithm 2: sigma_r / sigma_s x - alpha_r (exp(-h) - 1) D in the half log-SNR lambda."""
-    if at_r[1] == 0:
-        return x0
-    d = x0
-    h = math.log(at_r[0] / at_r[1]) - math.log(at_s[0] / at_s[1])
-    if last is not None:
-        last_x0, at_last = last
-        ratio = (math.log(at_s[0] / at_s[1]) - math.log(at_last[0] / at_last[1])) / h
-        d = (1 + 1 / (2 * ratio)) * x0 - 1 / (2 * ratio) * last_x0
-    return at_r[1] / at_s[1] * x - at_r[0] * math.expm1(-h) * d
-
-
-def angle_2m(x: float, x0: float, last: Known | None, at_s: Pair, at_r: Pair) -> float:
-    """x_r / sigma_r = x_s / sigma_s + integral of x0(theta) d cot(theta), d cot = -1 / sin^2, x0 a line."""
-    start, end = math.asin(at_s[1]), math.asin(at_r[1])
-    slope = 0.0 if last is None else (x0 - last[0]) / (start - math.asin(last[1][1]))
-    if not end:
-        return x0 - slope * start
-    integral, _ = quad(lambda theta: -(x0 + slope * (theta - start)) / math.sin(theta) ** 2, start, end)
-    return math.sin(end) * (x / at_s[1] + float(integral))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +79,7 @@ def test_ddim_on_all_levels_recovers_the_data() -> None:
     assert end_deviation(GaussianTeacher(), sampler(T)) == pytest.approx(0.499, abs=6e-4)
 
 
-@pytest.mark.parametrize(("solver", "order"), [("ddim", 1), ("dpm-solver", 2), ("angle-2m", 2)])
+@pytest.mark.parametrize(("solver", "order"), [("ddim", 1), ("dpm-solver", 2), ("unipc", 3), ("angle-2m", 2)])
 def test_solvers_converge_with_their_order(solver: Solver, order: int) -> None:
     """On a smooth schedule with many levels, doubling the steps divides the error by 2^order, or by more."""
     teacher = GaussianTeacher("cosine")
@@ -139,6 +114,44 @@ def test_multistep_trajectories_are_their_steps_one_after_another(
     found = [float(state.x) for state in trajectory(GaussianTeacher(kind, timesteps), noise * ONE, used, NO_NOISE)]
     assert found == pytest.approx(expected, rel=1e-5)
     assert (clipped > 1) == (noise > 1)
+
+
+class Bent:
+    """A denoiser that is neither linear in the state nor in anything of the level."""
+
+    def __init__(self) -> None:
+        self.schedule = NoiseSchedule("cosine", T).double()
+
+    def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.tanh(x * (1 + level.view_as(x) / T)) + torch.sin(level.view_as(x) / 100), x
+
+
+SCHEDULER = {"num_train_timesteps": T, "solver_order": 2, "prediction_type": "sample", "final_sigmas_type": "zero"}
+
+
+@pytest.mark.parametrize("levels", [(700,), (300, 1000), (1, 200, 1024), (5, 100, 350, 420, 800, 1000)])
+@pytest.mark.parametrize(
+    ("solver", "scheduler"),
+    [
+        ("unipc", UniPCMultistepScheduler(**SCHEDULER, solver_type="bh2", predict_x0=True)),
+        ("dpm-solver", DPMSolverMultistepScheduler(**SCHEDULER, algorithm_type="dpmsolver++", solver_type="midpoint")),
+    ],
+)
+def test_solvers_that_diffusers_has_as_well_are_the_same(
+    solver: Solver, scheduler: Any, levels: tuple[int, ...]
+) -> None:
+    network = Bent()
+    alpha, sigma = network.schedule.alpha, network.schedule.sigma
+    scheduler.set_timesteps(len(levels))
+    falling = torch.tensor(levels[::-1])
+    scheduler.timesteps = falling - 1
+    scheduler.sigmas = torch.cat([sigma[falling] / alpha[falling], torch.zeros(1)])
+    x = expected = torch.tensor([0.3, -1.7], dtype=torch.float64).view(2, 1)
+    for t in falling.tolist():
+        image, _ = network.predict(expected, torch.full((2,), t), torch.zeros(2))
+        expected = scheduler.step(image, t - 1, expected).prev_sample
+    found = sample(network, x, Sampler(solver=solver, levels=levels, clip_sample=False), NO_NOISE)
+    assert found.flatten().tolist() == pytest.approx(expected.flatten().tolist(), abs=1e-6)
 
 
 def test_ancestral_sampling_keeps_the_variance_of_the_exact_posterior() -> None:

@@ -4,12 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from sfddm.cli import main
 from sfddm.errors import SpecError
 from sfddm.pipeline.params import expand
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import structure, unstructure
 from sfddm.spec.read import load_spec, parse_spec, spec_names
+from tests.parts import with_scorers
 
 ROOT = Path(__file__).parents[1]
 TINY = (ROOT / "tests" / "tiny.yaml").read_text()
@@ -99,8 +102,15 @@ def test_params_yaml_lists_the_runs_of_the_specs() -> None:
         ("students: [ours-t4]", "students: [our-t4]", "$.registry.students[0]", "did you mean 'ours-t4'?"),
         ("noises: 128", "noises: 12", "$.students.ours-t4.method.sources[0].cache.noises", "at least one batch"),
         ("train: 1500", "train: 1797", "$.data.train", "fewer than the 1797"),
+        ("train: 1500", "train: 1778", "$.data.train", "19 images to measure distances to"),
+        ("train: 1500", "train: 1778", "$.data.train", "need at least 20, better hundreds: use at most 1777"),
         ("version: 2", "version: 1", "$.version", "expected '2'"),
         ("samples: 256", "samples: 1", "$.evaluation.samples", "at least 2"),
+        ("samples: 256", "samples: 19", "$.evaluation.samples", "comparisons need at least 20, better thousands"),
+        ("  scorers:\n", "  scorer:\n", "$.evaluation.scorer", "did you mean 'scorers'?"),
+        ("    pixels: {kind", "    Pixels: {kind", "$.evaluation.scorers.Pixels", "a name of a-z"),
+        ("{kind: pixels}", "{kind: pixel}", "$.evaluation.scorers.pixels.kind", "did you mean 'pixels'?"),
+        ("margin: 0.1", "margin: 1.1", "$.evaluation.margin", "at most 1"),
         ("timesteps: 64", "timesteps: " + "9" * 30, "$.teacher.timesteps", "at most 100000"),
         (
             "learning_rate: 2.0e-3",
@@ -132,7 +142,10 @@ TOO_DEEP = (
     "{kind: scratch, prediction: v, network: {kind: unet2d, channels: [4, 4, 4, 4, 4], attention: [false], "
     "middle_attention: false, layers_per_block: 1, norm_groups: 4}}"
 )
-COMMON = f"start: {COPY}, distance: mse, weighting: snr+1, training: *training"
+TEACHER = "teacher_steps: {solver: ddim, substeps: 1, clip_sample: false}"
+COMMON = f"start: {COPY}, {TEACHER}, distance: mse, weighting: snr+1, training: *training"
+TARGETS = f"target_average: 0.5, {COMMON}"
+FINE = ("substeps: 1", "substeps: 5")
 HIDDEN = "{kind: hidden, weight: 1.0, distance: mse, weighting: snr+1}"
 FEATURE = "{kind: feature, weight: 0.3, state: landing}"
 CACHE = "{noises: 128, seed: 2, solver: ddim, substeps: 1, clip_sample: true}"
@@ -148,8 +161,8 @@ def with_student(method: str, index_set: str = "{kind: uniform, steps: 4}", seed
     "method",
     [
         f"{{kind: progressive, start_steps: 16, {COMMON}}}",
-        f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {COMMON}}}",
-        f"{{kind: tract, substeps: 4, {COMMON}}}",
+        f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {TARGETS}}}",
+        f"{{kind: tract, substeps: 4, {TARGETS}}}",
         f"{{kind: any-step, start: {COPY}, cache: {CACHE}, unaligned: 0.2, terms: [{HIDDEN}, {FEATURE}], "
         "training: *training}",
         "{kind: resampled, student: ours-t4}",
@@ -168,15 +181,20 @@ def test_every_method_can_be_written_in_a_spec_and_survives_plain_data(method: s
         (f"{{kind: progressive, start_steps: 128, {COMMON}}}", None, "method.start_steps", "use fewer"),
         (f"{{kind: progressive, start_steps: 64, {COMMON.replace('*training', '{<<: *training, warmup: 12}')}}}", None,
          "method.training.iterations", "4 folds leave 10 iterations each"),
-        (f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {COMMON}}}", "{kind: uniform, steps: 3}",
+        (f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {TARGETS}}}", "{kind: uniform, steps: 3}",
          "index_set", "21, 43 are not among them: use 20, 44"),
-        (f"{{kind: consistency, grid: {{kind: uniform, steps: 65}}, {COMMON}}}", None, "method.grid.steps", "has 64"),
-        (f"{{kind: tract, substeps: 32, {COMMON}}}", None, "method.substeps", "there is room for"),
+        (f"{{kind: consistency, grid: {{kind: uniform, steps: 65}}, {TARGETS}}}", None, "method.grid.steps", "has 64"),
+        (f"{{kind: tract, substeps: 32, {TARGETS}}}", None, "method.substeps", "there is room for"),
+        (f"{{kind: tract, substeps: 4, {TARGETS.replace(*FINE)}}}", None, "method.substeps", "there is room for"),
+        (f"{{kind: progressive, start_steps: 16, {COMMON.replace(*FINE)}}}", None, "method.start_steps",
+         "there is room for"),
+        (f"{{kind: consistency, grid: {{kind: uniform, steps: 16}}, {TARGETS.replace(*FINE)}}}", None,
+         "method.teacher_steps.substeps", "there is room for"),
         ("{kind: resampled, student: our-t4}", None, "method.student", "did you mean 'ours-t4'?"),
         ("{kind: resampled, student: ddim-t4}", None, "method.student", "use `{kind: free, solver: ddim}`"),
-        (f"{{kind: tract, substeps: 4, {COMMON.replace('same', 'epsilon-sample')}}}", None, "method.start.prediction",
+        (f"{{kind: tract, substeps: 4, {TARGETS.replace('same', 'epsilon-sample')}}}", None, "method.start.prediction",
          "the teacher predicts v"),
-        (f"{{kind: tract, substeps: 4, {COMMON.replace(COPY, TOO_DEEP)}}}", None, "method.start.network.channels",
+        (f"{{kind: tract, substeps: 4, {TARGETS.replace(COPY, TOO_DEEP)}}}", None, "method.start.network.channels",
          "can't be halved that often"),
         (f"{{kind: any-step, start: {TOO_DEEP}, cache: {CACHE}, unaligned: 0.2, "
          f"terms: [{HIDDEN}, {FEATURE}], training: *training}}", None, "method.terms[1]",
@@ -193,6 +211,76 @@ def test_methods_and_index_sets_that_do_not_fit_are_refused_with_a_remedy(
         parse_spec(with_student(method, index_set or "{kind: uniform, steps: 4}"), "tiny.yaml")
     named = [line for line in str(caught.value).splitlines() if f"@ $.students.new.{path}" in line]
     assert named and words in named[0]
+
+
+def test_a_panel_has_a_scorer() -> None:
+    with pytest.raises(SpecError, match=r"expected at least one scorer, better several .* @ \$\.evaluation\.scorers"):
+        parse_spec(with_scorers("{}"), "tiny.yaml")
+    spec = parse_spec(with_scorers("{alone: {kind: pixels}}"), "tiny.yaml")
+    assert spec.scorer("alone").kind == "pixels"
+    with pytest.raises(SpecError, match="tiny has no scorer 'other'; it has: alone"):
+        spec.scorer("other")
+
+
+@pytest.mark.parametrize("wanted", ["better", "not-worse"])
+def test_a_gate_against_free_samplers_needs_one_of_as_few_steps(wanted: str) -> None:
+    """tiny registers ours-t4, of 4 steps, and has DDIM on as many."""
+    text = TINY.replace("against_free: any", f"against_free: {wanted}")
+    assert parse_spec(text, "tiny.yaml")
+    four = "  ddim-t4:\n    index_set: {kind: uniform, steps: 4}"
+    assert four in text
+    more = text.replace(four, four.replace("steps: 4", "steps: 5"))
+    with pytest.raises(SpecError) as caught:
+        parse_spec(more, "tiny.yaml")
+    assert str(caught.value) == (
+        f"tiny.yaml:{more[: more.index('against_free')].count(chr(10)) + 1}: no free sampler has at most the 4 steps "
+        "of a registered student: add one, `method: {kind: free, solver: angle-2m}`, or set this to any "
+        "@ $.promotion.against_free"
+    )
+    assert parse_spec(more.replace(f"against_free: {wanted}", "against_free: any"), "tiny.yaml")
+    assert parse_spec(more.replace("  students: [ours-t4]", "  students: []"), "tiny.yaml"), "nobody has to beat it"
+    assert parse_spec(text.replace(four, four.replace("steps: 4", "steps: 3")), "tiny.yaml"), "fewer will do"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (with_scorers("{}"), "expected at least one scorer"),
+        (TINY.replace("against_free: any", "against_free: better").replace("steps: 4", "steps: 5", 1), "add one"),
+    ],
+    ids=["no scorer", "no free sampler of as few steps"],
+)  # fmt: skip
+def test_a_bad_panel_ends_the_check_with_2(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs/tiny.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["sfddm", "spec", "check", "tiny"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_scorers_of_two_specs_may_not_have_one_name_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage of tiny's scorer b-c is that of tiny-b's scorer c."""
+    (tmp_path / "specs").mkdir()
+    for name, scorer in (("tiny", "b-c"), ("tiny-b", "c")):
+        text = with_scorers(f"{{{scorer}: {{kind: pixels}}}}").replace("name: tiny", f"name: {name}")
+        (tmp_path / f"specs/{name}.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match="specs tiny and tiny-b both have a scorer tiny-b-c: rename one"):
+        expand()
+
+
+def test_params_yaml_lists_the_scorers_of_the_specs() -> None:
+    listed = YAML(typ="safe").load(Path("params.yaml"))["scorers"]
+    assert listed == {
+        "digits-convolutional": {"spec": "digits", "scorer": "convolutional", "code": "classifier"},
+        "digits-transformer": {"spec": "digits", "scorer": "transformer", "code": "classifier"},
+        "digits-pixels": {"spec": "digits", "scorer": "pixels", "code": "pixels"},
+    }
 
 
 def test_a_resampled_student_needs_its_parents_seed() -> None:

@@ -11,8 +11,9 @@ from attrs import evolve
 from torch import nn
 
 from sfddm.data.store import Split
-from sfddm.evaluation.scorers.classifier import Network, _train, _write
+from sfddm.evaluation.scorers.classifier import _train, _write
 from sfddm.evaluation.scorers.extractor import load_extractor
+from sfddm.evaluation.scorers.networks import Network
 from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
 from sfddm.randomness import Purpose, epoch_indices, generator
 from sfddm.runtime.files import read_json
@@ -20,7 +21,7 @@ from sfddm.spec.teacher import Trained
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.teacher import denoising_loss, train_teacher
-from tests.parts import STILL, random_split, still_classifier, tiny, untrained_teacher
+from tests.parts import STILL, convolutions, random_split, still_classifier, tiny, untrained_teacher
 
 CPU = torch.device("cpu")
 
@@ -81,13 +82,13 @@ def test_a_teacher_starts_from_its_seed_with_the_contract_of_its_spec(tmp_path: 
 
 
 def test_a_scorer_starts_from_its_seed_and_learns_the_classes(tmp_path: Path) -> None:
-    settings, data = still_classifier(), random_split(classes=4)
+    settings, data = evolve(still_classifier(), trained_on="all"), random_split(classes=4)
     state = torch.get_rng_state()
     trained, loss = train_still(tmp_path, lambda *kept: _train(settings, data, CPU, *kept))
     assert torch.equal(torch.get_rng_state(), state), "the global generator is left alone"
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        start = Network((1, 8, 8), (8, 16), 16, 4)
+        start = Network((1, 8, 8), convolutions(8, 16), 16, 4)
     assert equal(trained, start)
     chosen = epoch_indices(settings.seed, 0, 5, 12)
     scores = start(torch.from_numpy(data.images[chosen] / np.float32(127.5) - 1))[1].log_softmax(1)
@@ -96,14 +97,14 @@ def test_a_scorer_starts_from_its_seed_and_learns_the_classes(tmp_path: Path) ->
 
 
 def test_a_stored_scorer_says_how_often_it_is_right_on_images_it_was_not_trained_on(tmp_path: Path) -> None:
-    network, data = Network((1, 8, 8), (8, 16), 16, 3).eval().requires_grad_(False), random_split(classes=3)
+    network, data = Network((1, 8, 8), convolutions(8, 16), 16, 3).eval().requires_grad_(False), random_split(classes=3)
     found = network(torch.from_numpy(data.images / np.float32(127.5) - 1))[1].argmax(1).numpy()
     labels = np.where(np.arange(12) < 9, found, (found + 1) % 3)  # wrong on 3 of 12
     _write(tmp_path, still_classifier(), network, Split(data.images, labels, flip=False), CPU)
     described = read_json(tmp_path / "scorer.json")
     assert described == {
-        "kind": "classifier", "version": "2", "classes": 3, "shape": [1, 8, 8], "channels": [8, 16], "features": 16,
-        "held_out_accuracy": 0.75,
+        "kind": "classifier", "version": "3", "classes": 3, "shape": [1, 8, 8], "features": 16,
+        "network": {"kind": "convolutions", "channels": [8, 16]}, "held_out_accuracy": 0.75, "trained_on": "first-half",
     }  # fmt: skip
     ((features, scores),) = load_extractor(tmp_path, CPU).batches(data.images)
     assert features.shape == (12, 16) and torch.equal(scores.argmax(1), torch.from_numpy(found))
@@ -111,7 +112,7 @@ def test_a_stored_scorer_says_how_often_it_is_right_on_images_it_was_not_trained
 
 @pytest.mark.parametrize("shape", [(3, 9, 7), (1, 8, 8), (2, 5, 5)])
 def test_a_scorers_first_convolution_keeps_the_size_and_every_later_one_halves_it(shape: tuple[int, int, int]) -> None:
-    network = Network(shape, (4, 6, 8), 5, 3)
+    network = Network(shape, convolutions(4, 6, 8), 5, 3)
     sizes: list[tuple[int, ...]] = []
     for layer in network.body:
         if isinstance(layer, nn.Conv2d):

@@ -128,6 +128,44 @@ def test_a_folder_of_diffusers_is_taken_over_as_it_is(trained: Denoiser, images:
     assert torch.equal(storage.load(root / "stored", CPU)(x, level).output, trained(x, level).output)
 
 
+def test_a_teacher_that_was_trained_with_dropout_is_taken_over_without(
+    trained: Denoiser, images: np.ndarray, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Students would draw it from torch's global generator, whose state no checkpoint has."""
+    network = UNet2DModel(**{**trained.config, "dropout": 0.1})
+    network.load_state_dict(trained.network.state_dict())
+    save(network, root / "digits")
+    assert json.loads((root / "digits/unet/config.json").read_text())["dropout"] == 0.1
+    teacher, _ = import_teacher(described(from_folder("digits", root)), images, CPU)
+    assert "digits was trained with dropout 0.1: its copy, and every student" in capsys.readouterr().err
+    (root / "stored").mkdir()
+    storage.write(root / "stored", teacher)
+    assert json.loads((root / "stored/config.json").read_text())["dropout"] == 0.0
+    student = first_student(storage.load(root / "stored", CPU), FromTeacher(kind="teacher", prediction="same"), 0)
+    x, level = torch.randn(3, 1, 8, 8), torch.tensor([1, 500, T])
+    before = torch.get_rng_state()
+    assert torch.equal(student.train()(x, level).output, trained(x, level).output)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_teacher_without_dropout_is_taken_over_without_a_word(
+    trained: Denoiser, images: np.ndarray, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(trained.network, root / "digits")
+    import_teacher(described(from_folder("digits", root)), images, CPU)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("dropout", ["a tenth", -0.1, 1.0, [0.1]])
+def test_a_dropout_that_is_no_share_is_refused(
+    trained: Denoiser, images: np.ndarray, root: Path, dropout: object
+) -> None:
+    path = save(trained.network, root / "digits") / "unet/config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "dropout": dropout}))
+    with pytest.raises(UserError, match=r"config\.json: its dropout is .*: expected a number from 0 to 1"):
+        import_teacher(described(from_folder("digits", root)), images, CPU)
+
+
 def test_all_files_in_one_folder_and_old_names_of_attention_are_understood(
     images: np.ndarray, trained: Denoiser, root: Path
 ) -> None:

@@ -14,6 +14,7 @@ from tests.project import OURS, Project
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+SCORERS = ("convolutional", "pixels")
 UNREACHABLE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 
 
@@ -39,7 +40,10 @@ def test_every_run_is_there_with_figures_params_tags_and_files(original: Project
     run = found[OURS]
     metrics = json.loads((original.folder / "runs/tiny/results/ours-t4-s0/metrics.json").read_text())
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["frechet_distance"] == pytest.approx(metrics["frechet_distance"])
+    for name, says in metrics["scorers"].items():
+        logged = run.data.metrics[f"frechet_distance/{name}"]
+        assert logged == pytest.approx(says["frechet_distance"])
+    assert "agreement/convolutional" in run.data.metrics and "agreement/pixels" not in run.data.metrics
     assert run.data.params["student.method.terms.feature.weight"] == "0.3" and run.data.params["NFE"] == "4"
     assert run.data.tags["sfddm.content_key"] and run.data.tags["sfddm.method"] == "sfddm"
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
@@ -63,7 +67,10 @@ def test_every_run_has_numbers_to_compare_by_its_data_its_images_and_a_note(clie
     images = {file.path.partition("+")[0] for file in client.list_artifacts(run.info.run_id, "images")}
     assert images == {"images/samples", "images/interpolation"}
     note = run.data.tags["mlflow.note.content"]
-    assert f"dvc repro evaluate@{OURS}" in note and f"{run.data.metrics['frechet_distance']:.3f}" in note
+    assert f"dvc repro evaluate@{OURS}" in note and all(
+        f"| Frechet distance ({scorer}) | {run.data.metrics[f'frechet_distance/{scorer}']:.4f} |" in note
+        for scorer in SCORERS
+    )
 
 
 def mlflow_yaml(client: "MlflowClient", run_id: str, name: str) -> Any:
@@ -77,16 +84,19 @@ def test_a_series_is_a_line_over_the_number_of_steps(client: "MlflowClient") -> 
     lines = {run.data.tags["sfddm.series"]: run
              for run in client.search_runs([experiment.experiment_id], "tags.`sfddm.series` != ''")}  # fmt: skip
     assert set(lines) == {"ours", "ddim", "teacher"}
-    points = client.get_metric_history(lines["ours"].info.run_id, "by_steps/frechet_distance")
-    assert [(point.step, point.value) for point in points] == [(4, runs(client)[OURS].data.metrics["frechet_distance"])]
+    for scorer in SCORERS:
+        points = client.get_metric_history(lines["ours"].info.run_id, f"by_steps/frechet_distance/{scorer}")
+        distance = runs(client)[OURS].data.metrics[f"frechet_distance/{scorer}"]
+        assert [(point.step, point.value) for point in points] == [(4, distance)]
+    assert set(lines["teacher"].data.metrics) == {f"by_steps/frechet_distance/{scorer}" for scorer in SCORERS}
     assert "| ours-t4 | 4 |" in experiment.tags["mlflow.note.content"]
 
 
 def test_a_version_has_a_model_card(client: "MlflowClient") -> None:
     (version,) = client.search_model_versions("name='sfddm-tiny'")
     card, run = version.description, runs(client)[OURS]
-    assert f"{run.data.metrics['frechet_distance']:.4g}" in card and "5 parts of the noises" in card
     for words in (
+        *(f"({scorer}) | {run.data.metrics[f'frechet_distance/{scorer}']:.4g} | ± " for scorer in SCORERS),
         "T' = 4, levels 16, 32, 48, 64",
         "T = 64, cosine",
         "CC BY 4.0",

@@ -65,7 +65,11 @@ class Line(nn.Module):
 
 
 def fit(
-    folder: Path, settings: Training = SETTINGS, before: int = 0, seen: Callable[[int, Line, Line], None] | None = None
+    folder: Path,
+    settings: Training = SETTINGS,
+    before: int = 0,
+    seen: Callable[[int, Line, Line], None] | None = None,
+    target_average: float | None = None,
 ) -> Line:
     """Train the line; `seen` is told iteration, network and average before every step."""
     network = Line().eval()  # as what was loaded is
@@ -77,7 +81,7 @@ def fit(
         return {"loss": (slope * network.weight).sum(), "other": torch.tensor(float(step))}
 
     with Curve(folder / "curve.jsonl", "test", before + settings.iterations, settings.batch_size) as curve:
-        return train(network, loss, settings, curve, Checkpoints(folder / "checkpoints", {}), before)
+        return train(network, loss, settings, curve, Checkpoints(folder / "checkpoints", {}), before, target_average)
 
 
 def points(folder: Path) -> list[dict[str, float]]:
@@ -101,6 +105,7 @@ def test_a_gradient_beyond_the_clip_norm_is_scaled_down_to_it() -> None:
 
 def test_a_gradient_within_the_clip_norm_is_left_as_it_is() -> None:
     assert gradient(evolve(SETTINGS, clip_norm=51.0), torch.tensor([30.0, 40.0])).tolist() == [30.0, 40.0]
+    assert gradient(evolve(SETTINGS, clip_norm=0.0), torch.tensor([3e7, 4e7])).tolist() == [3e7, 4e7]
 
 
 def test_a_training_is_adam_on_clipped_gradients_averaged(tmp_path: Path) -> None:
@@ -110,17 +115,22 @@ def test_a_training_is_adam_on_clipped_gradients_averaged(tmp_path: Path) -> Non
     assert fit(tmp_path / "last", evolve(SETTINGS, average=0.0)).weight.numpy() == pytest.approx(last[-1], rel=1e-4)
 
 
-def test_a_loss_is_given_the_weights_and_their_average_so_far(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("target_average", "decay"), [(None, 0.7), (0.7, 0.7), (0.2, 0.2), (0.0, 0.0)])
+def test_a_loss_is_given_the_weights_and_the_average_of_its_own_decay(
+    tmp_path: Path, target_average: float | None, decay: float
+) -> None:
+    """What is kept is that of the settings."""
     found: list[tuple[np.ndarray, np.ndarray]] = []
 
     def seen(step: int, network: Line, average: Line) -> None:
         assert step == len(found) and network.training
         found.append((network.weight.detach().numpy().copy(), average.weight.detach().numpy().copy()))
 
-    fit(tmp_path, seen=seen)
+    kept = fit(tmp_path, seen=seen, target_average=target_average)
     weights = adam(CLIPPED, RATES)
+    assert kept.weight.numpy() == pytest.approx(averages(weights, 0.7)[-1], rel=1e-4)
     assert np.array([own for own, _ in found]) == pytest.approx(weights[:-1], rel=1e-4)
-    assert np.array([average for _, average in found]) == pytest.approx(averages(weights, 0.7)[:-1], rel=1e-4)
+    assert np.array([average for _, average in found]) == pytest.approx(averages(weights, decay)[:-1], rel=1e-4)
 
 
 def test_a_curve_has_every_term_before_each_step_and_the_learning_rate_of_the_step(tmp_path: Path) -> None:
@@ -153,9 +163,12 @@ def test_what_was_trained_is_fixed_and_comes_from_its_result_the_second_time(tmp
     assert len(points(tmp_path)) == 5
 
 
+@pytest.mark.parametrize("target_average", [None, 0.2])
 def test_a_training_that_goes_on_ends_with_the_same_weights_and_points(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target_average: float | None
 ) -> None:
+    """Each iteration is given the same averages as without the stop."""
+
     class Stopped(Exception):
         pass
 
@@ -167,13 +180,17 @@ def test_a_training_that_goes_on_ends_with_the_same_weights_and_points(
         return seen
 
     monkeypatch.setenv("SFDDM_CHECKPOINT_SECONDS", "0")
-    undisturbed = fit(tmp_path / "undisturbed")
-    steps: list[int] = []
+    given: dict[str, list[tuple[int, list[float]]]] = {"undisturbed": [], "survived": []}
+
+    def keep(name: str) -> Callable[[int, Line, Line], None]:
+        return lambda step, _, average: given[name].append((step, average.weight.tolist()))
+
+    undisturbed = fit(tmp_path / "undisturbed", seen=keep("undisturbed"), target_average=target_average)
     for last in (2, 4):
         with pytest.raises(Stopped):
-            fit(tmp_path / "stopped", seen=stop_at(last))
-    survived = fit(tmp_path / "stopped", seen=lambda step, *_: steps.append(step))
-    assert steps == [4] and torch.equal(survived.weight, undisturbed.weight)
+            fit(tmp_path / "stopped", seen=stop_at(last), target_average=target_average)
+    survived = fit(tmp_path / "stopped", seen=keep("survived"), target_average=target_average)
+    assert given["survived"] == given["undisturbed"][4:] and torch.equal(survived.weight, undisturbed.weight)
     assert points(tmp_path / "stopped") == points(tmp_path / "undisturbed")
 
 
@@ -253,7 +270,9 @@ def test_a_weight_that_a_loss_leaves_out_stays_where_it_is() -> None:
 def test_network_and_average_are_compiled_where_the_spec_says_so(wanted: bool) -> None:
     """Which happens at the first call."""
     state = begin(Line(), evolve(SETTINGS, compile=wanted))
-    for module in (state.network, state.average.module):
+    assert state.target is state.average
+    state = begin(Line(), evolve(SETTINGS, compile=wanted), target_average=0.2)
+    for module in (state.network, state.average.module, state.target.module):
         assert (module._compiled_call_impl is not None) == wanted
 
 

@@ -1,5 +1,6 @@
 """The teacher's cached trajectories against the same walk by hand."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sfddm.methods import trajectories
 from sfddm.methods.trajectories import Trajectories, load_or_compute
 from sfddm.networks.denoiser import Contract
 from sfddm.randomness import Purpose, normals
+from sfddm.runtime.machine import machine
 from sfddm.spec.parts import Cache
 from tests.gaussian import ddim_factor, linear_teacher
 from tests.parts import CACHE, untrained_teacher
@@ -99,6 +101,21 @@ def test_everything_that_decides_a_trajectory_makes_another_cache(tmp_path: Path
         load_or_compute(teacher, **same)
         load_or_compute(teacher, **{**same, **changed})
     assert len(list(tmp_path.glob("*/states.npy"))) == 2
+
+
+def test_another_kind_of_machine_makes_another_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many processes share them: each batch is one process's."""
+    teacher = linear_teacher(Contract(timesteps=64, noise_schedule="cosine", prediction="v"))
+    asked: list[int] = []
+
+    def described(processes: int, processor: str) -> dict[str, Any]:
+        asked.append(processes)
+        return {**machine(processes), "processor": processor}
+
+    for processor in ("this", "other", "this"):
+        monkeypatch.setattr(trajectories, "machine", partial(described, processor=processor))
+        load_or_compute(teacher, "key", LEVELS, PLAIN, tmp_path)
+    assert len(list(tmp_path.glob("*/states.npy"))) == 2 and asked == [1, 1, 1]
 
 
 def test_other_code_makes_another_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,8 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
     typer.echo(f"The same with pictures: reports/{experiment.name}.html\n")
     registered = [run for run in experiment.runs() if run.student in experiment.registry.students]
     if registered:
-        name = registered[0].name
+        # Few steps are where training pays most, so that gates are passed there first.
+        name = min(registered, key=lambda run: len(experiment.levels(run.student))).name
         typer.echo(
             "Next:\n"
             f"  sfddm ui {experiment.name}                          open the comparison in MLflow\n"

@@ -62,6 +62,7 @@ def show(name: Annotated[str, typer.Argument(help="Name in specs/, or path.")]) 
     yaml.width = 120
     yaml.dump(unstructure(spec), sys.stdout)
     typer.echo("# Cost in forward-equivalents: a forward pass of one image is 1, forward and backward 3.")
+    typer.echo("# A student's own network counts in full here, and by its share of multiply-adds once trained.")
     for name, student in spec.students.items():
         levels = spec.levels(name)
         total = student.method.cost(levels, spec.teacher.noise_schedule, spec.teacher.timesteps).total

@@ -99,6 +99,11 @@ def write_header(file: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> Non
     np.lib.format.write_array_header_1_0(file, described)
 
 
+def has(folder: Path, split: str) -> bool:
+    """Whether a stored data set has a split."""
+    return (folder / f"{split}.npy").exists()
+
+
 def read(folder: Path, split: str) -> Split:
     """One split of a stored data set.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.solvers import SOLVERS
-from sfddm.diffusion.steps import STEPS, Level, Step
+from sfddm.diffusion.steps import STEPS, Known, Step
 
 
 class State(NamedTuple):
@@ -55,7 +55,7 @@ def trajectory(network: Denoises, noise: Tensor, sampler: Sampler, step_noise: I
         step_noise: one [B, C, H, W] per step, for samplers that add noise on the way; others draw nothing from it.
     """
     x = noise
-    last: tuple[Tensor, Level] | None = None
+    past: tuple[Known, ...] = ()
     for level, lower in pairwise((*reversed(sampler.levels), 0)):
         here = torch.full((x.shape[0],), level, device=x.device)
         there = torch.full_like(here, lower)
@@ -64,8 +64,8 @@ def trajectory(network: Denoises, noise: Tensor, sampler: Sampler, step_noise: I
         yield State(level, x, features)
         x0 = clipped(sampler, x0)
         predict = partial(_predict, network, sampler, there)
-        x = advance(sampler, Step(x, x0, at_s, at_r, last, step_noise, predict), final=lower == 0)
-        last = x0, at_s
+        x = advance(sampler, Step(x, x0, at_s, at_r, past, step_noise, predict), final=lower == 0)
+        past = ((x0, at_s), *past)[: SOLVERS[sampler.solver].memory]
     yield State(0, x, None)
 
 

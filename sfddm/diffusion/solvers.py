@@ -4,9 +4,9 @@ from typing import Literal, NamedTuple
 
 Deterministic = Literal["ddim", "dpm-solver", "angle-2m"]
 """Solvers that add no noise, so that each noise leads to one image."""
-Free = Literal["ddim", "dpm-solver", "angle-2m", "ancestral"]
+Free = Literal["ddim", "dpm-solver", "unipc", "angle-2m", "ancestral"]
 """Solvers under which the teacher itself is a row of the comparison."""
-Solver = Literal["ddim", "dpm-solver", "angle-2m", "ancestral", "consistency"]
+Solver = Literal["ddim", "dpm-solver", "unipc", "angle-2m", "ancestral", "consistency"]
 """Every solver; `sfddm.diffusion.steps` has a function for each."""
 
 
@@ -15,8 +15,8 @@ class Traits(NamedTuple):
 
     evaluations: int = 1
     """Network evaluations per step; the step to clean data always takes one, as no network is trained there."""
-    multistep: bool = False
-    """Whether a step looks at the prediction of the step before."""
+    memory: int = 0
+    """Predictions of the steps before that a step looks at."""
     stochastic: bool = False
     """Whether noise is added on the way."""
     last_step: bool = False
@@ -25,8 +25,9 @@ class Traits(NamedTuple):
 
 SOLVERS: dict[Solver, Traits] = {
     "ddim": Traits(),
-    "dpm-solver": Traits(multistep=True),
-    "angle-2m": Traits(multistep=True, last_step=True),
+    "dpm-solver": Traits(memory=1),
+    "unipc": Traits(memory=2),
+    "angle-2m": Traits(memory=1, last_step=True),
     "ancestral": Traits(stochastic=True),
     "consistency": Traits(stochastic=True),
 }

@@ -1,60 +1,94 @@
 """Metrics of a set of images against the real images, in a scorer's features: Frechet and kernel distance, precision
-and recall."""
+and recall; and the first two without one block of images at a time, which gives the error of a difference.
 
-from collections.abc import Sequence
+Both draws count: of the images, through their noises, and of the real ones. So a metric is computed without each block
+of images, without each block of real images, and, because what a block of one does depends on the other, without both.
+"""
+
 from math import fsum
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from sfddm.evaluation.metrics import BLOCKS
-from sfddm.evaluation.moments import frechet_distance
-from sfddm.evaluation.real import Real
-from sfddm.evaluation.similarity import Comparison
+from sfddm.evaluation.metrics import JACKKNIFE
+from sfddm.evaluation.moments import Sample, blocks, frechet_distance
+from sfddm.evaluation.real import KEPT, Real
+
+Jackknife = dict[str, list[float]]
+"""A metric without one block each: of `images`, of `real` images, of `both`."""
 
 
-def distances(compared: Comparison, real: Real, blocks: Sequence[tuple[int, int]]) -> dict[str, Any]:
+def distances(own: Sample, teachers: Sample, real: Real) -> dict[str, Any]:
     """Every metric of this module by its key, and on how many images it is based."""
-    own, floor = compared.features, real.half.count
-    kept = np.array_split(np.arange(len(own)), len(blocks))
-    kernel, *kernel_blocks = kernel_distances([own, *(own[part] for part in kept)], real.features)
-    equal = min(len(own), len(real.features))
-    precision, recall = precision_recall(own[:equal], real.features[:equal])
+    kept = own.features[:KEPT]
+    equal = min(len(kept), len(real.sample.features))
+    precision, recall = precision_recall(kept[:equal], real.sample.features[:equal])
+    kernel, kernel_jackknife = kernel_distances(kept, real.sample.features)
+    at_floor = Sample(own.features[: real.floor_images]).whole if real.floor_images else None
     return {
-        "frechet_distance": frechet_distance(compared.sums(0, blocks[-1][1]).moments(), real.moments),
-        BLOCKS["frechet_distance"]: [frechet_distance(compared.sums(*of).moments(), real.moments) for of in blocks],
-        "frechet_distance_at_floor": frechet_distance(compared.sums(0, floor).moments(), real.half),
-        "teacher_frechet_distance": frechet_distance(compared.teachers.moments(), real.moments),
+        "frechet_distance": frechet_distance(own.whole, real.sample.whole),
+        JACKKNIFE["frechet_distance"]: frechet_jackknife(own, real.sample),
+        "frechet_distance_at_floor": frechet_distance(at_floor, real.sample.whole) if at_floor else None,
+        "train_distance": frechet_distance(own.whole, real.train) if real.train else None,
+        "teacher_frechet_distance": frechet_distance(teachers.whole, real.sample.whole),
+        JACKKNIFE["teacher_frechet_distance"]: frechet_jackknife(teachers, real.sample),
         "kernel_distance": kernel,
-        BLOCKS["kernel_distance"]: kernel_blocks,
-        "kernel_samples": [len(own), len(real.features)],
+        JACKKNIFE["kernel_distance"]: kernel_jackknife,
+        "kernel_samples": [len(kept), len(real.sample.features)],
         "precision": precision,
         "recall": recall,
         "precision_samples": equal,
     }
 
 
+def frechet_jackknife(own: Sample, real: Sample) -> Jackknife:
+    """The Frechet distance of two sets of features without one block each."""
+    places = list(zip(blocks(len(own.features)), blocks(len(real.features)), strict=True))
+    values: Jackknife = {"images": [], "real": [], "both": []}
+    for of_own, of_real in places:
+        less, less_real = own.without(of_own), real.without(of_real)
+        values["images"].append(frechet_distance(less, real.whole))
+        values["real"].append(frechet_distance(less_real, own.whole))
+        values["both"].append(frechet_distance(less, less_real))
+    return values
+
+
 CHUNK = 1000
 """Rows of the kernel matrix that are held at a time."""
 
 
-def kernel_distances(sets: Sequence[Tensor], b: Tensor) -> list[float]:
-    """Unbiased squared maximum mean discrepancies of features [N, D] and b [M, D] (Binkowski et al. 2018), for each of
-    several sets.
+def kernel_distances(a: Tensor, b: Tensor) -> tuple[float, Jackknife]:
+    """Unbiased squared maximum mean discrepancy of features a [N, D] and b [M, D] (Binkowski et al. 2018), and the same
+    without one block each.
 
-    Kernel (x.y / D + 1)^3; mean over pairs within the set, plus within b, less twice the mean over pairs across. The
-    expectation doesn't depend on the number of images, so small sets scatter but are not biased; it can be negative.
+    Kernel (x.y / D + 1)^3; mean over pairs within each set, less twice the mean over pairs across. The expectation
+    doesn't depend on the number of images, so small sets scatter but are not biased; it can be negative.
     """
-    within = _within(b)
-    return [_within(a) + within - 2 * _sum(a, b) / (len(a) * len(b)) for a in sets]
+    own, real = ([features[block] for block in blocks(len(features))] for features in (a, b))
+    sizes, real_sizes = (torch.tensor([len(part) for part in parts], dtype=torch.float64) for parts in (own, real))
+    within, real_within = _pairs_within(own), _pairs_within(real)
+    across = torch.tensor([[_sum(part, other) for other in real] for part in own], dtype=torch.float64)
+
+    def value(kept: Tensor, real_kept: Tensor) -> float:
+        n, m = float(kept @ sizes), float(real_kept @ real_sizes)
+        inside = kept @ within @ kept / (n * (n - 1)) + real_kept @ real_within @ real_kept / (m * (m - 1))
+        return float(inside - 2 * (kept @ across @ real_kept) / (n * m))
+
+    every = torch.ones(len(own), dtype=torch.float64)
+    less = 1 - torch.eye(len(own), dtype=torch.float64)
+    return value(every, every), {
+        "images": [value(kept, every) for kept in less],
+        "real": [value(every, kept) for kept in less],
+        "both": [value(kept, kept) for kept in less],
+    }
 
 
-def _within(x: Tensor) -> float:
-    """Mean of the kernel over all pairs of different rows."""
-    own = float((x.double().square().sum(1) / x.shape[1] + 1).pow(3).sum())
-    return (_sum(x, x) - own) / (len(x) * (len(x) - 1))
+def _pairs_within(parts: list[Tensor]) -> Tensor:
+    """Sums of the kernel over all pairs of different features of two blocks, [blocks, blocks]."""
+    sums = torch.tensor([[_sum(part, other) for other in parts] for part in parts], dtype=torch.float64)
+    same = [float((part.double().square().sum(1) / part.shape[1] + 1).pow(3).sum()) for part in parts]
+    return sums - torch.diag(torch.tensor(same, dtype=torch.float64))
 
 
 def _sum(x: Tensor, y: Tensor) -> float:

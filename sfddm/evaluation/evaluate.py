@@ -2,14 +2,15 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from sfddm.evaluation.interpolation import path_length, strips
-from sfddm.evaluation.measure import check_inputs, measure
-from sfddm.evaluation.metrics import SUMMARY
+from sfddm.evaluation.interpolation import strips
+from sfddm.evaluation.measure import Drawn, check_inputs, measure
+from sfddm.evaluation.metrics import SCORERS, SUMMARY
 from sfddm.evaluation.reference import read_reference
 from sfddm.evaluation.scorer import load_scorer
 from sfddm.evaluation.timing import time_sampling
@@ -31,7 +32,7 @@ def evaluate(
     student: Path,
     teacher: Path,
     reference: Path,
-    scorer: Path,
+    scorers: Mapping[str, Path],
     seed: int,
     batch_size: int,
     device: torch.device,
@@ -47,20 +48,18 @@ def evaluate(
     """
     started = time.perf_counter()
     own, sampler, weights = storage.load(student, device), read_sampler(student), weights_digest(student)
-    judged_by, wanted = load_scorer(scorer, device), read_reference(reference)
-    check_inputs(own.image_shape, wanted, judged_by)
-    if (weights, sampler) == (wanted.weights, wanted.sampler):
-        images, between = wanted.images, wanted.strips  # the reference is this very sampler: nothing to draw again
+    panel, wanted = {name: load_scorer(folder, device) for name, folder in scorers.items()}, read_reference(reference)
+    check_inputs(own.image_shape, wanted, panel)
+    if (weights, sampler) == (wanted.weights, wanted.sampler):  # the reference is this very sampler
+        drawn = Drawn(images=wanted.images, strips=wanted.strips)
     else:
         images = generate(own, sampler, seed, len(wanted.images), batch_size, label)
-        between = strips(own, sampler, seed, batch_size)
+        drawn = Drawn(images=images, strips=strips(own, sampler, seed, batch_size))
     if not is_main():
         return
     metrics = {
-        **measure(images, wanted, judged_by, f"{label}: scoring"),
-        "path_length": path_length(between, judged_by.features),
-        "teacher_path_length": path_length(wanted.strips, judged_by.features),
-        "path_pairs": len(between),
+        **measure(drawn, wanted, panel, label),
+        "path_pairs": len(drawn.strips),
         "nfe": sampler.nfe,
         "levels": list(sampler.levels),
         "noise_seed": seed,
@@ -70,12 +69,13 @@ def evaluate(
     for warning in metrics["notes"]:
         print(f"warning: {warning}.", file=sys.stderr, flush=True)
     timing = time_sampling(own, sampler, storage.load(teacher, device))
-    summary = {**{key: metrics[key] for key in SUMMARY}, "cost": metrics["cost"]["total"]}
+    distance = {name: found["frechet_distance"] for name, found in metrics[SCORERS].items()}
+    summary = {**{key: metrics[key] for key in SUMMARY}, "distance": distance, "cost": metrics["cost"]["total"]}
     took = {"evaluation_seconds": time.perf_counter() - started, "machine": machine(world_size())}
     with atomic_folder(out) as folder:
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "summary.json", summary)
         write_json(folder / "timing.json", {**timing, **took})
-        np.save(folder / "interpolation.npy", np.stack([wanted.strips[:STRIPS], between[:STRIPS]]))
-        np.save(folder / "shown.npy", images[:SHOWN])
-        (folder / "grid.png").write_bytes(png(grid(images[:SHOWN], 16)))
+        np.save(folder / "interpolation.npy", np.stack([wanted.strips[:STRIPS], drawn.strips[:STRIPS]]))
+        np.save(folder / "shown.npy", drawn.images[:SHOWN])
+        (folder / "grid.png").write_bytes(png(grid(drawn.images[:SHOWN], 16)))

@@ -1,12 +1,9 @@
 """Images along spherical interpolations of noises: how smoothly a sampler follows its noise."""
 
-from collections.abc import Callable
-
 import numpy as np
-import torch
-from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
+from sfddm.evaluation.scorer import Scorer
 from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.generation import draw_from
@@ -56,10 +53,11 @@ def paths(noises: np.ndarray) -> np.ndarray:
     return points.astype(np.float32).reshape(-1, STEPS, *noises.shape[1:])
 
 
-def path_length(images: np.ndarray, features: Callable[[np.ndarray], Tensor]) -> float:
-    """Length of the path through feature space along a strip, mean over strips uint8 [P, S, C, H, W].
+def path_length(images: np.ndarray, scorer: Scorer) -> float:
+    """Length of the path through a scorer's features along a strip, mean over strips uint8 [P, S, C, H, W].
 
     It is the sum of the straight lines between consecutive images.
     """
-    found = torch.stack([features(strip) for strip in images])
-    return float(found.double().diff(dim=1).norm(dim=2).sum(1).mean())
+    features = scorer.view(images.reshape(-1, *images.shape[2:])).features
+    found = features.double().reshape(*images.shape[:2], -1)
+    return float(found.diff(dim=1).norm(dim=2).sum(1).mean())

@@ -1,89 +1,123 @@
 """All numbers about one set of images that repeat to the last digit, each with what it depends on."""
 
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from attrs import frozen
 
 from sfddm.errors import UserError
 from sfddm.evaluation.distances import distances
-from sfddm.evaluation.moments import frechet_distance, pixel_moments
+from sfddm.evaluation.interpolation import path_length
+from sfddm.evaluation.metrics import PANEL, SCORERS
+from sfddm.evaluation.moments import Sample
+from sfddm.evaluation.real import FEWEST
 from sfddm.evaluation.reference import Reference
 from sfddm.evaluation.scorer import Scorer
 from sfddm.evaluation.scorers.extractor import check_images
-from sfddm.evaluation.similarity import compare, similarities
+from sfddm.evaluation.similarity import feature_similarities, pixel_similarities
 
-BLOCKS = 5
-"""Blocks of consecutive noises, for the differences between rows."""
+FEW = 4
+"""Images per feature below which readers are warned."""
 
 
-def check_inputs(shape: tuple[int, ...], reference: Reference, scorer: Scorer) -> None:
-    """Check that student, reference and scorer fit together, before anything is drawn.
+@frozen(kw_only=True)
+class Drawn:
+    """What a sampler drew: images uint8 [n, C, H, W] from the evaluation noises, and between pairs of them."""
+
+    images: np.ndarray
+    strips: np.ndarray
+
+
+def check_inputs(shape: tuple[int, ...], reference: Reference, panel: Mapping[str, Scorer]) -> None:
+    """Check that student, reference and scorers fit together, before anything is drawn.
 
     Raises:
-        UserError: they have images of different sizes; or the reference holds no images, too few for every block to
-            have a covariance, or fewer than the floor is based on.
+        UserError: they have images of different sizes; or the reference holds no images, too few for blocks, or fewer
+            than a floor is based on.
     """
     check_images(reference.images, shape, "the teacher's images in the reference")
-    if scorer.extractor.shape != shape:
+    for name, scorer in panel.items():
+        if scorer.extractor.shape != shape:
+            raise UserError(
+                f"the scorer {name} judges images of {scorer.extractor.shape} (channels, height, width), the student "
+                f"makes {shape}: one of the two is of another version of the spec. Run `dvc repro`."
+            )
+    if len(reference.images) < FEWEST:
         raise UserError(
-            f"the scorer judges images of {scorer.extractor.shape} (channels, height, width), "
-            f"the student makes {shape}."
+            f"evaluation.samples is {len(reference.images)}: comparisons need at least {FEWEST}, better thousands."
         )
-    if len(reference.images) < 2 * BLOCKS:
+    floor = max(scorer.real.floor_images for scorer in panel.values())
+    if len(reference.images) < floor:
         raise UserError(
-            f"evaluation.samples is {len(reference.images)}: comparisons need at least {2 * BLOCKS}, better thousands."
-        )
-    if len(reference.images) < scorer.real.half.count:
-        raise UserError(
-            f"the scorer's floor is of {scorer.real.half.count} images, and there are {len(reference.images)} of the "
-            "teacher: one of the two is of another version of the spec. Run `dvc repro`."
+            f"a scorer's floor is of {floor} images, and there are {len(reference.images)} of the teacher: one of the "
+            "two is of another version of the spec. Run `dvc repro`."
         )
 
 
-def measure(images: np.ndarray, reference: Reference, scorer: Scorer, label: str) -> dict[str, Any]:
+def measure(drawn: Drawn, reference: Reference, panel: Mapping[str, Scorer], label: str) -> dict[str, Any]:
     """Metrics of images against the real images, and against the teacher's from the same noises.
 
     Args:
-        images: uint8 [n, C, H, W], from the noises that the reference was drawn from.
+        drawn: from the noises that the reference was drawn from.
         reference: the teacher's images.
-        scorer: features, classes, and the real images.
-        label: what a progress line calls them.
+        panel: the scorers by their names.
+        label: what a progress line calls the images.
 
     Returns:
-        What docs/evaluation.md lists, by key. Keys that end in `_blocks` hold a value for each fifth of the images, for
-        paired differences between rows.
+        What docs/evaluation.md lists, by key; what each scorer says under `scorers` and its name. Keys that end in
+        `_jackknife` hold values without one block of images each, for the errors of differences between rows.
 
     Raises:
-        UserError: the images don't fit the reference or the scorer, or are too few.
+        UserError: the images don't fit the reference or a scorer, or are too few.
     """
-    check_inputs(images.shape[1:], reference, scorer)
-    n, floor = len(images), scorer.real.half.count
-    bounds = [round(end) for end in np.cumsum([0, *(len(part) for part in np.array_split(np.arange(n), BLOCKS))])]
-    compared, blocks = compare(images, reference.images, scorer, [*bounds, floor], label), list(pairwise(bounds))
+    check_inputs(drawn.images.shape[1:], reference, panel)
     return {
-        **distances(compared, scorer.real, blocks),
-        **similarities(compared, blocks),
-        "pixel_distance": frechet_distance(pixel_moments(images), scorer.real.pixels),
-        "real_distance": scorer.real.distance,
-        "real_distance_samples": floor,
-        "samples": n,
-        "real_images": scorer.real.moments.count,
-        "scorer": scorer.extractor.name,
-        "scorer_version": scorer.extractor.version,
+        **pixel_similarities(drawn.images, reference.images),
+        "samples": len(drawn.images),
         "reference": reference.digest,
-        "real": scorer.real.digest,
-        "notes": warnings(n, scorer),
+        PANEL: list(panel),
+        SCORERS: {
+            name: judge(drawn, reference, scorer, f"{label}: scoring by {name}") for name, scorer in panel.items()
+        },
+        "notes": [f"{name}: {note}" for name, scorer in panel.items() for note in notes(len(drawn.images), scorer)],
     }
 
 
-def warnings(n: int, scorer: Scorer) -> list[str]:
-    """What readers must know before they trust the distances; empty where nothing is amiss."""
-    features = scorer.extractor.features
-    few = {"images": n, "real images": scorer.real.moments.count, "images at the floor": scorer.real.half.count}
-    return [
-        f"{count} {what} are fewer than the scorer's {features} features and can't fill their covariance: the Frechet "
-        "distance is far too large, and only figures of equal numbers compare"
-        for what, count in few.items()
-        if count <= features
-    ]
+def judge(drawn: Drawn, reference: Reference, scorer: Scorer, label: str) -> dict[str, Any]:
+    """What one scorer says."""
+    own, teachers = scorer.view(drawn.images, label), scorer.view(reference.images, f"{label}, the teacher's")
+    return {
+        **distances(Sample(own.features), Sample(teachers.features), scorer.real),
+        **feature_similarities(own, teachers),
+        "path_length": path_length(drawn.strips, scorer),
+        "teacher_path_length": path_length(reference.strips, scorer),
+        "floor": scorer.real.floor,
+        "floor_images": scorer.real.floor_images,
+        "real_images": len(scorer.real.sample.features),
+        "held_out": scorer.real.held_out,
+        "scorer": scorer.extractor.name,
+        "scorer_version": scorer.extractor.version,
+        "real": scorer.real.digest,
+    }
+
+
+def notes(n: int, scorer: Scorer) -> Iterator[str]:
+    """What readers must know before they trust a scorer's distances; nothing where nothing is amiss."""
+    features, real = scorer.extractor.features, scorer.real
+    for what, count in {"images": n, "real images": len(real.sample.features)}.items():
+        if count <= features:
+            yield (
+                f"{count} {what} are fewer than the {features} features and can't fill their covariance: the Frechet "
+                "distance is far too large, and only figures of equal numbers compare"
+            )
+        elif count < FEW * features:
+            yield (
+                f"{count} {what} are few for {features} features: the Frechet distance is much too large, and only "
+                "figures of equal numbers compare"
+            )
+    if not real.held_out:
+        yield (
+            "the data hold no images out, so distances are measured to images that the teacher may have been trained "
+            "with: a student that copies them looks good"
+        )

@@ -5,13 +5,16 @@ computed in `distances` and `similarity`, which give each one its key. The table
 it starts fast.
 """
 
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from attrs import frozen
 
 QUALITY, TEACHER, COST = "Quality", "Against the teacher", "Time and cost"
 GROUPS = ("", QUALITY, TEACHER, COST)
 """Headings over columns, in their order."""
+PANEL, SCORERS = "panel", "scorers"
+"""The keys of metrics.json with the names of the scorers in the spec's order, and with what each of them says."""
 
 
 @frozen(kw_only=True)
@@ -21,6 +24,8 @@ class Metric:
     key: str
     """Its key in metrics.json, or in timing.json if it is timed."""
     timed: bool = False
+    judged: bool = False
+    """Whether each scorer of the panel has its own: then the key is in the scorer's part of metrics.json."""
     group: str
     better: Literal["lower", "higher"] | None
     heading: str = ""
@@ -36,7 +41,7 @@ class Metric:
     terminal: bool = False
     """Whether the column has room on a terminal of 80 characters."""
     meaning: str = ""
-    """Explains the column, with keys of metrics.json in braces; empty if another row does."""
+    """Explains the column; empty if another row does."""
     compared: str = ""
     """What `sfddm compare` calls it."""
     exact: str = "{}"
@@ -55,41 +60,40 @@ class Metric:
 METRICS = (
     # MLflow's compare page opens with the metric that is logged first.
     Metric(
-        key="frechet_distance", group=QUALITY, better="lower",
-        heading="distance", form="{:.3f}", spread=True, terminal=True,
-        meaning="distance: Frechet distance to {real_images} real images in the features of {scorer}, "
-        "n = {samples} images from the same noises (seed {noise_seed}) a row; mean [lowest, highest] over "
+        key="frechet_distance", judged=True, group=QUALITY, better="lower", heading="distance", form="{:.3f}",
+        spread=True,
+        meaning="distance: Frechet distance to the real images, in the scorer's features; mean [lowest, highest] over "
         "training seeds.",
         compared="Frechet distance", exact="{:.4f}", card="Frechet distance to real images",
     ),
     Metric(
-        key="frechet_distance_at_floor", group=QUALITY, better="lower", heading="at floor", form="{:.3f}",
-        meaning="at floor: distance of only {real_distance_samples} images. As many real ones are at "
-        "{real_distance:.3f} from other real ones: that is the floor.",
+        key="frechet_distance_at_floor", judged=True, group=QUALITY, better="lower", heading="at floor", form="{:.3f}",
+        meaning="at floor: the distance of only as many images as the floor is based on, where a perfect sampler is.",
         tracked=False,
     ),
     Metric(
-        key="kernel_distance", group=QUALITY, better="lower", heading="KID", form="{:.4f}",
+        key="train_distance", judged=True, group=QUALITY, better="lower", heading="to training", form="{:.3f}",
+        meaning="to training: Frechet distance to the images that the teacher was trained with. A row that is nearer "
+        "to these than others are, but no nearer to the held-out images, copies.",
+        compared="distance to training images", exact="{:.4f}",
+    ),
+    Metric(
+        key="kernel_distance", judged=True, group=QUALITY, better="lower", heading="KID", form="{:.4f}",
         meaning="KID: kernel distance in the same features.",
         compared="KID", exact="{:.5f}",
     ),
     Metric(
-        key="precision", group=QUALITY, better="higher", heading="precision", form="{:.3f}",
+        key="precision", judged=True, group=QUALITY, better="higher", heading="precision", form="{:.3f}",
         meaning="precision, recall: share of images that lie among the real ones, and of real ones that lie among the "
         "images.",
         compared="precision", exact="{:.3f}", card="precision",
     ),
     Metric(
-        key="recall", group=QUALITY, better="higher", heading="recall", form="{:.3f}",
+        key="recall", judged=True, group=QUALITY, better="higher", heading="recall", form="{:.3f}",
         compared="recall", exact="{:.3f}", card="recall",
     ),
     Metric(
-        key="pixel_distance", group=QUALITY, better="lower", heading="pixel", form="{:.3f}",
-        meaning="pixel: Frechet distance of the pixels themselves.",
-        compared="pixel distance", exact="{:.4f}",
-    ),
-    Metric(
-        key="agreement", group=TEACHER, better="higher", heading="agrees", form="{:.1f} %", scale=100,
+        key="agreement", judged=True, group=TEACHER, better="higher", heading="agrees", form="{:.1f} %", scale=100,
         meaning="agrees: share of images in the class of the teacher's image from the same noise.",
         compared="agrees", exact="{:.4f}", card="share of images in the class of the teacher's",
     ),
@@ -100,7 +104,7 @@ METRICS = (
     ),
     Metric(
         key="psnr", group=TEACHER, better="higher", heading="PSNR", form="{:.1f}",
-        meaning="PSNR (dB), SSIM and cosine (of features): likewise.",
+        meaning="PSNR, SSIM: likewise; the first in dB.",
         compared="PSNR", exact="{:.2f}",
         tracked=False,  # infinite for the teacher's own images
     ),
@@ -109,11 +113,12 @@ METRICS = (
         compared="SSIM", exact="{:.4f}",
     ),
     Metric(
-        key="feature_cosine", group=TEACHER, better="higher", heading="cosine", form="{:.3f}",
+        key="feature_cosine", judged=True, group=TEACHER, better="higher", heading="cosine", form="{:.3f}",
+        meaning="cosine: between the features of an image and those of the teacher's from the same noise.",
         compared="feature cosine", exact="{:.4f}",
     ),
     Metric(
-        key="path_length", group=TEACHER, better=None, heading="path", form="{:.2f} x",
+        key="path_length", judged=True, group=TEACHER, better=None, heading="path", form="{:.2f} x",
         relative_to="teacher_path_length", meaning="path: length in features between noises, over the teacher's.",
         compared="path length", exact="{:.3f}",
     ),
@@ -124,7 +129,7 @@ METRICS = (
     ),
     Metric(
         key="seconds_per_1000_images", timed=True, group=COST, better="lower", heading="s/1000", form="{:.2f}",
-        meaning="s/1000: seconds a thousand images on this machine.",
+        meaning="s/1000: seconds per thousand images on this machine.",
         compared="s/1000", exact="{:.3f}",
     ),
     Metric(
@@ -141,23 +146,60 @@ METRICS = (
 METRIC = {metric.key: metric for metric in METRICS}
 
 # Apart from the rows: these decide which numbers are stored, and words of a row must not evaluate a student anew.
-BLOCKS = {
-    "frechet_distance": "frechet_blocks",
-    "kernel_distance": "kernel_blocks",
-    "agreement": "agreement_blocks",
-    "mse_to_teacher": "mse_blocks",
-    "ssim": "ssim_blocks",
-    "feature_cosine": "cosine_blocks",
+JACKKNIFE = {
+    key: f"{key}_jackknife"
+    for key in (
+        "frechet_distance",
+        "teacher_frechet_distance",
+        "kernel_distance",
+        "agreement",
+        "mse_to_teacher",
+        "ssim",
+        "feature_cosine",
+    )
 }
-"""Where metrics.json has a metric for each block of the common noises, which gives the spread of a difference."""
-CONDITIONS = {
-    "noise_seed": "noises",
-    "samples": "number of images",
-    "scorer": "scorer",
-    "scorer_version": "scorer's version",
-    "real": "real images",
-    "reference": "reference",
-}
+"""Where a metric's values are without one block of images each, which give the error of a difference."""
+CONDITIONS = {"noise_seed": "noises", "samples": "number of images", "reference": "reference"}
 """What the metrics.json of two students must agree on for their metrics to compare, and what users call it."""
-SUMMARY = ("nfe", "frechet_distance", "agreement", "mse_to_teacher")
-"""The few that `dvc metrics` and `dvc exp show` have room for, and that promotions.json keeps of promoted students."""
+JUDGED_CONDITIONS = {"scorer": "scorer", "scorer_version": "version", "real": "real images"}
+"""Likewise, for what one scorer says."""
+SUMMARY = ("nfe", "mse_to_teacher")
+"""The few that `dvc metrics` and `dvc exp show` have room for, beside the distances."""
+
+
+@frozen(kw_only=True)
+class Figure:
+    """One number of a student: a metric, in the view of one scorer if it has several."""
+
+    metric: Metric
+    scorer: str | None
+    value: float | None
+
+    @property
+    def name(self) -> str:
+        """What MLflow calls it."""
+        return f"{self.metric.key}/{self.scorer}" if self.scorer else self.metric.key
+
+    def titled(self, title: str) -> str:
+        """Words for the metric, with the scorer's name where there is one."""
+        return f"{title} ({self.scorer})" if self.scorer else title
+
+
+def panel(metrics: Mapping[str, Any]) -> list[str]:
+    """The names of the scorers of a metrics.json, in the order of the spec; the first one is what charts show."""
+    return list(metrics[PANEL])
+
+
+def part(metrics: Mapping[str, Any], scorer: str | None) -> Mapping[str, Any]:
+    """What one scorer says in a metrics.json; all of it for None."""
+    found: Mapping[str, Any] = metrics if scorer is None else metrics[SCORERS].get(scorer, {})
+    return found
+
+
+def figures(metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> Iterator[Figure]:
+    """All numbers of a student that its files have, scorer by scorer within each metric."""
+    for metric in METRICS:
+        for scorer in panel(metrics) if metric.judged else [None]:
+            values = timing if metric.timed else part(metrics, scorer)
+            if metric.key in values:
+                yield Figure(metric=metric, scorer=scorer, value=values[metric.key])

@@ -1,15 +1,12 @@
-"""Mean and covariance of features or pixels, gathered batch by batch, and the Frechet distance between two of them."""
+"""Mean and covariance of features, gathered batch by batch, and the Frechet distance between two of them."""
 
 from functools import cached_property
+from itertools import pairwise
 from typing import Self
 
-import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
-
-from sfddm.images import from_bytes
 
 
 @frozen
@@ -44,13 +41,13 @@ class MomentSums:
         self._outer += features.T @ features
         return self
 
-    def __add__(self, other: Self) -> Self:
-        """The sums of both sets of features together."""
-        total = type(self)(len(self._sum))
-        total._count = self._count + other._count
-        total._sum = self._sum + other._sum
-        total._outer = self._outer + other._outer
-        return total
+    def __sub__(self, other: Self) -> Self:
+        """The sums without those of some of the features."""
+        left = type(self)(len(self._sum))
+        left._count = self._count - other._count
+        left._sum = self._sum - other._sum
+        left._outer = self._outer - other._outer
+        return left
 
     def moments(self) -> Moments:
         """The moments so far; the covariance is the unbiased one."""
@@ -69,21 +66,36 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return float((a.mean - b.mean).square().sum() + spread)
 
 
-MOST = 1024
-"""Numbers per image; the covariance of more is larger than n images can fill."""
-BATCH = 1000
+BLOCKS = 10
+"""Blocks of consecutive images, one of which at a time is left out for the errors of differences."""
 
 
-def flat_pixels(images: Tensor) -> Tensor:
-    """[B, D] of images [B, C, H, W]; while D is above `MOST`, every 2x2 pixels (fewer at an odd edge) are averaged."""
-    while images[0].numel() > MOST:
-        images = avg_pool2d(images, 2, ceil_mode=True)
-    return images.flatten(1)
+def blocks(count: int) -> list[slice]:
+    """The places of each block among so many images."""
+    ends = [round(count * block / BLOCKS) for block in range(BLOCKS + 1)]
+    return [slice(low, high) for low, high in pairwise(ends)]
 
 
-def pixel_moments(images: np.ndarray) -> Moments:
-    """Moments of the pixels, in [-1, 1], of uint8 images [N, C, H, W]."""
-    sums = MomentSums(flat_pixels(torch.zeros(1, *images.shape[1:])).shape[1])
-    for start in range(0, len(images), BATCH):
-        sums.add(flat_pixels(from_bytes(np.array(images[start : start + BATCH]))))
-    return sums.moments()
+class Sample:
+    """Features [N, D] of one set of images, with the moments of all of them and of all but one block."""
+
+    def __init__(self, features: Tensor) -> None:
+        self.features = features
+        self._sums = moment_sums(features)
+        self.whole = self._sums.moments()
+
+    def without(self, block: slice) -> Moments:
+        """The moments without the images in one block."""
+        return (self._sums - moment_sums(self.features[block])).moments()
+
+
+CHUNK = 10_000
+"""Features that are turned into float64 at a time."""
+
+
+def moment_sums(features: Tensor) -> MomentSums:
+    """The sums of features [N, D]."""
+    sums = MomentSums(features.shape[1])
+    for chunk in torch.split(features, CHUNK):
+        sums.add(chunk)
+    return sums

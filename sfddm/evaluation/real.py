@@ -1,11 +1,15 @@
-"""What metrics need of the real images: moments, some of the features, and how far apart two halves are.
+"""What metrics need of the real images, in a scorer's features.
 
-Made once, with the scorer, in one pass that holds one batch at a time. The moments can also come from a file."""
+Distances are measured to images that nothing was trained with: the test split, where the data have one. The floor is
+the distance of other real images, which the scorer was not trained with either. The distance to the training images is
+measured as well, because it shows who copies; the moments of those can also come from a file. All is made once, with
+the scorer."""
 
 import hashlib
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +18,12 @@ from torch import Tensor
 
 from sfddm.data.store import read_array
 from sfddm.errors import UserError, damaged
-from sfddm.evaluation.moments import Moments, MomentSums, flat_pixels, frechet_distance, pixel_moments
+from sfddm.evaluation.moments import BLOCKS, Moments, MomentSums, Sample, frechet_distance
 from sfddm.evaluation.scorers.extractor import Extractor, check_images
 from sfddm.networks.weights import read_tensors, write_tensors
 from sfddm.randomness import Purpose, generator
 from sfddm.runtime.files import check_regular, write_json
-from sfddm.spec.fields import Samples
+from sfddm.spec.fields import Natural
 from sfddm.spec.parse import read_stored
 
 BROKEN = ValueError, OSError, EOFError, KeyError, TypeError, OverflowError, MemoryError, RecursionError
@@ -63,9 +67,12 @@ def read_statistics(path: Path, sha256: str, images: int, features: int) -> File
 
 
 KEPT = 10_000
-"""Features that are held at once, real ones and each student's: for kernel distance, precision and recall."""
-FEWEST = 10
-"""Real images below which nothing has a meaning."""
+"""The most images that kernel distance, precision and recall look at, and the most real images that distances are
+measured to."""
+UNSEEN = 2
+"""Position of what a scorer has not seen in the stream of splits."""
+FEWEST = 2 * BLOCKS
+"""Real images below which nothing has a meaning: a block has two."""
 STATISTICS, FEATURES, DESCRIPTION = "statistics.safetensors", "features.npy", "real.json"
 
 
@@ -75,23 +82,54 @@ class Real:
 
     scale: Tensor
     """[D]: standard deviations of the real features, or ones."""
-    moments: Moments
-    """Moments that distances are measured to."""
-    pixels: Moments
-    features: Tensor
-    """Features of at most `KEPT` images drawn without replacement, float32 [M, D]."""
-    half: Moments
-    """Moments of a random half of the images, or of as many as a student has."""
-    distance: float
-    """The floor: the Frechet distance between `half` and as many of the other images."""
+    sample: Sample
+    """The images that distances are measured to, at most `KEPT`, in random order."""
+    held_out: bool
+    """Whether nothing was trained with these."""
+    train: Moments | None
+    """Moments of the training images, or from a file; None where distances are measured to training images anyway."""
+    floor: float | None
+    """The Frechet distance of other real images; None where there are none that the scorer was not trained with."""
+    floor_images: int
+    """How many these are, at most as many as a student has; 0 where there are none."""
     digest: str
-    """Hash of the moments that distances are measured to."""
+    """Hash of the features that distances are measured to."""
+
+
+@frozen(kw_only=True)
+class Splits:
+    """Real images, uint8 [N, C, H, W], and which of them a scorer has seen."""
+
+    train: np.ndarray
+    test: np.ndarray | None
+    unseen: np.ndarray
+    """Places of the training images that the scorer was not trained with."""
+
+    def divided(self, samples: int) -> tuple[np.ndarray, np.ndarray]:
+        """What distances are measured to, in random order, and what gives the floor, at most `samples`.
+
+        Raises:
+            UserError: too few images are held out, or too few there at all; with the number that is needed.
+        """
+        unseen = generator(0, Purpose.SPLIT, UNSEEN).permutation(self.unseen)
+        random = generator(0, Purpose.SPLIT)  # alone, so that blocks of held-out images are the same for all scorers
+        if self.test is None:
+            half = min(len(unseen) // 2, KEPT)
+            real, rest = self.train[np.sort(unseen[:half])], unseen[half:]
+            what = f": half of the {len(unseen)} training images that the scorer has not seen"
+        else:
+            real, rest = self.test[np.sort(random.permutation(len(self.test))[:KEPT])], unseen
+            what = " held out"
+        if len(real) < FEWEST:
+            raise UserError(f"distances need at least {FEWEST} real images, better thousands, and there are "
+                            f"{len(real)}{what}. Give the section `data` of the spec more.")  # fmt: skip
+        return random.permutation(real), self.train[np.sort(rest[: min(samples, KEPT)])]
 
 
 def write_real(
     folder: Path,
     extractor: Extractor,
-    images: np.ndarray,
+    splits: Splits,
     samples: int,
     standardise: bool,
     from_file: FileMoments | None,
@@ -101,108 +139,86 @@ def write_real(
     Args:
         folder: the scorer's.
         extractor: the scorer's network.
-        images: real, uint8 [N, C, H, W].
-        samples: n, how many images a student is judged by; the halves are not larger, so that the floor is the
-            distance of as many images.
-        standardise: divide each feature by its standard deviation over the real images.
-        from_file: moments that distances are measured to, in place of those of `images`.
+        splits: the real images.
+        samples: n, how many images a student is judged by; the floor is of as many, where there are.
+        standardise: divide each feature by its standard deviation over the images that distances are measured to.
+        from_file: moments in place of those of the training images.
 
     Raises:
         UserError: images of the wrong kind, or too few.
     """
-    check_images(images, extractor.shape, "the real images")
-    if len(images) < FEWEST:
-        raise UserError(f"{len(images)} real images: distances need at least {FEWEST}, better thousands.")
-    half = min(len(images) // 2, samples)
-    first, second, rest, kept = _gather(extractor, images, half)
-    whole = (first + second + rest).moments()
-    scale = whole.covariance.diagonal().sqrt() if standardise else torch.ones(extractor.features, dtype=torch.float64)
-    one, other = (_in_units(sums.moments(), scale) for sums in (first, second))
-    moments = _in_units(whole, scale) if from_file is None else from_file.moments
-    pixels = pixel_moments(images)
-    np.save(folder / FEATURES, (kept / scale.float()).numpy())
-    write_tensors(folder / STATISTICS, {
-        "scale": scale, "mean": moments.mean, "covariance": moments.covariance,
-        "half_mean": one.mean, "half_covariance": one.covariance,
-        "pixel_mean": pixels.mean, "pixel_covariance": pixels.covariance,
-    })  # fmt: skip
-    write_json(folder / DESCRIPTION, {
-        "count": moments.count, "half": half, "pixel_count": len(images), "distance": frechet_distance(one, other),
-        "digest": _digest(moments) if from_file is None else from_file.digest,
-    })  # fmt: skip
+    for split in (splits.train, *([] if splits.test is None else [splits.test])):
+        check_images(split, extractor.shape, "the real images")
+    real, floor = splits.divided(samples)
+    features = _features(extractor, real)
+    scale = features.double().std(0) if standardise else torch.ones(extractor.features, dtype=torch.float64)
+    sample = Sample((features / scale).float())
+    tensors = {"scale": scale}
+    described: dict[str, Any] = {"floor": 0.0, "floor_images": 0, "train_images": 0}
+    if len(floor) >= FEWEST:
+        moments = Sample((_features(extractor, floor) / scale).float()).whole
+        described |= {"floor": frechet_distance(moments, sample.whole), "floor_images": len(floor)}
+    if from_file is not None or splits.test is not None:
+        train = from_file.moments if from_file else _in_units(_moments(extractor, splits.train), scale)
+        tensors |= {"train_mean": train.mean, "train_covariance": train.covariance}
+        described |= {"train_images": train.count}
+    np.save(folder / FEATURES, sample.features.numpy())
+    write_tensors(folder / STATISTICS, tensors)
+    digest = hashlib.sha256(sample.features.numpy().tobytes()).hexdigest()[:16]
+    write_json(folder / DESCRIPTION, {**described, "held_out": splits.test is not None, "digest": digest})
 
 
 @frozen(kw_only=True)
 class _Description:
     """real.json."""
 
-    count: Samples
-    half: Samples
-    pixel_count: Samples
-    distance: float
+    floor: float
+    floor_images: Natural
+    train_images: Natural
+    held_out: bool
     digest: str
 
 
-def read_real(folder: Path, features: int, shape: tuple[int, int, int]) -> Real:
-    """Read what `write_real` stored, for an extractor of so many features and images of that shape.
+def read_real(folder: Path, features: int) -> Real:
+    """Read what `write_real` stored, for an extractor of so many features.
 
     Raises:
-        UserError: a file is missing or damaged, or belongs to other features or images.
+        UserError: a file is missing or damaged, or belongs to other features.
     """
-    described, tensors = read_stored(folder / DESCRIPTION, _Description), _read_statistics(folder, features, shape)
+    described = read_stored(folder / DESCRIPTION, _Description)
+    sizes: dict[str, tuple[int, ...]] = {"scale": (features,)}
+    if described.train_images:
+        sizes |= {"train_mean": (features,), "train_covariance": (features, features)}
+    tensors = read_tensors(folder / STATISTICS, {name: (torch.float64, size) for name, size in sizes.items()})
+    if (tensors["scale"] <= 0).any():
+        raise damaged(folder / STATISTICS, "expected a positive scale")
     kept = read_array(folder / FEATURES, np.dtype(np.float32), 2)
     if kept.shape[1] != features or not FEWEST <= len(kept) <= KEPT or not np.isfinite(kept).all():
         raise damaged(folder / FEATURES, f"expected {features} finite features of each of {FEWEST} to {KEPT} images")
+    train = None
+    if described.train_images:
+        train = Moments(described.train_images, tensors["train_mean"], tensors["train_covariance"])
     return Real(
         scale=tensors["scale"],
-        moments=Moments(described.count, tensors["mean"], tensors["covariance"]),
-        pixels=Moments(described.pixel_count, tensors["pixel_mean"], tensors["pixel_covariance"]),
-        features=torch.from_numpy(np.array(kept)),
-        half=Moments(described.half, tensors["half_mean"], tensors["half_covariance"]),
-        distance=described.distance,
+        sample=Sample(torch.from_numpy(np.array(kept))),
+        held_out=described.held_out,
+        train=train,
+        floor=described.floor if described.floor_images else None,
+        floor_images=described.floor_images,
         digest=described.digest,
     )
 
 
-def _read_statistics(folder: Path, features: int, shape: tuple[int, int, int]) -> dict[str, Tensor]:
-    pixels = flat_pixels(torch.empty(1, *shape, device="meta")).shape[1]
-    sizes = {
-        "scale": (features,), "mean": (features,), "covariance": (features, features),
-        "half_mean": (features,), "half_covariance": (features, features),
-        "pixel_mean": (pixels,), "pixel_covariance": (pixels, pixels),
-    }  # fmt: skip
-    tensors = read_tensors(folder / STATISTICS, {name: (torch.float64, size) for name, size in sizes.items()})
-    if (tensors["scale"] <= 0).any():
-        raise damaged(folder / STATISTICS, "expected a positive scale")
-    return tensors
+def _features(extractor: Extractor, images: np.ndarray) -> Tensor:
+    return torch.cat([features.float().cpu() for features, _ in extractor.batches(images)])
 
 
-def keep(kept: list[Tensor], features: Tensor) -> None:
-    """Add features [B, D] to a list that holds at most `KEPT` rows, as float32."""
-    room = KEPT - sum(map(len, kept))
-    if room:
-        kept.append(features[:room].float().cpu())
-
-
-def _gather(extractor: Extractor, images: np.ndarray, half: int) -> tuple[MomentSums, MomentSums, MomentSums, Tensor]:
-    """Sums of two disjoint random halves and of the rest, and the first features, float32 [at most KEPT, D]."""
-    order = generator(0, Purpose.SPLIT).permutation(len(images))
-    kept: list[Tensor] = []
-    parts = []
-    for indices in (order[:half], order[half : 2 * half], order[2 * half :]):
-        sums = MomentSums(extractor.features)
-        for start in range(0, len(indices), extractor.batch):
-            for features, _ in extractor.batches(images[np.sort(indices[start : start + extractor.batch])]):
-                sums.add(features)
-                keep(kept, features)
-        parts.append(sums)
-    return parts[0], parts[1], parts[2], torch.cat(kept)
+def _moments(extractor: Extractor, images: np.ndarray) -> Moments:
+    sums = MomentSums(extractor.features)
+    for features, _ in extractor.batches(images):
+        sums.add(features)
+    return sums.moments()
 
 
 def _in_units(moments: Moments, scale: Tensor) -> Moments:
     return Moments(moments.count, moments.mean / scale, moments.covariance / torch.outer(scale, scale))
-
-
-def _digest(moments: Moments) -> str:
-    content = moments.mean.numpy().tobytes() + moments.covariance.numpy().tobytes()
-    return hashlib.sha256(content).hexdigest()[:16]

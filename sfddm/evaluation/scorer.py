@@ -1,6 +1,5 @@
 """A stored scorer: a network that extracts features, and the real images in those features."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,17 @@ from torch import Tensor
 
 from sfddm.evaluation.real import Real, read_real
 from sfddm.evaluation.scorers.extractor import Extractor, load_extractor
+from sfddm.runtime.progress import Status
+
+
+@frozen(kw_only=True)
+class View:
+    """Images as a scorer sees them."""
+
+    features: Tensor
+    """float32 [N, D], in units of the real images' spread."""
+    classes: Tensor | None
+    """int64 [N], where the scorer has classes."""
 
 
 @frozen
@@ -19,14 +29,17 @@ class Scorer:
     extractor: Extractor
     real: Real
 
-    def batches(self, images: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
-        """Features [B, D] and classes int64 [B] of uint8 images [N, C, H, W], a batch at a time."""
-        for features, scores in self.extractor.batches(images):
-            yield features / self.real.scale.to(features.device), scores.argmax(1)
-
-    def features(self, images: np.ndarray) -> Tensor:
-        """Features [N, D] of a few images."""
-        return torch.cat([features for features, _ in self.batches(images)])
+    def view(self, images: np.ndarray, label: str = "") -> View:
+        """See uint8 images [N, C, H, W]; with a label, progress is shown under it."""
+        features, classes = list[Tensor](), list[Tensor]()
+        with Status(label, len(images), "img") as status:
+            for found, scores in self.extractor.batches(images):
+                features.append((found / self.real.scale.to(found.device)).float().cpu())
+                if self.extractor.classes:
+                    classes.append(scores.argmax(1).cpu())
+                if label:
+                    status.update(sum(map(len, features)))
+        return View(features=torch.cat(features), classes=torch.cat(classes) if classes else None)
 
 
 def load_scorer(folder: Path, device: torch.device) -> Scorer:
@@ -36,4 +49,4 @@ def load_scorer(folder: Path, device: torch.device) -> Scorer:
         UserError: a file is missing or damaged.
     """
     extractor = load_extractor(folder, device)
-    return Scorer(extractor, read_real(folder, extractor.features, extractor.shape))
+    return Scorer(extractor, read_real(folder, extractor.features))

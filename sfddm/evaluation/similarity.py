@@ -1,27 +1,17 @@
-"""Metrics of a student's images against its teacher's from the same noises, image by image.
+"""Metrics of a student's images against its teacher's from the same noises, image by image."""
 
-One pass goes through both, one batch at a time, and leaves what `distances` needs as well.
-"""
-
-from collections.abc import Callable, Sequence
-from functools import reduce
-from itertools import pairwise
 from math import log10
-from operator import add
 from typing import Any
 
 import numpy as np
 import torch
-from attrs import frozen
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from sfddm.evaluation.metrics import BLOCKS
-from sfddm.evaluation.moments import MomentSums
-from sfddm.evaluation.real import keep
-from sfddm.evaluation.scorer import Scorer
+from sfddm.evaluation.metrics import JACKKNIFE
+from sfddm.evaluation.moments import blocks
+from sfddm.evaluation.scorer import View
 from sfddm.images import from_bytes
-from sfddm.runtime.progress import Status
 
 BATCH = 100
 """Images whose pixels are compared at a time; the convolutions of structural similarity take far more memory."""
@@ -51,72 +41,35 @@ def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
     return similarity.reshape(len(a))
 
 
-Measure = Callable[[Tensor, Tensor], Tensor]
-PIXELS: dict[str, Measure] = {"mse_to_teacher": squared_error, "ssim": structural_similarity}
-"""Metrics [B] of images [B, C, H, W] in [-1, 1] and the teacher's."""
-FEATURES: dict[str, Measure] = {"feature_cosine": cosine_similarity}
-"""Metrics [B] of features [B, D] and those of the teacher's images."""
-CLASSES: dict[str, Measure] = {"agreement": torch.eq}
-"""Metrics [B] of classes [B] and those of the teacher's images."""
-
-
-@frozen(kw_only=True)
-class Comparison:
-    """What one pass over n images and the teacher's leaves."""
-
-    parts: dict[tuple[int, int], MomentSums]
-    """Sums of the features of the images from one position up to another, for consecutive stretches of all images."""
-    teachers: MomentSums
-    features: Tensor
-    """Features of the first images, float32 [at most `sfddm.evaluation.real.KEPT`, D]."""
-    per_image: dict[str, np.ndarray]
-    """Every metric of each image by its key, float64 [n]."""
-
-    def sums(self, start: int, stop: int) -> MomentSums:
-        """Sums of the images from `start` up to `stop`, both of them ends of stretches."""
-        return reduce(add, [sums for (low, high), sums in self.parts.items() if start <= low and high <= stop])
-
-
-def compare(images: np.ndarray, teachers: np.ndarray, scorer: Scorer, ends: Sequence[int], label: str) -> Comparison:
-    """Go through uint8 images [n, C, H, W] and the teacher's from the same noises; stretches end at `ends`."""
-    parts: dict[tuple[int, int], MomentSums] = {}
-    teachers_sums, kept = MomentSums(scorer.extractor.features), list[Tensor]()
-    values: dict[str, list[np.ndarray]] = {key: [] for key in (*FEATURES, *CLASSES)}
-    with Status(label, len(images), "img") as status:
-        for low, high in pairwise(sorted({0, len(images), *ends})):
-            sums = MomentSums(scorer.extractor.features)
-            both = zip(scorer.batches(images[low:high]), scorer.batches(teachers[low:high]), strict=True)
-            for (own, own_classes), (theirs, their_classes) in both:
-                sums.add(own)
-                teachers_sums.add(theirs)
-                keep(kept, own)
-                _measure(values, FEATURES, own, theirs)
-                _measure(values, CLASSES, own_classes, their_classes)
-                status.update(sum(map(len, values["agreement"])))
-            parts[low, high] = sums
-    values |= _pixels(images, teachers)
-    per_image = {key: np.concatenate(batches) for key, batches in values.items()}
-    return Comparison(parts=parts, teachers=teachers_sums, features=torch.cat(kept), per_image=per_image)
-
-
-def _pixels(images: np.ndarray, teachers: np.ndarray) -> dict[str, list[np.ndarray]]:
-    values: dict[str, list[np.ndarray]] = {key: [] for key in PIXELS}
+def pixel_similarities(images: np.ndarray, teachers: np.ndarray) -> dict[str, Any]:
+    """What the pixels of uint8 images [n, C, H, W] have in common with the teacher's, by the metrics' keys."""
+    measures = {"mse_to_teacher": squared_error, "ssim": structural_similarity}
+    values: dict[str, list[Tensor]] = {key: [] for key in measures}
     for start in range(0, len(images), BATCH):
-        _measure(values, PIXELS, *(from_bytes(np.array(some[start : start + BATCH])) for some in (images, teachers)))
-    return values
-
-
-def _measure(values: dict[str, list[np.ndarray]], measures: dict[str, Measure], own: Tensor, theirs: Tensor) -> None:
-    """Add a batch to the values of these metrics."""
-    for key, measure in measures.items():
-        values[key].append(measure(own, theirs).double().cpu().numpy())
-
-
-def similarities(compared: Comparison, blocks: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """Every metric of this module by its key: the means over all images, and over each block."""
-    values = compared.per_image
-    means: dict[str, Any] = {key: float(of.mean()) for key, of in values.items()}
-    means |= {BLOCKS[key]: [float(of[low:high].mean()) for low, high in blocks] for key, of in values.items()}
-    error = means["mse_to_teacher"]
+        own, theirs = (from_bytes(np.array(some[start : start + BATCH])) for some in (images, teachers))
+        for key, measure in measures.items():
+            values[key].append(measure(own, theirs).double())
+    found = _means({key: torch.cat(batches) for key, batches in values.items()})
+    error = found["mse_to_teacher"]
     # Infinite for the teacher's own images, and JSON has no such number.
-    return {**means, "psnr": 10 * log10(RANGE**2 / error) if error else None}
+    return {**found, "psnr": 10 * log10(RANGE**2 / error) if error else None}
+
+
+def feature_similarities(own: View, teachers: View) -> dict[str, Any]:
+    """What a scorer sees in common, by the metrics' keys; it has to have classes to say whether they agree."""
+    values = {"feature_cosine": cosine_similarity(own.features, teachers.features).double()}
+    if own.classes is not None and teachers.classes is not None:
+        values["agreement"] = (own.classes == teachers.classes).double()
+    return _means(values)
+
+
+def _means(values: dict[str, Tensor]) -> dict[str, Any]:
+    """The mean of each metric [n], and those without one block of images each."""
+    means: dict[str, Any] = {key: float(of.mean()) for key, of in values.items()}
+    return means | {JACKKNIFE[key]: {"images": _without_blocks(of)} for key, of in values.items()}
+
+
+def _without_blocks(values: Tensor) -> list[float]:
+    total, places = values.sum(), blocks(len(values))
+    sums, counts = [values[place].sum() for place in places], [place.stop - place.start for place in places]
+    return [float((total - part) / (len(values) - count)) for part, count in zip(sums, counts, strict=True)]

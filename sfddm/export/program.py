@@ -1,7 +1,7 @@
 """A student as one program from noise to image, for torch.export and for ONNX.
 
 The steps are a loop inside the program (`scan`), so its size does not grow with T'. The last step, and with multistep
-solvers the first one too, differ from the others and are outside of it.
+solvers the first ones too, differ from the others and are outside of it.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from torch.export import Dim, ExportedProgram
 
 from sfddm.diffusion.sampling import advance, clipped
 from sfddm.diffusion.solvers import SOLVERS
-from sfddm.diffusion.steps import Level, Step
+from sfddm.diffusion.steps import Step
 from sfddm.export.bare import Bare, sampler_of
 
 TORCH_FILE, ONNX_FILE = "student.pt2", "student.onnx"
@@ -36,39 +36,36 @@ class Program(nn.Module):
         self.bare = Bare(network, student).eval().requires_grad_(False)
         self.sampler = sampler_of(student)
         self.steps = len(self.sampler.levels)
-        self.peeled = int(SOLVERS[self.sampler.solver].multistep and self.steps > 1)
-        middle = range(self.steps - self.peeled, 1, -1)
-        for name, shift in (("before", 1), ("here", 0), ("below", -1)):
-            self.register_buffer(name, torch.tensor([k + shift for k in middle], dtype=torch.int64), persistent=False)
+        self.memory = SOLVERS[self.sampler.solver].memory
+        self.peeled = min(self.memory, self.steps - 1)
+        self.register_buffer("here", torch.arange(self.steps - self.peeled, 1, -1), persistent=False)
 
-    before: Tensor
     here: Tensor
-    below: Tensor
 
     def forward(self, noise: Tensor, step_noise: Tensor | None = None) -> Tensor:
         """The images [B, C, H, W]."""
-        x, last = noise, None
-        if self.peeled:
-            x, x0 = self._step(x, None, self.steps, self.steps - 1, None)
-            last = x0, self.bare.schedule.at(_index(x, self.steps), x)
+        x, predicted = noise, list[Tensor]()
+        for k in range(self.steps, self.steps - self.peeled, -1):
+            x, x0 = self._step(x, predicted, k, k - 1, None)
+            predicted = [x0, *predicted][: self.memory]
         if len(self.here):
-            along = (self.before, self.here, self.below, *(() if step_noise is None else (step_noise,)))
-            (x, x0), _ = scan(self._middle, (x, torch.zeros_like(x) if last is None else last[0]), along)
-            last = (x0, self.bare.schedule.at(_index(x, 2), x)) if self.peeled else None
-        return self._step(x, last, 1, 0, None)[0]
+            along = (self.here, *(() if step_noise is None else (step_noise,)))
+            (x, *predicted), _ = scan(self._middle, (x, *predicted), along)
+        return self._step(x, predicted, 1, 0, None)[0]
 
-    def _middle(self, carry: tuple[Tensor, Tensor], along: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        (x, x0), (before, here, below, *noise) = carry, along
-        last = (x0, self.bare.schedule.at(_index(x, before), x)) if self.peeled else None
-        x, x0 = self._step(x, last, here, below, noise[0] if noise else None)
-        return (x.clone(), x0.clone()), below.clone()
+    def _middle(self, carry: tuple[Tensor, ...], along: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
+        (x, *predicted), (here, *noise) = carry, along
+        x, x0 = self._step(x, predicted, here, here - 1, noise[0] if noise else None)
+        return tuple(each.clone() for each in (x, *[x0, *predicted][: self.memory])), here.clone()
 
     def _step(
-        self, x: Tensor, last: tuple[Tensor, Level] | None, k: int | Tensor, below: int | Tensor, noise: Tensor | None
+        self, x: Tensor, predicted: list[Tensor], k: int | Tensor, below: int | Tensor, noise: Tensor | None
     ) -> tuple[Tensor, Tensor]:
+        """The state at phi_(k - 1), and the image predicted at phi_k; the last predictions are those above it."""
         here, there, levels = _index(x, k), _index(x, below), self.bare.schedule
         x0 = clipped(self.sampler, self.bare.predict(x, here, there)[0])
-        step = Step(x, x0, levels.at(here, x), levels.at(there, x), last, iter(() if noise is None else (noise,)),
+        past = tuple((one, levels.at(_index(x, k + back), x)) for back, one in enumerate(predicted, 1))
+        step = Step(x, x0, levels.at(here, x), levels.at(there, x), past, iter(() if noise is None else (noise,)),
                     lambda state: clipped(self.sampler, self.bare.predict(state, there, there)[0]))  # fmt: skip
         return advance(self.sampler, step, final=isinstance(below, int) and below == 0), x0
 

@@ -1,6 +1,6 @@
 """Consistency distillation (Song et al. 2023, algorithm 2): from any level of a grid straight to the image.
 
-    L = D(f(x_t, t), f_average(x_t', t')),   x_t' one DDIM step of the teacher below x_t, f(x_0, 0) = x_0
+    L = D(f(x_t, t), f_average(x_t', t')),   x_t' the teacher's step below x_t, f(x_0, 0) = x_0
 
 f is the student's predicted image; a network that predicts v or noise fulfils the boundary condition by itself. Several
 steps add fresh noise in between, so equal noises no longer give the teacher's image.

@@ -1,10 +1,12 @@
 """Progressive distillation (Salimans and Ho 2022, algorithm 2): each fold halves the number of steps.
 
-    L = w(SNR) D(student's jump x_s -> x_r,  two DDIM steps of the fold's teacher x_s -> x_m -> x_r)
+    L = w(SNR) D(student's jump x_s -> x_r,  two steps of the fold's teacher x_s -> x_m -> x_r)
 
-The first fold's teacher is the teacher itself on `start_steps` levels; the student of each fold is the teacher of the
-next. On an index set of the student's own, the finer sets are cut into its segments, evenly in angle. One fold is
-SFDDM's `data` source with two sub-steps.
+The first fold's teacher is the teacher itself on `start_steps` levels, each step cut into the solver's sub-steps; the
+student of each fold is the teacher of the next. A student knows where to jump from its own levels, which is what DDIM
+makes of its prediction, so later folds take two DDIM steps whatever the solver of the first is. On an index set of the
+student's own, the finer sets are cut into its segments, evenly in angle. One fold is SFDDM's `data` source with two
+sub-steps.
 
 Expected results (8x8 digits, cosine teacher of v, from 16 steps, 300 k forward-equivalents; docs/study.md):
 1.84, 1.95, 2.8 and 6.9 times the teacher's Frechet distance at T' = 8, 4, 2 and 1.
@@ -17,15 +19,20 @@ from attrs import evolve
 
 from sfddm.diffusion.spacing import finer
 from sfddm.methods.job import Distilled, Job
-from sfddm.methods.sources import noised, paths, walk
+from sfddm.methods.sources import noised
+from sfddm.methods.teaching import paths, walk
 from sfddm.methods.terms.hidden import jump_loss
 from sfddm.methods.train import Loss, Task, distilled
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
+from sfddm.spec.parts import TeacherSteps
 from sfddm.spec.students import Progressive
 from sfddm.training.batches import Draw, rows_of
 from sfddm.training.loop import Losses, train
+
+JUMPS = TeacherSteps(solver="ddim", substeps=1, clip_sample=False)
+"""How a student of an earlier fold goes on."""
 
 
 def distill(job: Job) -> Distilled:
@@ -42,8 +49,9 @@ def make(task: Task[Progressive]) -> Denoiser:
     student = first_student(teacher, method.start, task.seed)
     with task.curve(each.iterations * len(sets)) as curve:
         for fold, levels in enumerate(sets):
-            walks = paths(levels, 2, teacher.contract).to(teacher.device)
-            loss = _loss(task, student, teacher, draw, walks)
+            steps = JUMPS if fold else method.teacher_steps
+            walks = paths(levels, 2 * steps.substeps, teacher.contract).to(teacher.device)
+            loss = _loss(task, student, teacher, draw, walks, steps)
             teacher = train(student, loss, each, curve, task.checkpoints, before=fold * each.iterations)
             student = _continued(teacher)
     return teacher
@@ -59,14 +67,16 @@ def _levels_of_folds(method: Progressive, levels: tuple[int, ...], teacher: Deno
     return sets
 
 
-def _loss(task: Task[Progressive], student: Denoiser, teacher: Denoiser, draw: Draw, walks: torch.Tensor) -> Loss:
+def _loss(
+    task: Task[Progressive], student: Denoiser, teacher: Denoiser, draw: Draw, walks: torch.Tensor, steps: TeacherSteps
+) -> Loss:
     method = task.method
     rows = rows_of(method.training.batch_size)
 
     def loss(step: int, _: Denoiser) -> Losses:
         random = generator(task.seed, Purpose.TRAINING_BATCH, step)
         x, path = noised(draw(task.seed, step), walks, teacher.schedule, random, rows)
-        landing, _features = walk(teacher, x, path, ahead=False)
+        landing, _features = walk(teacher, x, path, steps, ahead=False)
         levels = path[:, 0], path[:, -1]
         own = student(x, *levels)
         return {"loss": jump_loss(student, own, x, levels, landing, method.distance, method.weighting)}

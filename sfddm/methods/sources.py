@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,13 @@ from torch import Tensor
 
 from sfddm.diffusion.process import diffuse
 from sfddm.diffusion.schedule import NoiseSchedule
-from sfddm.diffusion.spacing import evenly_in_angle
 from sfddm.diffusion.steps import ddim_step
+from sfddm.methods.teaching import paths, walk
 from sfddm.methods.train import Task
 from sfddm.methods.trajectories import Trajectories
-from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.networks.denoiser import Denoiser
 from sfddm.randomness import Purpose, generator
-from sfddm.spec.parts import DataSource, RolloutSource, Source, TrajectorySource, split
+from sfddm.spec.parts import DataSource, RolloutSource, Source, TeacherSteps, TrajectorySource, split
 from sfddm.spec.students import SFDDM
 from sfddm.training.batches import Rows, gathered, integers, noise_like, rows_of, take
 
@@ -53,19 +52,6 @@ def join(batches: list[Batch]) -> Batch:
     )
 
 
-def paths(levels: tuple[int, ...], substeps: int, contract: Contract) -> Tensor:
-    """The levels that a walk of `substeps` steps passes in each segment of an index set, int64 [T', substeps + 1].
-
-    From the segment's start down to its end, evenly in angle. A segment of fewer levels than sub-steps repeats levels;
-    a step from a level to itself changes nothing.
-    """
-    rows = []
-    for ends in pairwise((0, *levels)):
-        rising = evenly_in_angle(ends, substeps, contract.noise_schedule, contract.timesteps)
-        rows.append([*reversed(rising), ends[0]])
-    return torch.tensor(rows)
-
-
 def noised(
     x0: Tensor, levels: Tensor, schedule: NoiseSchedule, random: np.random.Generator, rows: Rows
 ) -> tuple[Tensor, Tensor]:
@@ -76,21 +62,6 @@ def noised(
     """
     chosen = levels[integers(random, 0, len(levels), rows, x0.device)]
     return diffuse(x0, noise_like(random, rows, x0), *schedule.at(chosen[:, 0], x0)), chosen
-
-
-@torch.no_grad()
-def walk(teacher: Denoiser, x: Tensor, path: Tensor, ahead: bool) -> tuple[Tensor, Tensor | None]:
-    """Where the teacher's DDIM arrives along `path` (int64 [B, substeps + 1]), and with `ahead` its features there."""
-    before = x
-    for level, lower in zip(path.unbind(1), path.unbind(1)[1:], strict=False):
-        before = x
-        x = jump(teacher, x, level, lower)
-    if not ahead:
-        return x, None
-    clean = path[:, -1] == 0
-    # The teacher is never evaluated on clean images: the features of the level before are used instead.
-    state = torch.where(clean.view(-1, 1, 1, 1), before, x)
-    return x, teacher(state, torch.where(clean, path[:, -2], path[:, -1])).features
 
 
 @torch.no_grad()
@@ -126,8 +97,8 @@ def batches(task: Task[SFDDM]) -> Draw:
 def _part(task: Task[SFDDM], source: Source, rows: Rows) -> Part:
     """What one source gives."""
     match source:
-        case DataSource(substeps=substeps):
-            return _from_data(task, substeps, rows)
+        case DataSource(teacher_steps=steps):
+            return _from_data(task, steps, rows)
         case TrajectorySource() | RolloutSource():
             return _from_cache(task, task.trajectories(source.cache), rows, isinstance(source, RolloutSource))
 
@@ -176,15 +147,15 @@ def _eagerly(network: Denoiser) -> AbstractContextManager[Any]:
     return torch.compiler.set_stance("force_eager") if network.computing["compiled"] else nullcontext()
 
 
-def _from_data(task: Task[SFDDM], substeps: int, rows: Rows) -> Part:
-    """Noised real images; the teacher's DDIM sub-steps then give the landing state, where a term asks for it."""
+def _from_data(task: Task[SFDDM], steps: TeacherSteps, rows: Rows) -> Part:
+    """Noised real images; the teacher's steps then give the landing state, where a term asks for it."""
     teacher, real, terms = task.teacher, task.images(rows), task.method.terms
     lands, ahead = any(term.lands for term in terms), any(term.looks_ahead for term in terms)
-    walks = paths(task.levels, substeps, teacher.contract).to(teacher.device)
+    walks = paths(task.levels, steps.substeps, teacher.contract).to(teacher.device)
 
     def draw(step: int, random: np.random.Generator, _: Denoiser) -> Batch:
         x, path = noised(real(task.seed, step), walks, teacher.schedule, random, rows)
-        landing, features = walk(teacher, x, path, ahead) if lands or ahead else (x, None)
+        landing, features = walk(teacher, x, path, steps, ahead) if lands or ahead else (x, None)
         return Batch(x=x, level=path[:, 0], landing_level=path[:, -1], landing=landing, landing_features=features)
 
     return draw

@@ -2,8 +2,8 @@
 
     L = D(student's jump from x_t to phi_(k-1),  average's jump to phi_(k-1) from the teacher's step x_t -> x_t')
 
-for any level t of a segment (phi_(k-1), phi_k] that is cut into `substeps` steps of the teacher. The average is that of
-the student's weights: errors pass from the segment's end upwards, one step of the teacher at a time.
+for any level t of a segment (phi_(k-1), phi_k] that is cut into `substeps` parts, each one step of the teacher. The
+average is that of the student's weights: errors pass from the segment's end upwards, one step of the teacher at a time.
 
 Expected results (8x8 digits, cosine teacher of v, 300 k forward-equivalents, one seed; docs/study.md): 2.1
 and 2.6 times the teacher's Frechet distance at T' = 4 and 1.
@@ -11,7 +11,7 @@ and 2.6 times the teacher's Frechet distance at T' = 4 and 1.
 
 from sfddm.methods.intervals import train_to_the_ends
 from sfddm.methods.job import Distilled, Job
-from sfddm.methods.sources import paths
+from sfddm.methods.teaching import paths
 from sfddm.methods.train import Task, distilled
 from sfddm.networks.denoiser import Denoiser
 from sfddm.spec.students import TRACT

@@ -16,6 +16,7 @@ from sfddm.methods.trajectories import Trajectories, load_or_compute
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.layout import denoiser_digest
+from sfddm.networks.size import share
 from sfddm.runtime.machine import device
 from sfddm.spec.parts import Cache
 from sfddm.spec.students import Trained
@@ -25,7 +26,7 @@ from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, prepare, train
 
 Loss = Callable[[int, Denoiser], Losses]
-"""The loss of an iteration, given the average so far."""
+"""The loss of an iteration, given the average so far that targets may come from."""
 M = TypeVar("M", bound=Trained)
 
 
@@ -47,21 +48,22 @@ class Task(Generic[M]):
     """The course of a training of so many iterations, to be used as a context."""
     checkpoints: Checkpoints
 
-    def fit(self, student: Denoiser, loss: Loss) -> Denoiser:
-        """Train a student in one go, and return its average."""
+    def fit(self, student: Denoiser, loss: Loss, target_average: float | None = None) -> Denoiser:
+        """Train a student in one go, and return its average; targets may come from one of another decay."""
         training = self.method.training
         with self.curve(training.iterations) as curve:
-            return train(student, loss, training, curve, self.checkpoints)
+            return train(student, loss, training, curve, self.checkpoints, target_average=target_average)
 
 
 def distilled(job: Job, make: Callable[[Task[M]], Denoiser], kind: type[M], solver: Solver = "ddim") -> Distilled:
     """The student that a method of `kind` makes, its sampler and what it cost."""
     task = task_of(job, kind)
-    student, contract = make(task), task.teacher.contract
+    student, contract, method = make(task), task.teacher.contract, task.method
+    network = share(getattr(method, "start", None), task.teacher.config)  # a method may do without
     return Distilled(
         write=partial(storage.write, denoiser=student),
         sampler=Sampler(solver=solver, levels=job.levels, clip_sample=job.student.clip_sample),
-        cost=task.method.cost(job.levels, contract.noise_schedule, contract.timesteps).to_json(),
+        cost=method.cost(job.levels, contract.noise_schedule, contract.timesteps, network).to_json(),
         curve=job.curve,
     )
 

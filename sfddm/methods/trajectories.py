@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
-import diffusers
 import numpy as np
 import torch
 from attrs import frozen
@@ -20,6 +19,7 @@ from sfddm.randomness import Purpose, normals
 from sfddm.runtime.files import atomic_folder, digest
 from sfddm.runtime.fingerprint import fingerprint
 from sfddm.runtime.locks import locked
+from sfddm.runtime.machine import machine
 from sfddm.runtime.processes import all_reduce_max, barrier, distributed_map, is_main
 from sfddm.spec.parts import Cache
 from sfddm.training.batches import sent, stored
@@ -65,9 +65,8 @@ def load_or_compute(
             "levels": list(levels),
             "noises": source.noises,
             "seed": source.seed,
-            "device": teacher.device.type,
             "computing": teacher.computing,
-            "versions": [torch.__version__, diffusers.__version__],
+            "machine": machine(1),  # each batch is computed by one process, however many share them
             "code": fingerprint(__name__),
         }
     )[:16]

@@ -32,7 +32,8 @@ Lineage = Mapping[str, Mapping[str, Any]]
 
 def stages_of(spec: Spec, run: Run) -> list[str]:
     """The names of the stages that the run rests on, in the order in which they run."""
-    shared = [f"{stage}@{spec.name}" for stage in ("data", "scorer", "teacher", "reference")]
+    scorers = [f"scorer@{spec.name}-{name}" for name in spec.evaluation.scorers]
+    shared = [f"data@{spec.name}", *scorers, f"teacher@{spec.name}", f"reference@{spec.name}"]
     parent = spec.parent(run)
     made_from = [f"distill@{spec.name}-{parent}"] if parent else []
     return [*shared, *made_from, f"distill@{run.name}", f"evaluate@{run.name}"]

@@ -32,11 +32,17 @@ PLAIN = ("teacher", "reference", "track", "report")
 def expand() -> str:
     """The text of params.yaml that the specs ask for."""
     specs: dict[str, Any] = {}
+    scorers: dict[str, Any] = {}
     runs: dict[str, Any] = {}
     for name in spec_names():
         spec = load_spec(name)
-        scorer, names = spec.evaluation.scorer.kind, [run.name for run in spec.runs()]
-        specs[spec.name] = {"data": spec.data.kind, "scorer": scorer, "runs": names}
+        specs[spec.name] = {"data": spec.data.kind, "runs": [run.name for run in spec.runs()]}
+        for scorer, settings in spec.evaluation.scorers.items():
+            item = f"{spec.name}-{scorer}"
+            if item in scorers:
+                other = scorers[item]["spec"]
+                raise SpecError(f"specs {other} and {spec.name} both have a scorer {item}: rename one of the scorers.")
+            scorers[item] = {"spec": spec.name, "scorer": scorer, "code": settings.kind}
         for run in spec.runs():
             if run.name in runs:
                 other = runs[run.name]["spec"]
@@ -48,10 +54,15 @@ def expand() -> str:
                 "student": run.student,
                 "seed": run.seed,
                 "code": distill_kinds(spec.students[run.student]),
-                "scorer": scorer,
+                "scorers": scorer_kinds(spec),
                 "parent": Paths(spec.name).parent(spec.parent(run)).as_posix(),
             }
-    return _yaml({"specs": specs, "runs": runs}, "specs/*.yaml")
+    return _yaml({"specs": specs, "scorers": scorers, "runs": runs}, "specs/*.yaml")
+
+
+def scorer_kinds(spec: Spec) -> str:
+    """What decides, beside what is common to all, the code that judges the students of a spec."""
+    return "+".join(sorted({scorer.kind for scorer in spec.evaluation.scorers.values()}))
 
 
 def distill_kinds(student: Student) -> str:
@@ -60,22 +71,25 @@ def distill_kinds(student: Student) -> str:
     return "+".join([student.method.kind, *sorted({term.kind for term in terms})])
 
 
-def section(stage: str, spec: Spec, student: str = "") -> str:
-    """The section of code.yaml that has the code of a stage for a spec, or for one of its students."""
+def section(stage: str, spec: Spec, item: str = "") -> str:
+    """The section of code.yaml that has the code of a stage for a spec, or for one of its students or scorers."""
     if stage == "distill":
-        return f"{stage}.{distill_kinds(spec.students[student])}"
-    scorer = spec.evaluation.scorer.kind
-    kinds = {"data": spec.data.kind, "scorer": scorer, "evaluate": scorer}
+        return f"{stage}.{distill_kinds(spec.students[item])}"
+    if stage == "scorer":
+        return f"{stage}.{spec.scorer(item).kind}"
+    kinds = {"data": spec.data.kind, "evaluate": scorer_kinds(spec)}
     return f"{stage}.{kinds[stage]}" if stage in kinds else stage
 
 
 def code(section: str) -> str:
     """The fingerprint of the code that a section of code.yaml stands for, as the code is now."""
     stage, _, kinds = section.partition(".")
-    kind, *terms = kinds.split("+")
-    modules = [f"stages.{stage}", *([module_name(stage, kind)] if kind else [])]
+    names = kinds.split("+") if kinds else []
+    modules = [
+        module_name("terms" if stage == "distill" and place else stage, kind) for place, kind in enumerate(names)
+    ]
     root = Path.cwd() if Path("sfddm/__init__.py").exists() else INSTALLED
-    return fingerprint(*modules, *(module_name("terms", term) for term in terms), root=root)
+    return fingerprint(f"stages.{stage}", *modules, root=root)
 
 
 def require_current_code(section: str) -> None:
@@ -125,9 +139,9 @@ def expand_code() -> str:
     students = [student for spec in specs for student in spec.students.values()]
     found: dict[str, Any] = {
         "data": _fingerprints("data", {spec.data.kind for spec in specs}),
-        "scorer": _fingerprints("scorer", {spec.evaluation.scorer.kind for spec in specs}),
+        "scorer": _fingerprints("scorer", {each.kind for spec in specs for each in spec.evaluation.scorers.values()}),
         "distill": _fingerprints("distill", {distill_kinds(student) for student in students}),
-        "evaluate": _fingerprints("evaluate", {spec.evaluation.scorer.kind for spec in specs}),
+        "evaluate": _fingerprints("evaluate", {scorer_kinds(spec) for spec in specs}),
     }
     found |= {stage: _quoted(code(stage)) for stage in PLAIN}
     return _yaml(found, "specs/*.yaml and the code")

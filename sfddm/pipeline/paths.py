@@ -30,10 +30,9 @@ class Paths:
         """Splits of the data set."""
         return self.root / "data"
 
-    @property
-    def scorer(self) -> Path:
-        """Feature extractor and the real images' statistics."""
-        return self.root / "scorer"
+    def scorer(self, name: str) -> Path:
+        """One scorer's feature extractor, and the real images in its features."""
+        return self.root / "scorers" / require_name(name, "the name of a scorer")
 
     @property
     def teacher(self) -> Path:

@@ -27,6 +27,7 @@ from sfddm.evaluation.scorers.extractor import load_extractor
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser, Evaluated, build, unet_config
 from sfddm.networks.layout import read_cost
+from sfddm.networks.size import share
 from sfddm.pipeline.lock import stages_of
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.kinds import import_kind
@@ -110,7 +111,8 @@ def estimates(spec: Spec, wanted: Collection[str]) -> Iterator[tuple[str, Estima
         if stage in ("track", "report"):
             yield name, Estimate()
         else:
-            yield name, getattr(plan, stage)(*([runs[item]] if item in runs else []))
+            named = item.removeprefix(f"{spec.name}-") if stage == "scorer" else runs.get(item)
+            yield name, getattr(plan, stage)(*([named] if named else []))
 
 
 class _Plan:
@@ -154,10 +156,13 @@ class _Plan:
         return prod(self.spec.data.shape)
 
     @cached_property
-    def scoring(self) -> tuple[float, int]:
-        """Seconds per image in the scorer's network, and how many features it has."""
-        forward, features = _scorer(self.spec.evaluation.scorer, self.spec.data.shape)
-        return _seconds(forward, self.spec.evaluation.batch_size), features
+    def scoring(self) -> dict[str, tuple[float, int]]:
+        """Seconds per image in each scorer's network, and how many features it has."""
+        found = {}
+        for name, settings in self.spec.evaluation.scorers.items():
+            forward, features = _scorer(settings, self.spec.data.shape)
+            found[name] = _seconds(forward, self.spec.evaluation.batch_size), features
+        return found
 
     @cached_property
     def measured(self) -> dict[str, float]:
@@ -191,14 +196,14 @@ class _Plan:
         files = self.images if isinstance(self.spec.data, CelebAHQ | LSUN | Folder) else 0
         return Estimate(seconds=START + files * DECODING, disk=self.images * self.pixels)
 
-    def scorer(self) -> Estimate:
+    def scorer(self, name: str) -> Estimate:
         """Its training, where it has one, and the features of all real images."""
-        settings, (seconds, features) = self.spec.evaluation.scorer, self.scoring
+        settings, (seconds, features) = self.spec.evaluation.scorers[name], self.scoring[name]
         passes, memory = self.images, self.base
         if isinstance(settings, Classifier):
             passes += TRAINED * settings.training.images
             memory += self.images * self.pixels
-        disk = min(self.images, KEPT) * features * FLOAT + 2 * 8 * features**2
+        disk = min(self.images, KEPT) * features * FLOAT + 8 * features**2
         return Estimate(seconds=START + passes * seconds, disk=disk, memory=memory)
 
     def teacher(self) -> Estimate:
@@ -226,7 +231,8 @@ class _Plan:
         sizes = {each: _trajectories(self.network, len(levels), each) for each in method.caches()}
         new = {each for each in sizes if (levels, each) not in self.cached}
         self.cached |= {(levels, each) for each in new}
-        total = method.cost(levels, spec.teacher.noise_schedule, spec.teacher.timesteps)
+        network = share(method.start, self.network.config)
+        total = method.cost(levels, spec.teacher.noise_schedule, spec.teacher.timesteps, network)
         sources = getattr(method, "sources", ())
         real = not sizes or any(isinstance(source, DataSource) for source in sources)
         images = self.images * self.pixels if real else 0
@@ -246,7 +252,8 @@ class _Plan:
             scale = samples * steps / (before["samples"] * before["nfe"])
             return Estimate(seconds=START + scale * took["evaluation_seconds"], memory=memory)
         drawn = samples + PAIRS * STEPS
-        seconds = START + (drawn * steps + TIMING) * self.forward + 2 * drawn * self.scoring[0]
+        scoring = sum(seconds for seconds, _ in self.scoring.values())
+        seconds = START + (drawn * steps + TIMING) * self.forward + 2 * drawn * scoring
         return Estimate(seconds=seconds, memory=memory)
 
 

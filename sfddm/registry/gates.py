@@ -1,41 +1,60 @@
-"""A student's stored metrics against the gates of its spec."""
+"""A student's stored metrics against the gates of its spec. What scorers say counts only where all of them agree."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import evolve
 
-from sfddm.evaluation.metrics import BLOCKS, CONDITIONS, METRIC, SUMMARY
-from sfddm.evaluation.statistics import difference, why_not
+from sfddm.evaluation.metrics import (
+    CONDITIONS,
+    JACKKNIFE,
+    JUDGED_CONDITIONS,
+    PANEL,
+    SCORERS,
+    SUMMARY,
+    panel,
+    part,
+)
+from sfddm.evaluation.statistics import Difference, difference, measured, paired_difference, why_not
 from sfddm.pipeline.promotions import Gate, Promotion
 from sfddm.pipeline.rows import Row, load_row
 from sfddm.spec.evaluation import Against
-from sfddm.spec.experiment import Run, Spec
+from sfddm.spec.experiment import Spec
+from sfddm.spec.students import Free
 
-COMPARED = "frechet_distance"
+COMPARED, TEACHERS = "frechet_distance", "teacher_frechet_distance"
 INCOMPARABLE = "does not compare"
-REMEMBERED = (*CONDITIONS, *SUMMARY, BLOCKS[COMPARED], "teacher_frechet_distance", "weights")
+REMEMBERED = (*CONDITIONS, *SUMMARY, PANEL, "weights")
+REMEMBERED_OF_SCORERS = (*JUDGED_CONDITIONS, COMPARED, JACKKNIFE[COMPARED], TEACHERS)
 """Keys of metrics.json that promotions.json keeps of a promoted student; the next one is compared with it."""
+
+
+def remembered(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What promotions.json keeps of a student's metrics.json."""
+    scorers = {name: {key: part(metrics, name)[key] for key in REMEMBERED_OF_SCORERS} for name in panel(metrics)}
+    return {**{key: metrics[key] for key in REMEMBERED}, SCORERS: scorers}
 
 
 def gates(spec: Spec, row: Row, champion: Promotion | None) -> Iterator[Gate]:
     """Every gate of the spec's section `promotion`; `champion` is None where that comparison is not wanted.
 
     Raises:
-        UserError: a `ddim` student with as many steps has not been evaluated.
+        UserError: a free sampler with at most as many steps has not been evaluated.
     """
     wanted, metrics = spec.promotion, row.metrics
-    ratio = metrics[COMPARED] / metrics["teacher_frechet_distance"]
-    yield _bound("samples", "{}", metrics["samples"], wanted.samples, "higher")
-    yield _bound("distance_ratio", "{:.3f}", ratio, wanted.distance_ratio, METRIC[COMPARED].better)
-    yield _bound("agreement", "{:.4f}", metrics["agreement"], wanted.agreement, METRIC["agreement"].better)
-    yield _bound("speed_up", "{:.1f}", row.timing["speed_up"], wanted.speed_up, METRIC["speed_up"].better)
-    if wanted.against_ddim != "any":
-        yield _against_ddim(spec, row, wanted.against_ddim)
+    yield _at_least("samples", "{}", metrics["samples"], wanted.samples)
+    yield _agreement(metrics, wanted.agreement)
+    yield _at_least("speed_up", "{:.1f}", row.timing["speed_up"], wanted.speed_up)
+    if wanted.against_teacher != "any":
+        margin = spec.evaluation.margin if wanted.against_teacher == "as-good" else None
+        yield _against_teacher(metrics, margin)
+    if wanted.against_free != "any":
+        yield _against_free(spec, row, wanted.against_free)
     if wanted.against_champion != "any" and champion is not None:
         if champion.content_key == row.content_key:
             return
-        gate = _against("against_champion", metrics, champion.run, champion.figures, wanted.against_champion)
+        rivals = dict.fromkeys(panel(metrics), (champion.run, champion.figures))
+        gate = _against("against_champion", metrics, rivals, wanted.against_champion)
         remedy = f"; if that no longer counts: sfddm demote models:/{champion.model}@champion"
         yield gate if gate.figure != INCOMPARABLE else evolve(gate, bound=gate.bound + remedy)
 
@@ -44,36 +63,72 @@ def _gate(name: str, figure: str, bound: str, passed: bool) -> Gate:
     return Gate(name=name, figure=figure, bound=bound, passed=passed)
 
 
-def _bound(name: str, form: str, value: float, wanted: float, better: str | None) -> Gate:
-    """The gate of a value that has to be as good as what the spec wants."""
-    if better == "lower":
-        return _gate(name, form.format(value), f"at most {wanted}", value <= wanted)
+def _at_least(name: str, form: str, value: float, wanted: float) -> Gate:
+    """The gate of a value that has a lower bound."""
     return _gate(name, form.format(value), f"at least {wanted}", value >= wanted)
 
 
-def _against_ddim(spec: Spec, row: Row, wanted: Against) -> Gate:
-    """Against the free row with the lowest distance, because that is what a user would take instead."""
-    rows = [load_row(spec, run) for run in _free_runs(spec, row.run)]
+def _agreement(metrics: Mapping[str, Any], wanted: float) -> Gate:
+    """The lowest agreement that a scorer with classes sees."""
+    seen = [part(metrics, name)["agreement"] for name in panel(metrics) if "agreement" in part(metrics, name)]
+    if not seen:
+        return _gate("agreement", "unknown", f"at least {wanted}: no scorer has classes", wanted == 0)
+    return _at_least("agreement", "{:.4f}", min(seen), wanted)
+
+
+def _against_teacher(metrics: Mapping[str, Any], margin: float | None) -> Gate:
+    """The difference from the teacher's own images: below a share of its distance, or else not shown to be larger."""
+    found, passed = {}, []
+    for name in panel(metrics):
+        own, teachers = measured(metrics, COMPARED, name), measured(metrics, TEACHERS, name)
+        assert own is not None and teachers is not None
+        found[name] = paired_difference([own], [teachers])
+        allowed = 0.0 if margin is None else margin * teachers.whole
+        passed.append(found[name].low <= 0 if margin is None else found[name].high < allowed)
+    bound = "not worse than the teacher" if margin is None else f"less than {margin:.0%} above the teacher's"
+    return _gate("against_teacher", _shown(found), bound, all(passed))
+
+
+def _against_free(spec: Spec, row: Row, wanted: Against) -> Gate:
+    """Against the free row of at most as many steps that each scorer likes best: what a user would take instead."""
+    runs = [run for run in spec.runs() if isinstance(spec.students[run.student].method, Free)]
+    rows = [load_row(spec, run) for run in runs if len(spec.levels(run.student)) <= row.metrics["nfe"]]
+    rows = [other for other in rows if other.metrics["nfe"] <= row.metrics["nfe"]]
     if not rows:
-        steps = len(spec.levels(row.run.student))
-        return _gate("against_ddim", "nothing to compare", f"{wanted}: add a ddim student of {steps} steps", False)
-    best = min(rows, key=lambda free: float(free.metrics[COMPARED]))
-    return _against("against_ddim", row.metrics, best.run.student, best.metrics, wanted)
+        steps = row.metrics["nfe"]
+        return _gate(
+            "against_free", "nothing to compare", f"{wanted}: add a free student of at most {steps} steps", False
+        )
+    rivals = {}
+    for name in panel(row.metrics):
+        best = min(rows, key=lambda free: float(part(free.metrics, name).get(COMPARED, float("inf"))))
+        rivals[name] = best.run.student, best.metrics
+    return _against("against_free", row.metrics, rivals, wanted)
 
 
-def _free_runs(spec: Spec, run: Run) -> list[Run]:
-    """The runs of the teacher itself under DDIM with as many steps."""
-    steps = len(spec.levels(run.student))
-    return [other for other in spec.runs() if other.method == "ddim" and len(spec.levels(other.student)) == steps]
+def _against(
+    gate: str, own: Mapping[str, Any], rivals: Mapping[str, tuple[str, Mapping[str, Any]]], wanted: Against
+) -> Gate:
+    """The paired differences of the distances, own less each scorer's rival's."""
+    names = " or ".join(dict.fromkeys(name for name, _ in rivals.values()))
+    bound = f"{wanted.replace('-', ' ')} than {names}"
+    reasons = dict.fromkeys(reason for scorer, (_, rival) in rivals.items() for reason in _why_not(rival, own, scorer))
+    if reasons:
+        return _gate(gate, INCOMPARABLE, f"{bound}: {'; '.join(reasons)}", False)
+    found = {scorer: difference(rival, own, COMPARED, scorer) for scorer, (_, rival) in rivals.items()}
+    seen = {scorer: of for scorer, of in found.items() if of is not None}
+    passed = [of.high < 0 if wanted == "better" else of.low <= 0 for of in seen.values()]
+    return _gate(gate, _shown(seen), bound, all(passed))
 
 
-def _against(name: str, own: Mapping[str, Any], rival: str, rivals: Mapping[str, Any], wanted: Against) -> Gate:
-    """The paired difference of the distances, own less the rival's."""
-    bound = f"{wanted.replace('-', ' ')} than {rival}"
-    reasons = why_not(rivals, own)
-    found = difference(rivals, own, COMPARED)
-    if reasons or found is None:
-        return _gate(name, INCOMPARABLE, f"{bound}: {'; '.join(reasons) or 'no blocks'}", False)
-    worst = found.estimate + found.half_width if wanted == "better" else found.estimate - found.half_width
-    figure = f"{found.estimate:+.4f} ± {found.half_width:.4f}"
-    return _gate(name, figure, bound, worst < 0 if wanted == "better" else worst <= 0)
+def _why_not(rival: Mapping[str, Any], own: Mapping[str, Any], scorer: str) -> list[str]:
+    """Why a gate can't compare the two. A student must not pass because a scorer that the rival had is left out."""
+    panels = [", ".join(sorted(panel(metrics))) for metrics in (rival, own)]
+    if panels[0] != panels[1]:
+        return [f"other scorers ({' | '.join(panels)})"]
+    unknown = [] if measured(rival, COMPARED, scorer) else [f"{scorer}: unknown errors"]
+    return why_not(rival, own, scorer) or unknown
+
+
+def _shown(found: Mapping[str, Difference]) -> str:
+    return ", ".join(f"{scorer} {of.estimate:+.3f} ± {of.half_width:.3f}" for scorer, of in found.items())

@@ -11,7 +11,7 @@ from sfddm.pipeline.git import head, uncommitted
 from sfddm.pipeline.lock import CODE, LOCK, changes, lineage
 from sfddm.pipeline.promotions import Alias, Demotion, Gate, History, Promotion, read_history
 from sfddm.pipeline.rows import Row
-from sfddm.registry.gates import REMEMBERED
+from sfddm.registry.gates import remembered
 from sfddm.runtime.locks import locked
 from sfddm.runtime.machine import scratch
 from sfddm.spec.experiment import Run, Spec
@@ -95,7 +95,7 @@ def promote(history: History, spec: Spec, row: Row, alias: Alias, passed: list[G
         run=row.run.name,
         content_key=row.content_key,
         commit=commit,
-        figures={key: row.metrics[key] for key in REMEMBERED if key in row.metrics},
+        figures=remembered(row.metrics),
         gates=tuple(passed),
     )
     record(history, event)

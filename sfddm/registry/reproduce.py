@@ -10,10 +10,22 @@ from typing import Any
 from sfddm.errors import UserError
 from sfddm.networks.layout import WEIGHTS
 from sfddm.pipeline.git import worktree
-from sfddm.pipeline.lock import REQUIREMENTS, Lineage, lineage, other_code, outputs
+from sfddm.pipeline.lock import REQUIREMENTS, Lineage, lineage, other_code, outputs, stages_of
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import resolved
-from sfddm.registry.verdict import Item, lock_file_item, machine_item, metrics_item, output_items, weights_item
+from sfddm.registry.packages import packages_item
+from sfddm.registry.start import start_weights
+from sfddm.registry.verdict import (
+    Item,
+    Tolerance,
+    lock_file_item,
+    machine_item,
+    metrics_item,
+    output_items,
+    tolerance,
+    weights_item,
+    widest,
+)
 from sfddm.registry.version import Version, commit_of, read_version
 from sfddm.registry.workspace import data_rebuilt, fetch, run
 from sfddm.runtime.files import digest_file
@@ -65,6 +77,7 @@ def _checkout_items(version: Version, spec: Spec, found: Run) -> Iterator[Item]:
     yield Item(name="code", verdict=f"another one: {', '.join(other)}" if other else "equal", passed=not other)
     now = digest_file(REQUIREMENTS) if REQUIREMENTS.exists() else ""
     yield lock_file_item(str(version.origin["requirements_lock"]), now)
+    yield packages_item(REQUIREMENTS)
 
 
 def _entries(version: Version, spec: Spec, found: Run) -> Lineage:
@@ -85,27 +98,44 @@ def _entries(version: Version, spec: Spec, found: Run) -> Lineage:
 def _evaluated(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator[Item]:
     """The version's own student, evaluated again with the teacher, scorer and reference that DVC has."""
     paths = Paths(spec.name)
-    fetch(folder, version.lineage, [f"{name}@{spec.name}" for name in ("scorer", "teacher", "reference")])
+    fetch(folder, version.lineage, _stages_by_machine(spec, found)["teacher"])
     copytree(version.student, folder / paths.student(found.student, found.seed))
     _stage(folder, ["stages.evaluate", spec.name, found.student, str(found.seed)], _machine(version, "evaluation"))
-    yield from _metrics(version, found, folder)
+    yield from _metrics(version, found, folder, None)
 
 
 def _rebuilt(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator[Item]:
     """Everything made anew: data, scorer, teacher, reference, student, metrics."""
-    paths, noted = Paths(spec.name), _machine(version, "student")
+    paths = Paths(spec.name)
     made = data_rebuilt(folder, version.lineage, f"data@{spec.name}")
-    _stage(folder, ["dvc", "repro", f"evaluate@{found.name}"], noted)
+    for what, stages in _stages_by_machine(spec, found).items():
+        _stage(folder, ["dvc", "repro", *stages], _machine(version, what))
     with chdir(folder):
         after = lineage(spec, found)
-        taken = dict(read_mapping(paths.timing(_trained(spec, found), found.seed))).get("machine", {})
-    same = noted == taken
-    yield machine_item(noted, taken)
+        taken = {
+            "teacher": read_mapping(paths.teacher_timing)["machine"],
+            "student": read_mapping(paths.timing(_trained(spec, found), found.seed))["machine"],
+        }
+    for what, machine in taken.items():
+        yield machine_item(f"machine of the {what}", _machine(version, what), machine)
+    of_teacher, of_student = (tolerance(_machine(version, what), machine) for what, machine in taken.items())
     yield from output_items(version.lineage, after, {paths.data.as_posix(): "data" if made else "data (from DVC)"})
-    yield from _others(version.lineage, after, paths, same)
+    yield from _others(version.lineage, after, spec, of_teacher)
+    allowed = widest([of_teacher, of_student])
     student = paths.student(found.student, found.seed)
-    yield weights_item("weights", version.student / WEIGHTS, folder / student / WEIGHTS, same)
-    yield from _metrics(version, found, folder, same)
+    start = start_weights(spec, found, folder / paths.teacher, version.student)
+    yield weights_item("weights", version.student / WEIGHTS, folder / student / WEIGHTS, start, allowed)
+    yield from _metrics(version, found, folder, allowed)
+
+
+def _stages_by_machine(spec: Spec, found: Run) -> dict[str, list[str]]:
+    """The run's stages, in order, by the machine that ran them: that of the teacher, the student or its metrics.
+
+    Scorers and the reference are made with the teacher; their own machine is not noted.
+    """
+    kinds = {"teacher": ("scorer@", "teacher@", "reference@"), "student": ("distill@",), "evaluation": ("evaluate@",)}
+    names = stages_of(spec, found)
+    return {what: [name for name in names if name.startswith(kind)] for what, kind in kinds.items()}
 
 
 def _trained(spec: Spec, found: Run) -> str:
@@ -113,19 +143,23 @@ def _trained(spec: Spec, found: Run) -> str:
     return parent.rpartition("-s")[0] if parent else found.student
 
 
-def _others(before: Lineage, after: Lineage, paths: Paths, same: bool) -> Iterator[Item]:
-    """What a student is made and evaluated with. Another kind of machine gives other bytes, as it does for weights."""
-    names = {paths.scorer: "scorer", paths.teacher: "teacher", paths.reference: "reference"}
+def _others(before: Lineage, after: Lineage, spec: Spec, allowed: Tolerance | None) -> Iterator[Item]:
+    """What a student is made and evaluated with, as bytes; where others are allowed, its weights and metrics judge."""
+    paths = Paths(spec.name)
+    scorers = {paths.scorer(name): f"scorer {name}" for name in spec.evaluation.scorers}
+    names = {**scorers, paths.teacher: "teacher", paths.reference: "reference"}
     for item in output_items(before, after, {path.as_posix(): name for path, name in names.items()}):
-        yield item if same or item.passed else Item(name=item.name, verdict="other bytes", passed=True)
+        other = "other bytes, judged by weights and metrics"
+        yield item if item.passed or allowed is None else Item(name=item.name, verdict=other, passed=True)
 
 
-def _metrics(version: Version, found: Run, folder: Path, same: bool = True) -> Iterator[Item]:
-    """The new metrics against the registered ones; `same`: the weights come from the same kind of machine."""
+def _metrics(version: Version, found: Run, folder: Path, made: Tolerance | None) -> Iterator[Item]:
+    """The new metrics against the registered ones; `made`: what the machines that made the weights allow."""
     result = folder / Paths(version.name).result(found.student, found.seed)
-    here = read_mapping(result / "timing.json").get("machine")
-    same = same and _machine(version, "evaluation") == here
-    yield metrics_item(version.metrics, read_mapping(result / "metrics.json"), same)
+    noted, here = _machine(version, "evaluation"), read_mapping(result / "timing.json")["machine"]
+    yield machine_item("machine of the evaluation", noted, here)
+    allowed = widest([made, tolerance(noted, here)])
+    yield metrics_item(version.metrics, read_mapping(result / "metrics.json"), allowed)
 
 
 def _machine(version: Version, what: str) -> dict[str, Any]:
@@ -134,7 +168,7 @@ def _machine(version: Version, what: str) -> dict[str, Any]:
 
 
 def _stage(folder: Path, command: list[str], machine: dict[str, Any]) -> None:
-    """Run a module in the worktree, with the threads that the version was made with, and on a CPU if that made it."""
+    """Run a module in the worktree as on that machine, as far as this one can."""
     if code := run(folder, *command, machine=machine):
         raise UserError(
             f"`python -m {' '.join(command)}` ended with exit code {code} in a checkout of the version's commit; why, "

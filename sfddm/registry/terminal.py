@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from sfddm.evaluation.metrics import panel, part
 from sfddm.pipeline.promotions import Event, Gate, History, Promotion
 
 WHAT = {"promotion": "promoted", "demotion": "demoted"}
@@ -41,9 +42,14 @@ def _cells(event: Event, holds: bool) -> Iterator[str]:
     yield event.alias
     yield WHAT[event.kind] + (", holds" if holds else "")
     yield event.run
-    yield f"{event.figures['frechet_distance']:.4f}" if isinstance(event, Promotion) else ""
+    yield _distance(event) if isinstance(event, Promotion) else ""
     yield event.content_key
     yield event.commit[:8]
+
+
+def _distance(event: Promotion) -> str:
+    """To the first scorer."""
+    return f"{part(event.figures, panel(event.figures)[0])['frechet_distance']:.4f}"
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

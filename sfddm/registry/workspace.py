@@ -12,15 +12,22 @@ from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
 from sfddm.pipeline.lock import LOCK, Lineage, md5, outputs
+from sfddm.runtime.machine import VARIABLES, device
 from sfddm.runtime.processes import NUMBER, available
 
 CLEARED = ("MLFLOW_TRACKING_URI", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE")
 """Variables that would lead a stage out of the worktree."""
 
 
+CAPABILITY = "ATEN_CPU_CAPABILITY"
+CAPABILITIES = ("DEFAULT", "AVX2", "AVX512")
+"""What torch uses of a processor, from the least; the variable asks for less than there is."""
+
+
 def run(folder: Path, *command: str, quiet: bool = False, machine: Mapping[str, Any] | None = None) -> int:
     """Run `python -m COMMAND` in a worktree, as if on a machine, and return its exit code; this Python comes first."""
-    kept = {name: text for name, text in os.environ.items() if name not in CLEARED}
+    cleared = (*CLEARED, *VARIABLES, CAPABILITY) if machine else CLEARED
+    kept = {name: text for name, text in os.environ.items() if name not in cleared}
     asked = _environment(machine or {})
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     streams: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL) if quiet else {}
@@ -38,10 +45,26 @@ def _environment(machine: Mapping[str, Any]) -> dict[str, str]:
     """What makes a stage compute as on that machine, as far as this one can."""
     if not machine:
         return {}
-    on_cpu = machine["device"] == "cpu"
-    processes = min(machine.get("processes", 1), available(not on_cpu))
-    asked = {"OMP_NUM_THREADS": str(machine["threads"]), NUMBER: str(processes)}
-    return asked | ({"SFDDM_DEVICE": "cpu"} if on_cpu else {})
+    on_gpu = machine["device"] != "cpu"
+    if on_gpu and device().type == "cpu":
+        return {"SFDDM_DEVICE": "cpu"}  # threads and processes of a machine with GPUs say nothing about this one
+    asked = {name: machine[name] for name in VARIABLES if machine.get(name)}
+    asked[NUMBER] = str(min(machine["processes"], available(on_gpu)))
+    if on_gpu:
+        return {"SFDDM_DEVICE": "cuda", **asked}
+    return {"SFDDM_DEVICE": "cpu", "OMP_NUM_THREADS": str(machine["threads"]), **asked, **_capability(machine)}
+
+
+def _capability(machine: Mapping[str, Any]) -> dict[str, str]:
+    """What makes torch use no more of this processor than it used of that machine's."""
+    import torch
+
+    wanted, here = machine.get("processor"), torch.backends.cpu.get_cpu_capability()
+    if wanted not in CAPABILITIES or here not in CAPABILITIES:
+        return {}
+    lower = CAPABILITIES.index(wanted) < len(CAPABILITIES) - 1
+    fits = CAPABILITIES.index(wanted) <= CAPABILITIES.index(here)
+    return {CAPABILITY: wanted.lower()} if lower and fits else {}
 
 
 def _share_cache(folder: Path) -> None:

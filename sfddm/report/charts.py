@@ -7,44 +7,51 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sfddm.diffusion.levels import Schedule, log_snr
+from sfddm.evaluation.metrics import panel, part
 from sfddm.pipeline.rows import Row
 from sfddm.report.style import COLOURS, INK, Format, Series, draw, log_scale, rule_lines, series_name, series_of
 from sfddm.spec.experiment import Spec
 
 
 def distance_svg(spec: Spec, rows: list[Row]) -> bytes:
-    """The figure as SVG, the same bytes for the same rows: means, bands over training seeds, teacher and floor."""
-    shown, metrics = series_of(spec, rows), rows[0].metrics
+    """The figure as SVG, the same bytes for the same rows: a panel per scorer with means and bands over training seeds,
+    as shares of the teacher's distance."""
+    shown, scorers = series_of(spec, rows), panel(rows[0].metrics)
+    steps = sorted({seeds[0].metrics["nfe"] for series in shown for seeds in series.students})
 
     def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        axes.set_xlabel("T', network evaluations an image")
-        axes.set_ylabel("Frechet distance")
-        for series in shown:
-            _draw(axes, series)
-        lines = {"teacher": ("teacher_frechet_distance", "--"), "real images": ("real_distance", "-.")}
-        for label, (key, dashes) in lines.items():
-            axes.axhline(metrics[key], color=INK, alpha=0.6, linestyle=dashes, linewidth=1.1, label=label)
-        log_scale(axes.xaxis, sorted({seeds[0].metrics["nfe"] for series in shown for seeds in series.students}))
-        log_scale(axes.yaxis)
-        rule_lines(axes)
-        figure.legend(loc="outside lower center", ncols=3)
+        for scorer, axes in zip(scorers, figure.subplots(1, len(scorers), squeeze=False)[0], strict=True):
+            axes.set_title(scorer, loc="left")
+            axes.set_xlabel("T', network evaluations per image")  # one for all would be below the legend
+            for series in shown:
+                _draw(axes, series, scorer)
+            axes.axhline(1, color=INK, alpha=0.6, linestyle="--", linewidth=1.1, label="teacher")
+            seen = part(rows[0].metrics, scorer)
+            if seen["floor_images"] == rows[0].metrics["samples"]:  # the distance depends on the number of images
+                floor = seen["floor"] / seen["teacher_frechet_distance"]
+                axes.axhline(floor, color=INK, alpha=0.6, linestyle="-.", linewidth=1.1, label="real images")
+            log_scale(axes.xaxis, steps)
+            log_scale(axes.yaxis)
+            rule_lines(axes)
+        figure.supylabel("Frechet distance, times the teacher's", fontsize=10)
+        drawn = {line.get_label(): line for axes in figure.axes for line in axes.get_legend_handles_labels()[0]}
+        figure.legend(handles=drawn.values(), loc="outside lower center", ncols=4)
 
-    return draw(paint, (7.2, 5.4), "distance")
+    return draw(paint, (max(7.2, 3.6 * len(scorers)), 4.8), "distance")
 
 
-def _draw(axes: Axes, series: Series) -> None:
+def _draw(axes: Axes, series: Series, scorer: str) -> None:
     """Means, and the band from the lowest to the highest seed."""
     steps = [seeds[0].metrics["nfe"] for seeds in series.students]
-    distances = [[seed.metrics["frechet_distance"] for seed in seeds] for seeds in series.students]
-    low, high = ([pick(seeds) for seeds in distances] for pick in (min, max))
+    ratios = [[_ratio(seed, scorer) for seed in seeds] for seeds in series.students]
+    low, high = ([pick(seeds) for seeds in ratios] for pick in (min, max))
     if len(steps) == 1:
         axes.vlines(steps, low, high, color=series.colour, alpha=0.5, linewidth=4)
     else:
         axes.fill_between(steps, low, high, color=series.colour, alpha=0.25, linewidth=0)
     axes.plot(
         steps,
-        [fmean(seeds) for seeds in distances],
+        [fmean(seeds) for seeds in ratios],
         color=series.colour,
         marker=series.marker,
         markersize=5.5,
@@ -52,6 +59,11 @@ def _draw(axes: Axes, series: Series) -> None:
         linestyle="none" if len(steps) == 1 else ":" if series.free else "-",
         label=series.label,
     )
+
+
+def _ratio(row: Row, scorer: str) -> float:
+    seen = part(row.metrics, scorer)
+    return float(seen["frechet_distance"] / seen["teacher_frechet_distance"])
 
 
 Point = tuple[float, float]
@@ -64,8 +76,8 @@ def quality_time_svg(spec: Spec, rows: list[Row]) -> bytes:
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        axes.set_xlabel("seconds a thousand images")
-        axes.set_ylabel("Frechet distance")
+        axes.set_xlabel("seconds per thousand images")
+        axes.set_ylabel(f"Frechet distance, {panel(rows[0].metrics)[0]}")
         front = pareto_front([_point(seeds) for series in shown for seeds in series.students])
         seconds, distances = zip(*front, strict=True)
         axes.step(seconds, distances, where="post", color=INK, alpha=0.5, linewidth=1.1, label="none better in both")
@@ -92,7 +104,7 @@ def pareto_front(points: list[Point]) -> list[Point]:
 def _point(seeds: list[Row]) -> Point:
     return (
         fmean(seed.timing["seconds_per_1000_images"] for seed in seeds),
-        fmean(seed.metrics["frechet_distance"] for seed in seeds),
+        fmean(part(seed.metrics, panel(seed.metrics)[0])["frechet_distance"] for seed in seeds),
     )
 
 

@@ -1,15 +1,19 @@
-"""The columns of the comparison: every metric with a heading, and those that follow from the Frechet distance."""
+"""The columns of the comparison: what all scorers say together, and what each of them says."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
+from typing import Any
 
 from attrs import frozen
 
-from sfddm.evaluation.metrics import COST, GROUPS, METRICS, QUALITY, Metric
+from sfddm.evaluation.metrics import COST, GROUPS, METRICS, QUALITY, Metric, part
+from sfddm.evaluation.statistics import Difference
 from sfddm.pipeline.rows import Row
-from sfddm.report.table import Entry, Table
+from sfddm.report.table import BUDGET, Entry, Table
 
 BEST, NO_DIFFERENCE = "best", "≈"
+RATIO = "Distance, times the teacher's"
+"""The heading over a column per scorer."""
 
 
 @frozen(kw_only=True)
@@ -22,15 +26,51 @@ class Column:
     value: Callable[[Entry], float | None]
     """What rows are sorted by; None where there is nothing to sort by, or no finite value."""
     text: Callable[[Entry], str]
-    meaning: str
-    """Explains it, with keys of metrics.json in braces; empty if another column's meaning does."""
-    terminal: bool
+    meaning: str = ""
+    """Explains it; empty if another column's meaning does."""
+    terminal: bool = True
     """Whether it has room on a terminal of 80 characters."""
+    words: bool = False
+    """Whether it has words in place of numbers."""
 
 
-def _column(metric: Metric) -> Column:
+def columns_of(table: Table) -> list[Column]:
+    """What the main table shows: one ratio per scorer, what they say together, and what has nothing to do with them."""
+    common = sorted((metric for metric in METRICS if metric.heading and not metric.judged), key=_place)
+    steps, *others = (_column(metric) for metric in common)
+    return [
+        steps,
+        *_ratios(table.panel),
+        VS_BEST,
+        _vs_teacher(table.entries[0].margin),
+        *others,
+        LIKE_FREE,
+        COST_COLUMN,
+    ]
+
+
+def terminal_columns(table: Table) -> list[Column]:
+    """Those of them that fit on a terminal."""
+    return [column for column in columns_of(table) if column.terminal]
+
+
+def columns_of_scorer(table: Table, scorer: str) -> list[Column]:
+    """What one scorer says, with intervals, without what it says of no row or says twice."""
+    shared = part(table.shared, scorer)
+    twice = {"frechet_distance_at_floor"} if shared["floor_images"] == table.shared["samples"] else set()
+    judged = [metric for metric in METRICS if metric.heading and metric.judged and metric.key not in twice]
+    distance, *others = (_column(metric, scorer) for metric in sorted(judged, key=_place))
+    said = [column for column in others if any(column.value(entry) is not None for entry in table.entries)]
+    return [distance, *(_above(scorer, *of) for of in ABOVE), *said]
+
+
+def _place(metric: Metric) -> int:
+    return GROUPS.index(metric.group)
+
+
+def _column(metric: Metric, scorer: str | None = None) -> Column:
     def values(entry: Entry) -> list[float | None]:
-        return [_value(metric, row) for row in entry.rows]
+        return [_value(metric, row, scorer) for row in entry.rows]
 
     def mean(entry: Entry) -> float | None:
         finite = [value for value in values(entry) if value is not None]
@@ -56,75 +96,126 @@ def _column(metric: Metric) -> Column:
     )
 
 
-def _value(metric: Metric, row: Row) -> float | None:
+def _value(metric: Metric, row: Row, scorer: str | None) -> float | None:
     """A metric of one run, relative to the teacher's if its column says so."""
-    value: float | None = (row.timing if metric.timed else row.metrics)[metric.key]
+    values = row.timing if metric.timed else part(row.metrics, scorer)
+    value: float | None = values.get(metric.key)
     if value is None or not metric.relative_to:
         return value
-    return value / float(row.metrics[metric.relative_to])
+    return value / float(values[metric.relative_to])
 
 
-def _above_best(entry: Entry) -> float | None:
-    return entry.above_best.estimate if entry.above_best else 0.0 if entry.best else None
+def _ratios(panel: list[str]) -> list[Column]:
+    meaning = f"{', '.join(panel)}: Frechet distance to real images in that scorer's view, times the teacher's."
+    return [_ratio(scorer, "" if number else meaning) for number, scorer in enumerate(panel)]
 
 
-def _above_best_text(entry: Entry) -> str:
-    found = entry.above_best
-    if found is None:
-        return BEST if entry.best else ""
-    if not found.different:
-        return NO_DIFFERENCE
-    return f"{found.estimate:+.3f} ± {f'{found.half_width:.3f}'.removeprefix('0')}"
+def _ratio(scorer: str, meaning: str) -> Column:
+    return Column(
+        name=scorer,
+        group=RATIO,
+        value=lambda entry: entry.ratio(scorer),
+        text=lambda entry: f"{entry.ratio(scorer):.2f}",
+        meaning=meaning,
+    )
 
 
-def _ratio(entry: Entry) -> float:
-    return entry.distance / float(entry.rows[0].metrics["teacher_frechet_distance"])
+ABOVE = (
+    (
+        "above best",
+        lambda entry: entry.above_best,
+        "the row that competes for best, with 95 % intervals that hold for all rows of a T' at once",
+    ),
+    ("above teacher", lambda entry: entry.above_teacher, "the teacher's, with its 95 % interval"),
+)
 
 
-def _cost(entry: Entry) -> float:
-    return float(entry.rows[0].metrics["cost"]["total"])
+def _above(scorer: str, name: str, differences: Callable[[Entry], dict[str, Difference]], of: str) -> Column:
+    def value(entry: Entry) -> float | None:
+        found = differences(entry).get(scorer)
+        return found.estimate if found else None
+
+    def text(entry: Entry) -> str:
+        found = differences(entry).get(scorer)
+        return f"{found.estimate:+.3f} ± {f'{found.half_width:.3f}'.removeprefix('0')}" if found else ""
+
+    return Column(name=name, group=QUALITY, value=value, text=text, meaning=f"{name}: distance above {of}.")
 
 
+def _vs_best(entry: Entry) -> str:
+    if entry.verdict is None:
+        return ""
+    word = {"better": BEST if entry.best else "better", "open": NO_DIFFERENCE}.get(entry.verdict, entry.verdict)
+    return f"{word}, over budget" if entry.over_budget else word
+
+
+ORDER = {"better": 0.0, "as good": 1.0, "open": 2.0, "scorers differ": 3.0, "worse": 4.0}
+"""Verdicts as rows are sorted by them."""
 VS_BEST = Column(
     name="vs best",
-    group=QUALITY,
-    value=_above_best,
-    text=_above_best_text,
-    meaning="vs best: distance above the best row of the same T' with its 95 % interval, from {blocks} blocks of the "
-    f"same noises, and from training seeds where there are several; {NO_DIFFERENCE}: the interval holds 0.",
-    terminal=True,
+    group="All scorers",
+    value=lambda entry: ORDER[entry.verdict] if entry.verdict else None,
+    text=_vs_best,
+    words=True,
+    meaning="vs best: against the row of the same T' with the lowest distance to the first scorer, by 95 % intervals "
+    f"that hold for all of them at once. {BEST}: no scorer prefers another; worse: all say so; {NO_DIFFERENCE}: not "
+    f"all tell them apart; scorers differ: one prefers what another doesn't. Rows that cost more than {BUDGET} times "
+    "what is usual at their T' are over budget and don't compete.",
 )
-RATIO = Column(
-    name="ratio",
-    group=QUALITY,
-    value=_ratio,
-    text=lambda entry: f"{_ratio(entry):.2f} x",
-    meaning="ratio: to the teacher's own distance.",
-    terminal=True,
+
+
+def _vs_teacher(margin: float) -> Column:
+    return Column(
+        name="vs teacher",
+        group="All scorers",
+        value=lambda entry: ORDER[entry.against_teacher],
+        text=lambda entry: NO_DIFFERENCE if entry.against_teacher == "open" else entry.against_teacher,
+        words=True,
+        meaning="vs teacher: better, if the whole 95 % interval of the distance above the teacher's is below 0; as "
+        f"good, if it is below the margin of {margin:.0%} of the teacher's distance, even where it is above 0; worse, "
+        "if it is above 0 otherwise. With one training seed this is said of that network, not of its method.",
+    )
+
+
+LIKE_FREE = Column(
+    name="like free",
+    group=COST,
+    value=lambda entry: entry.like_free.steps / entry.steps if entry.like_free else None,
+    text=lambda entry: (
+        f"{entry.like_free.student}, {entry.like_free.steps / entry.steps:.1f} x" if entry.like_free else ""
+    ),
+    meaning="like free: the free sampler with the fewest steps that the scorers don't call worse than the student, and "
+    "how many times its steps that takes: what training saves.",
+    terminal=False,
 )
 COST_COLUMN = Column(
     name="cost",
     group=COST,
-    value=_cost,
-    text=lambda entry: f"{_cost(entry) / 1000:.0f} k" if _cost(entry) else "free",
+    value=lambda entry: float(entry.rows[0].metrics["cost"]["total"]),
+    text=lambda entry: f"{cost / 1000:.0f} k" if (cost := entry.rows[0].metrics["cost"]["total"]) else "free",
     meaning="cost in forward-equivalents: a forward pass of one image is 1, forward and backward 3.",
-    terminal=True,
 )
-AFTER = {"frechet_distance": (VS_BEST, RATIO)}
-"""Columns that follow that of a metric."""
-COLUMNS = (
-    *(
-        column
-        for metric in sorted(METRICS, key=lambda metric: GROUPS.index(metric.group))
-        if metric.heading
-        for column in (_column(metric), *AFTER.get(metric.key, ()))
-    ),
-    COST_COLUMN,
-)
-TERMINAL = tuple(column for column in COLUMNS if column.terminal)
 
 
 def explanations(table: Table, columns: Iterable[Column]) -> list[str]:
     """What these columns mean, and what their numbers depend on."""
-    known = {**table.shared, "blocks": len(table.shared["frechet_blocks"])}
-    return [*(column.meaning.format_map(known) for column in columns if column.meaning), table.basis]
+    return [*(column.meaning for column in columns if column.meaning), table.basis]
+
+
+def explanations_of_scorers(table: Table) -> list[str]:
+    """What the columns of the scorers' own tables mean."""
+    columns = (column for scorer in table.panel for column in columns_of_scorer(table, scorer))
+    return list(dict.fromkeys(column.meaning for column in columns if column.meaning))
+
+
+def basis_of_scorer(metrics: Mapping[str, Any], scorer: str) -> str:
+    """What a scorer's distances depend on: its name, the real images, the teacher's distance and the floor."""
+    shared = part(metrics, scorer)
+    held_out = "held-out" if shared["held_out"] else "training"
+    floor = ""
+    if shared["floor_images"]:
+        floor = f"; the floor, {shared['floor_images']} other real images, is at {shared['floor']:.3f}"
+    return (
+        f"{shared['scorer']}; distances are to {shared['real_images']} {held_out} images. The teacher's "
+        f"{metrics['samples']} images are at {shared['teacher_frechet_distance']:.3f}{floor}."
+    )

@@ -7,6 +7,7 @@ from attrs import frozen
 
 from sfddm.data.store import BYTES, read_array
 from sfddm.errors import damaged
+from sfddm.evaluation.metrics import part
 from sfddm.images import grid, png, reduced
 from sfddm.pipeline.paths import Paths
 from sfddm.report.style import series_name
@@ -65,7 +66,7 @@ def _samples(spec: Spec, groups: list[list[Entry]]) -> Gallery:
     series: dict[str, list[Strip]] = {}
     for entry in (entry for group in groups for entry in group):
         steps, name = f"T' = {entry.rows[0].metrics['nfe']}", f"samples-{entry.student}"
-        shown = strip(spec, entry, SAMPLES, name, steps, f"distance {entry.distance:.3f}")
+        shown = strip(spec, entry, SAMPLES, name, steps, f"distance {entry.ratio(entry.panel[0]):.2f} x")
         series.setdefault(series_name(entry.student), []).append(shown)
     return Gallery(
         name="samples",
@@ -113,9 +114,9 @@ def _interpolations(spec: Spec, groups: list[list[Entry]]) -> Gallery:
         stored = read_array(path, BYTES, 6)
         if len(stored) != 2:
             raise damaged(path, "expected strips of the teacher and of the student")
-        metrics = best.rows[0].metrics
+        seen = part(best.rows[0].metrics, best.panel[0])
         strips = [
-            _strip(images, f"interpolation-{best.student}-{part}", label, f"path {metrics[key]:.2f}")
+            _strip(images, f"interpolation-{best.student}-{part}", label, f"path {seen[key]:.2f}")
             for part, label, key, images in (
                 ("teacher", "teacher", "teacher_path_length", stored[0, 0]),
                 ("student", best.student, "path_length", stored[1, 0]),

@@ -3,10 +3,17 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from sfddm.report import summary as cost
-from sfddm.report.columns import COLUMNS, explanations
+from sfddm.report.columns import (
+    basis_of_scorer,
+    columns_of,
+    columns_of_scorer,
+    explanations,
+    explanations_of_scorers,
+)
 from sfddm.report.contents import Contents
 from sfddm.report.gallery import Gallery
 from sfddm.report.summary import headline
+from sfddm.report.table import Table
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -22,13 +29,17 @@ def to_markdown(contents: Contents) -> str:
 def _lines(contents: Contents) -> Iterator[str]:
     spec, table = contents.spec, contents.table
     yield from (f"# {spec.name}", "", headline(spec, table), "")
-    header = ["student", *(column.name for column in COLUMNS), "content key"]
+    columns = columns_of(table)
+    header = ["student", *(column.name for column in columns), "content key"]
     rows = [
-        [entry.label, *(column.text(entry) for column in COLUMNS), ", ".join(row.content_key for row in entry.rows)]
+        [entry.label, *(column.text(entry) for column in columns), ", ".join(row.content_key for row in entry.rows)]
         for entry in table.entries
     ]
     yield from markdown_table(header, rows)
-    yield from ("", " ".join([*table.warnings, *explanations(table, COLUMNS)]), "")
+    yield from ("", " ".join([*table.warnings, *explanations(table, columns)]), "")
+    for scorer in table.panel:
+        yield from _by_scorer(table, scorer)
+    yield from (" ".join(explanations_of_scorers(table)), "")
     for chart in contents.charts:
         yield from (
             f"## {chart.title}",
@@ -53,6 +64,14 @@ def _lines(contents: Contents) -> Iterator[str]:
             "",
         )
     yield f"Made by `dvc repro report@{spec.name}`. The same as one page: `reports/{spec.name}.html`."
+
+
+def _by_scorer(table: Table, scorer: str) -> Iterator[str]:
+    columns = columns_of_scorer(table, scorer)
+    yield from (f"## Scorer {scorer}", "", basis_of_scorer(table.shared, scorer), "")
+    rows = [[entry.label, *(column.text(entry) for column in columns)] for entry in table.entries]
+    yield from markdown_table(["student", *(column.name for column in columns)], rows)
+    yield ""
 
 
 def _gallery(contents: Contents, gallery: Gallery) -> Iterator[str]:

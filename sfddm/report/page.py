@@ -10,13 +10,21 @@ from attrs import frozen
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
+from sfddm.evaluation.metrics import part
 from sfddm.report import summary as cost
-from sfddm.report.columns import COLUMNS, explanations
+from sfddm.report.columns import (
+    Column,
+    basis_of_scorer,
+    columns_of,
+    columns_of_scorer,
+    explanations,
+    explanations_of_scorers,
+)
 from sfddm.report.contents import Contents
 from sfddm.report.gallery import Strip, strip
 from sfddm.report.style import inline
 from sfddm.report.summary import headline
-from sfddm.report.table import Entry, best_trained
+from sfddm.report.table import Entry, Table, best_trained, first_of
 from sfddm.spec.parse import unstructure
 
 HERE = Path(__file__).parent
@@ -30,18 +38,19 @@ class Best:
 
     steps: int
     entry: Entry
-    ratio: float
-    """Its distance over the teacher's."""
+    ratios: dict[str, float]
+    """Its distance over the teacher's, to each scorer."""
     free: Entry | None
     """The best free sampler of as many steps."""
     equals: list[str]
-    """Students whose distance does not differ from its own by more than noise."""
+    """Rows that not all scorers tell apart from it."""
     strip: Strip
 
 
 def to_html(contents: Contents) -> str:
     """The whole page; whatever comes from a spec or a result is escaped."""
     spec, table = contents.spec, contents.table
+    columns = columns_of(table)
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -52,9 +61,11 @@ def to_html(contents: Contents) -> str:
         best=_best(contents),
         facts=_facts(contents),
         table=table,
-        columns=COLUMNS,
-        column_groups=[(name, len(list(members))) for name, members in groupby(COLUMNS, lambda column: column.group)],
-        explanations=explanations(table, COLUMNS),
+        columns=columns,
+        column_groups=[(name, len(list(members))) for name, members in groupby(columns, lambda column: column.group)],
+        explanations=explanations(table, columns),
+        scorers=[_by_scorer(table, name) for name in table.panel],
+        explanations_of_scorers=explanations_of_scorers(table),
         sections={name: _yaml(section) for name, section in unstructure(spec)["students"].items()},
         charts=contents.charts,
         galleries=contents.galleries,
@@ -67,19 +78,32 @@ def to_html(contents: Contents) -> str:
 
 
 def _best(contents: Contents) -> list[Best]:
-    """The best student of every number of steps that something was trained for, few first."""
+    """The first row of every number of steps that something was trained for, few first."""
     found = []
     for group in reversed(contents.table.groups):
-        trained, entry = best_trained(group), group[0]
-        if trained is None:
+        if best_trained(group) is None:
             continue
+        entry = first_of(group)
         free = next((other for other in group if other.free), None)
-        steps, teacher = entry.rows[0].metrics["nfe"], entry.rows[0].metrics["teacher_frechet_distance"]
-        shown = strip(contents.spec, entry, SHOWN, f"best-{steps}", entry.student)
-        ratio = entry.distance / teacher
-        equals = [other.student for other in group if other.above_best and not other.above_best.different]
-        found.append(Best(steps=steps, entry=entry, ratio=ratio, free=free, equals=equals, strip=shown))
+        shown = strip(contents.spec, entry, SHOWN, f"best-{entry.steps}", entry.student)
+        equals = [other.student for other in group if other.verdict == "open" and not other.over_budget]
+        ratios = {scorer: entry.ratio(scorer) for scorer in entry.panel}
+        found.append(Best(steps=entry.steps, entry=entry, ratios=ratios, free=free, equals=equals, strip=shown))
     return found
+
+
+@frozen(kw_only=True)
+class ByScorer:
+    """What one scorer says of every row."""
+
+    name: str
+    basis: str
+    columns: list[Column]
+
+
+def _by_scorer(table: Table, name: str) -> ByScorer:
+    basis, columns = basis_of_scorer(table.shared, name), columns_of_scorer(table, name)
+    return ByScorer(name=name, basis=basis, columns=columns)
 
 
 def _facts(contents: Contents) -> list[tuple[str, str]]:
@@ -92,11 +116,8 @@ def _facts(contents: Contents) -> list[tuple[str, str]]:
             "Teacher",
             f"{teacher.timesteps} levels, {teacher.noise_schedule} schedule, predicts {teacher.prediction}",
         ),
-        ("Its own distance", f"{shared['teacher_frechet_distance']:.3f}"),
-        ("Scorer", f"{shared['scorer']}, version {shared['scorer_version']}"),
-        ("Real images", f"{shared['real_images']} ({shared['real']})"),
-        ("Floor", f"{shared['real_distance']:.3f}, real against real, n = {shared['real_distance_samples']}"),
-        ("Images a row", f"{shared['samples']}, noises of seed {shared['noise_seed']}"),
+        ("Scorers", ", ".join(f"{name} ({part(shared, name)['scorer']})" for name in contents.table.panel)),
+        ("Images per row", f"{shared['samples']}, noises of seed {shared['noise_seed']}"),
         ("Reference", shared["reference"]),
     ]
 

@@ -3,6 +3,7 @@
 from statistics import fmean
 from typing import Any
 
+from sfddm.evaluation.metrics import panel, part
 from sfddm.pipeline.rows import Row
 from sfddm.report.contents import trainings
 from sfddm.report.style import series_name, series_of
@@ -10,11 +11,11 @@ from sfddm.spec.experiment import Spec
 
 
 def distance_points(spec: Spec, rows: list[Row]) -> list[dict[str, Any]]:
-    """A point per student: mean, lowest and highest distance of its training seeds, and the teacher's."""
-    points = []
+    """A point per student: mean, lowest and highest distance of its seeds to the first scorer, and the teacher's."""
+    points, scorer = [], panel(rows[0].metrics)[0]
     for series in series_of(spec, rows):
         for seeds in series.students:
-            distances = [seed.metrics["frechet_distance"] for seed in seeds]
+            distances = [part(seed.metrics, scorer)["frechet_distance"] for seed in seeds]
             points.append(
                 {
                     "series": series.label,
@@ -23,7 +24,7 @@ def distance_points(spec: Spec, rows: list[Row]) -> list[dict[str, Any]]:
                     "distance": fmean(distances),
                     "lowest": min(distances),
                     "highest": max(distances),
-                    "teacher": seeds[0].metrics["teacher_frechet_distance"],
+                    "teacher": part(seeds[0].metrics, scorer)["teacher_frechet_distance"],
                 }
             )
     return points

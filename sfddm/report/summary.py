@@ -6,25 +6,61 @@ from sfddm.spec.students import Resampled, Trained
 
 
 def headline(spec: Spec, table: Table) -> str:
-    """One or two sentences."""
-    steps = [group[0].rows[0].metrics["nfe"] for group in table.groups if best_trained(group)]
+    """A sentence on the comparison, and one on every number of steps that something was trained for, few first."""
+    groups = [group for group in reversed(table.groups) if best_trained(group)]
     teacher = f"A {spec.teacher.timesteps}-step teacher of {spec.data.kind}"
-    if not steps:
+    if not groups:
         return f"{teacher}, under {len(table.entries)} free samplers."
-    span = f"{steps[-1]}" if len(steps) == 1 else f"{steps[-1]} to {steps[0]}"
-    trained = [entry for group in table.groups for entry in group if not entry.free]
-    return f"{teacher}, distilled into {len(trained)} students of {span} steps. {_nearest(trained)}"
+    trained = sum(not entry.free for group in groups for entry in group)
+    students = "one student" if trained == 1 else f"{trained} students"
+    few, many = groups[0][0].steps, groups[-1][0].steps
+    steps = f"{few} to {_counted(many)}" if few < many else _counted(few)
+    return " ".join([f"{teacher}, distilled into {students} of {steps}.", *map(_said, groups)])
 
 
-def _nearest(trained: list[Entry]) -> str:
-    """Which student has the lowest distance."""
-    best = min(trained, key=lambda entry: entry.distance)
-    ratio = best.distance / float(best.rows[0].metrics["teacher_frechet_distance"])
-    steps = best.rows[0].metrics["nfe"]
-    return (
-        f"The lowest distance to real images is that of {best.student}, with {steps} network "
-        f"evaluation{'' if steps == 1 else 's'} an image: {ratio:.2f} times the teacher's own."
-    )
+def _counted(steps: int) -> str:
+    return f"{steps} step{'' if steps == 1 else 's'}"
+
+
+def _said(group: list[Entry]) -> str:
+    """Who wins at a number of steps, and how the best student compares with its teacher."""
+    student = best_trained(group)
+    assert student is not None
+    said = f"{student.student} has no rival" if student.verdict is None else _winner(group, student)
+    return f"At {_counted(student.steps)} {said}; {student.student} is {_compared(student)}."
+
+
+def _winner(group: list[Entry], student: Entry) -> str:
+    """Who wins; a free sampler first, where no student is shown to be better."""
+    free, trained = ([entry for entry in group if entry.free is wanted] for wanted in (True, False))
+    rivals = [entry.student for entry in free if entry.verdict != "worse"]
+    if rivals and all(entry.verdict == "worse" for entry in trained):
+        return f"{rivals[0]}, a free sampler, is better than any student"
+    if rivals:
+        dearer = any(entry.over_budget and entry.verdict == "better" for entry in trained)
+        return f"no student{' of usual cost' if dearer else ''} is shown to be better than {rivals[0]}, a free sampler"
+    if not student.best:
+        return "the scorers differ on who is best"
+    if free:
+        return f"{student.student} is better than every free sampler"
+    equals = [entry.student for entry in trained if entry.verdict == "open" and not entry.over_budget]
+    if equals:
+        return f"{student.student} is not told apart from {' and '.join(equals)}"
+    return f"{student.student} is best"
+
+
+def _compared(student: Entry) -> str:
+    """A student against its teacher, in words."""
+    ratios = sorted(student.ratio(scorer) for scorer in student.panel)
+    span = " to ".join(dict.fromkeys(f"{ratio:.2f}" for ratio in (ratios[0], ratios[-1])))
+    words = {
+        "better": "better than its teacher",
+        "as good": "as good as its teacher",
+        "worse": "worse than its teacher",
+        "open": "not shown to be as good as its teacher",
+        "scorers differ": "as good as its teacher to some scorers and worse to others",
+    }
+    return f"{words[student.against_teacher]} ({span} times its distance)"
 
 
 COLUMNS = ("student", "cache", "training", "total", "folds", "seconds", "peak MB", "device")

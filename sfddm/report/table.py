@@ -1,14 +1,20 @@
 """The comparison as a table: rows by number of steps, the seeds of a student in one row."""
 
-from statistics import fmean
+from collections.abc import Sequence
+from statistics import fmean, median_high
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from sfddm.evaluation.statistics import Difference, Measured, measured, paired_difference
+from sfddm.evaluation.metrics import panel, part
+from sfddm.evaluation.statistics import Difference, Measured, Verdict, against, agreed, measured, paired_difference
 from sfddm.pipeline.rows import Row
 from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Free
+
+DISTANCE, TEACHERS = "frechet_distance", "teacher_frechet_distance"
+BUDGET = 1.25
+"""Rows that cost more than so many times the usual cost of their number of steps don't compete with the others."""
 
 
 @frozen(kw_only=True)
@@ -18,12 +24,20 @@ class Entry:
     student: str
     rows: list[Row]
     """One per training seed."""
-    above_best: Difference | None
-    """How much its distance is above that of the best; None if it is the best, or alone."""
-    best: bool
-    """Whether its distance is the lowest of several."""
     free: bool
     """Whether it is the teacher itself under another sampler."""
+    over_budget: bool
+    """Whether it cost more than the others of as many steps, and can't be called the best of them."""
+    above_teacher: dict[str, Difference]
+    """How much its distance is above the teacher's, to each scorer."""
+    above_best: dict[str, Difference]
+    """How much its distance is above that of the row that the others are compared with; empty for that row."""
+    verdict: Verdict | None
+    """What the scorers say of that. For that row itself: better, if it is the best; None if it is alone."""
+    margin: float
+    """The share of the teacher's distance that a student may be above it and still be as good."""
+    like_free: "Entry | None" = None
+    """For a student, the free sampler with the fewest steps that the scorers don't call worse."""
 
     @property
     def label(self) -> str:
@@ -31,45 +45,130 @@ class Entry:
         return self.student + (f" ({len(self.rows)} seeds)" if len(self.rows) > 1 else "")
 
     @property
-    def distance(self) -> float:
+    def best(self) -> bool:
+        """Whether no scorer prefers another row of as many steps."""
+        return not self.above_best and self.verdict == "better"
+
+    @property
+    def steps(self) -> int:
+        """Network evaluations per image: T' for solvers of one evaluation per step."""
+        return int(self.rows[0].metrics["nfe"])
+
+    @property
+    def panel(self) -> list[str]:
+        """The scorers."""
+        return panel(self.rows[0].metrics)
+
+    def distance(self, scorer: str) -> float:
         """The mean Frechet distance of its seeds."""
-        return fmean(row.metrics["frechet_distance"] for row in self.rows)
+        return fmean(part(row.metrics, scorer)[DISTANCE] for row in self.rows)
+
+    def ratio(self, scorer: str) -> float:
+        """The mean distance over the teacher's."""
+        return self.distance(scorer) / float(part(self.rows[0].metrics, scorer)[TEACHERS])
+
+    @property
+    def against_teacher(self) -> Verdict:
+        """Whether it is as good as the teacher, to all scorers."""
+        seen = self.rows[0].metrics
+        return agreed(
+            [
+                against(found, self.margin * float(part(seen, scorer)[TEACHERS]))
+                for scorer, found in self.above_teacher.items()
+            ]
+        )
 
 
 def entries_of(spec: Spec, rows: list[Row]) -> list[list[Entry]]:
-    """One list of students for each number of steps, falling; in it the lowest distance first."""
+    """One list of students for each number of steps, falling; in it the lowest distance to the first scorer first."""
     students: dict[str, list[Row]] = {}
     for row in rows:
         students.setdefault(row.run.student, []).append(row)
     groups: dict[int, dict[str, list[Row]]] = {}
     for name, seeds in students.items():
         groups.setdefault(seeds[0].metrics["nfe"], {})[name] = seeds
-    return [_group(spec, groups[nfe]) for nfe in sorted(groups, reverse=True)]
+    found = [_group(spec, groups[nfe]) for nfe in sorted(groups, reverse=True)]
+    free = [entry for group in reversed(found) for entry in group if entry.free]
+    return [[entry if entry.free else _beside_free(entry, free) for entry in group] for group in found]
+
+
+def _beside_free(student: Entry, free: list[Entry]) -> Entry:
+    """The student with the first of some free samplers that is as good, as far as can be told."""
+    like = (other for other in free if agreed([against(found) for found in _above(other, student)]) != "worse")
+    return evolve(student, like_free=next(like, None))
+
+
+def _above(one: Entry, other: Entry) -> list[Difference]:
+    return [paired_difference(_distances(one.rows, name), _distances(other.rows, name)) for name in one.panel]
 
 
 def best_trained(group: list[Entry]) -> Entry | None:
-    """The student with the lowest distance of those that were trained."""
-    return next((entry for entry in group if not entry.free), None)
+    """The student with the lowest distance of those that were trained, at the usual cost if there is one."""
+    trained = sorted((entry for entry in group if not entry.free), key=lambda entry: entry.over_budget)
+    return trained[0] if trained else None
+
+
+def first_of(group: list[Entry]) -> Entry:
+    """The row that the others are compared with: lowest distance to the first scorer, and not over budget."""
+    return next(entry for entry in group if not entry.above_best)
 
 
 def _group(spec: Spec, students: dict[str, list[Row]]) -> list[Entry]:
-    """The students of equal number of steps, each against the best of them."""
-    ordered = sorted(students.items(), key=lambda item: fmean(row.metrics["frechet_distance"] for row in item[1]))
-    best = _distances(ordered[0][1])
+    """The students of equal number of steps, each against the one that competes for best."""
+    scorers = panel(next(iter(students.values()))[0].metrics)
+    means = {name: fmean(part(row.metrics, scorers[0])[DISTANCE] for row in rows) for name, rows in students.items()}
+    ordered = {name: students[name] for name in sorted(students, key=means.__getitem__)}
+    over = _over_budget(ordered)
+    candidate = next(name for name in ordered if name not in over)  # the one of usual cost never is
+    others = len(ordered) - 1
+    pairs = len(ordered) * others // 2  # the same figures choose the candidate, so it could have been any pair
+    differences = {
+        name: {
+            scorer: paired_difference(_distances(rows, scorer), _distances(ordered[candidate], scorer), pairs)
+            for scorer in scorers
+        }
+        for name, rows in ordered.items()
+        if name != candidate
+    }
+    said = {name: [against(found) for found in of.values()] for name, of in differences.items()}
+    preferred = any("better" in verdicts for name, verdicts in said.items() if name not in over)
+    verdicts: dict[str, Verdict | None] = {name: agreed(of) for name, of in said.items()}
+    verdicts[candidate] = None if not others else "scorers differ" if preferred else "better"
     return [
         Entry(
             student=name,
             rows=rows,
-            above_best=paired_difference(_distances(rows), best) if place else None,
-            best=place == 0 and len(ordered) > 1,
             free=isinstance(spec.students[name].method, Free),
+            over_budget=name in over,
+            above_teacher={scorer: _above_teacher(rows, scorer) for scorer in scorers},
+            above_best=differences.get(name, {}),
+            verdict=verdicts[name],
+            margin=spec.evaluation.margin,
         )
-        for place, (name, rows) in enumerate(ordered)
+        for name, rows in ordered.items()
     ]
 
 
-def _distances(rows: list[Row]) -> list[Measured]:
-    return [found for row in rows if (found := measured(row.metrics, "frechet_distance"))]
+def _over_budget(students: dict[str, list[Row]]) -> set[str]:
+    """Those that cost more than what is usual among the trained ones."""
+    costs = {name: float(rows[0].metrics["cost"]["total"]) for name, rows in students.items()}
+    trained = [cost for cost in costs.values() if cost]
+    usual = median_high(trained) if trained else 0.0
+    return {name for name, cost in costs.items() if cost > BUDGET * usual}
+
+
+def _above_teacher(rows: list[Row], scorer: str) -> Difference:
+    return paired_difference(_distances(rows, scorer), [_measured(rows[0], TEACHERS, scorer)])
+
+
+def _distances(rows: Sequence[Row], scorer: str) -> list[Measured]:
+    return [_measured(row, DISTANCE, scorer) for row in rows]
+
+
+def _measured(row: Row, key: str, scorer: str) -> Measured:
+    found = measured(row.metrics, key, scorer)
+    assert found is not None, "every run is evaluated with its jackknife"
+    return found
 
 
 @frozen(kw_only=True)
@@ -79,7 +178,7 @@ class Table:
     groups: list[list[Entry]]
     """One list of rows for each number of steps, falling; in it the lowest distance first."""
     shared: dict[str, Any]
-    """Some row's metrics.json: scorer, noises, samples and the teacher's metrics are the same in all."""
+    """Some row's metrics.json: scorers, noises, samples and the teacher's metrics are the same in all."""
     basis: str
     """What all metrics depend on."""
 
@@ -87,6 +186,11 @@ class Table:
     def entries(self) -> list[Entry]:
         """All rows in the table's order."""
         return [entry for group in self.groups for entry in group]
+
+    @property
+    def panel(self) -> list[str]:
+        """The scorers."""
+        return panel(self.shared)
 
     @property
     def warnings(self) -> list[str]:

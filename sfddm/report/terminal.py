@@ -7,23 +7,25 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from sfddm.evaluation.metrics import METRICS, Metric
+from sfddm.evaluation.metrics import METRICS, Figure, Metric, figures, panel
 from sfddm.evaluation.statistics import difference, why_not
-from sfddm.report.columns import TERMINAL, explanations
+from sfddm.report.columns import explanations, terminal_columns
 from sfddm.report.compare import Subject, fields_that_differ
 from sfddm.report.table import Table
 
 
 def to_terminal(name: str, table: Table, console: Console) -> None:
     """The columns that fit, a rule between numbers of steps; long names are broken, numbers never."""
-    caption = escape(" ".join([*table.warnings, *explanations(table, TERMINAL)]))
-    rich = RichTable(title=name, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=0)
+    columns = terminal_columns(table)
+    caption = escape(" ".join([*table.warnings, *explanations(table, columns)]))
+    rich = RichTable(title=name, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     rich.add_column("student", overflow="fold")
-    for column in TERMINAL:
-        rich.add_column(column.name, justify="right", no_wrap=True, overflow="fold")
+    for column in columns:
+        align: Any = "left" if column.words else "right"
+        rich.add_column(column.name, justify=align, no_wrap=not column.words, overflow="fold")
     for group in table.groups:
         for entry in group:
-            rich.add_row(escape(entry.label), *(escape(column.text(entry)) for column in TERMINAL))
+            rich.add_row(escape(entry.label), *(escape(column.text(entry)) for column in columns))
         rich.add_section()
     console.print(rich)
 
@@ -43,9 +45,11 @@ def show(subjects: list[Subject], console: Console) -> None:
     for letter, subject in named:
         console.print(f"[bold]{letter}[/bold]  {escape(subject.name)}", highlight=False)
     console.print(_fields(subjects))
-    reasons = {letter: why_not(subjects[0].metrics, subject.metrics) for letter, subject in named[1:]}
-    console.print(_metrics(subjects, reasons))
-    for letter, found in reasons.items():
+    console.print(_metrics(subjects))
+    for letter, subject in named[1:]:
+        common = [name for name in panel(subjects[0].metrics) if name in panel(subject.metrics)]
+        of_each = (why_not(subjects[0].metrics, subject.metrics, scorer) for scorer in [None, *common])
+        found = dict.fromkeys(reason for reasons in of_each for reason in reasons)
         if found:
             console.print(
                 f"[bold]{letter} does not compare with A:[/bold] {escape('; '.join(found))}.", highlight=False
@@ -64,24 +68,25 @@ def _fields(subjects: list[Subject]) -> RichTable:
     return table
 
 
-def _metrics(subjects: list[Subject], reasons: dict[str, list[str]]) -> RichTable:
-    differences = [f"{letter} - A" for letter in reasons]
+def _metrics(subjects: list[Subject]) -> RichTable:
+    differences = [f"{letter} - A" for letter in LETTERS[1 : len(subjects)]]
     table = _table("figures", "figure", [*LETTERS[: len(subjects)], *differences], "right")
-    for metric in METRICS:
-        if not metric.compared:
-            continue
-        values = [(subject.timing if metric.timed else subject.metrics).get(metric.key) for subject in subjects]
-        if any(value is not None for value in values):
-            pairs = zip(subjects[1:], values[1:], reasons.values(), strict=True)
-            compared = [_difference(metric, subjects[0], values[0], *pair) for pair in pairs]
-            table.add_row(metric.compared, *(_text(metric, value) for value in values), *compared)
+    of_each = [{figure.name: figure for figure in figures(each.metrics, each.timing)} for each in subjects]
+    every = {name: figure for found in of_each for name, figure in found.items() if figure.metric.compared}
+    for name, figure in sorted(every.items(), key=lambda item: METRICS.index(item[1].metric)):
+        metric = figure.metric
+        values = [found[name].value if name in found else None for found in of_each]
+        pairs = zip(subjects[1:], values[1:], strict=True)
+        compared = [_difference(figure, subjects[0], values[0], *pair) for pair in pairs]
+        table.add_row(figure.titled(metric.compared), *(_text(metric, value) for value in values), *compared)
     return table
 
 
-def _difference(metric: Metric, a: Subject, of_a: Any, b: Subject, of_b: Any, reasons: list[str]) -> str:
-    if of_a is None or of_b is None or (reasons and metric.conditional):
+def _difference(figure: Figure, a: Subject, of_a: Any, b: Subject, of_b: Any) -> str:
+    metric = figure.metric
+    if of_a is None or of_b is None or (metric.conditional and why_not(a.metrics, b.metrics, figure.scorer)):
         return ""
-    found = difference(a.metrics, b.metrics, metric.key)
+    found = difference(a.metrics, b.metrics, metric.key, figure.scorer)
     if found is None:
         return _signed(metric, of_b - of_a)
     text = f"{_signed(metric, found.estimate)} ± {metric.exact.format(found.half_width)}"

@@ -6,6 +6,7 @@ import re
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,22 @@ def device() -> "torch.device":
     return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+CPUINFO = Path("/proc/cpuinfo")
+"""Linux's own description of the processor."""
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16", "sve", "sve2", "bf16")
+"""Sets of instructions by which libraries choose how to add and multiply floating-point numbers."""
+VARIABLES = ("ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "MKL_CBWR", "NVIDIA_TF32_OVERRIDE")
+"""Environment variables by which libraries choose it too. torch's own, ATEN_CPU_CAPABILITY, shows in the processor."""
+PACKAGES = ("torch", "diffusers", "numpy")
+"""Whose versions decide what is computed."""
+
+
 def machine(processes: int) -> dict[str, Any]:
-    """What decides the last bits of what so many processes compute here; equal on machines of one kind."""
+    """What decides the bytes that so many processes compute here, apart from code, spec and data.
+
+    Equal on machines of one kind. Keys of checkpoints and of trajectories contain it, and it is noted with everything
+    that is made, so that `sfddm reproduce` knows what to expect.
+    """
     import torch
 
     where = device()
@@ -50,11 +65,42 @@ def machine(processes: int) -> dict[str, Any]:
     return {
         "device": where.type,
         "processor": torch.cuda.get_device_name(where) if cuda else torch.backends.cpu.get_cpu_capability(),
+        "instructions": _instructions(),
         "architecture": platform.machine(),
-        "threads": torch.get_num_threads(),
+        "threads": 0 if cuda else torch.get_num_threads(),
         "processes": processes,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+        # From 3.12 on sum() compensates for rounding; patch releases change no arithmetic.
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "cudnn": torch.backends.cudnn.version() if cuda else None,  # type: ignore[no-untyped-call]
+        **_switches(),
+        **{name: os.environ.get(name, "") for name in VARIABLES},
+    }
+
+
+def _instructions() -> str:
+    """The processor's maker and those of INSTRUCTIONS that it has; empty where Linux doesn't say."""
+    text = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.exists() else ""
+    maker = re.findall(r"^(?:vendor_id|CPU implementer)\s*: (\S+)$", text, re.MULTILINE)
+    flags = re.findall(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE)
+    has = flags[0].split() if flags else []
+    return " ".join([*maker[:1], *(name for name in INSTRUCTIONS if name in has)])
+
+
+def _switches() -> dict[str, Any]:
+    """torch's switches that change how numbers are added and multiplied."""
+    import torch
+
+    cudnn = torch.backends.cudnn
+    return {
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
+        "cudnn_tf32": cudnn.allow_tf32,
+        "cudnn_enabled": cudnn.enabled,
+        "cudnn_benchmark": cudnn.benchmark,
+        "cudnn_deterministic": cudnn.deterministic,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "onednn": torch.backends.mkldnn.enabled,
     }
 
 

@@ -1,11 +1,17 @@
 """What the sections of a spec must agree on, beyond being valid each by itself."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
+from sfddm.errors import UserError
 from sfddm.spec.data import Data, Digits, Folder
-from sfddm.spec.evaluation import MOST_CONVOLUTIONS, Classifier, Scorer
+from sfddm.spec.evaluation import Classifier, Scorer
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import Fault, SpecPath, nearest
+from sfddm.spec.students import Free, Student
+
+HELD_OUT = 20
+"""Held-out images, and images of a student, that distances need at least: two in each block of the jackknife."""
 
 
 def cross_check(spec: Spec) -> Iterator[Fault]:
@@ -13,7 +19,13 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
     context = spec.context
     yield from _check_data(spec.data)
     yield from spec.teacher.source.check(spec.data.shape, ("teacher", "source"))
-    yield from _check_scorer(spec.evaluation.scorer, spec.data, ("evaluation", "scorer"))
+    if spec.evaluation.samples < HELD_OUT:
+        yield Fault(f"comparisons need at least {HELD_OUT}, better thousands", ("evaluation", "samples"))
+    if not spec.evaluation.scorers:
+        yield Fault("expected at least one scorer, better several that share nothing", ("evaluation", "scorers"))
+    for name, scorer in spec.evaluation.scorers.items():
+        yield from _check_scorer(scorer, spec.data, ("evaluation", "scorers", name))
+    yield from _check_panel(spec.evaluation.scorers, ("evaluation", "scorers"))
     yield from context.check_index_set(spec.evaluation.reference.index_set, ("evaluation", "reference", "index_set"))
     if not spec.students:
         yield Fault("expected at least one student", ("students",))
@@ -22,11 +34,44 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
     for position, name in enumerate(spec.registry.students):
         if name not in spec.students:
             yield Fault(f"unknown student {name!r}{nearest(name, spec.students)}", ("registry", "students", position))
+    yield from _check_gates(spec)
+
+
+def _check_gates(spec: Spec) -> Iterator[Fault]:
+    """Yield a fault where a student has to beat free samplers, and none has as few steps."""
+    if spec.promotion.against_free == "any":
+        return
+    registered = [spec.students[name] for name in spec.registry.students if name in spec.students]
+    free = [student for student in spec.students.values() if isinstance(student.method, Free)]
+    steps = [_steps(spec, student) for student in registered if not isinstance(student.method, Free)]
+    if steps and min([_steps(spec, student) for student in free], default=max(steps) + 1) > min(steps):
+        yield Fault(
+            f"no free sampler has at most the {min(steps)} steps of a registered student: add one, `method: {{kind: "
+            "free, solver: angle-2m}`, or set this to any",
+            ("promotion", "against_free"),
+        )
+
+
+def _steps(spec: Spec, student: Student) -> int:
+    try:
+        return len(spec.levels_of(student.index_set))
+    except UserError:  # said at the index set
+        return 1
 
 
 def _check_data(data: Data) -> Iterator[Fault]:
-    if isinstance(data, Digits) and not 1 < data.train < data.images:
+    needed = f"to measure distances to, which need at least {HELD_OUT}, better hundreds"
+    if isinstance(data, Folder) and 0 < data.held_out < HELD_OUT:
+        yield Fault(f"this holds {data.held_out} images out {needed}", ("data", "held_out"))
+    if not isinstance(data, Digits):
+        return
+    if not 1 < data.train < data.images:
         yield Fault(f"expected fewer than the {data.images} images of the set", ("data", "train"))
+    elif data.images - data.train < HELD_OUT:
+        yield Fault(
+            f"this leaves {data.images - data.train} images {needed}: use at most {data.images - HELD_OUT}",
+            ("data", "train"),
+        )
 
 
 def _check_scorer(scorer: Scorer, data: Data, path: SpecPath) -> Iterator[Fault]:
@@ -34,13 +79,25 @@ def _check_scorer(scorer: Scorer, data: Data, path: SpecPath) -> Iterator[Fault]
         if not data.labelled:
             yield Fault(_no_labels(data), (*path, "kind"))
         yield from scorer.training.check((*path, "training"))
-        if len(scorer.channels) > MOST_CONVOLUTIONS:
-            yield Fault(f"expected at most {MOST_CONVOLUTIONS} convolutions", (*path, "channels"))
+        yield from scorer.network.check(data.shape, (*path, "network"))
+
+
+def _check_panel(scorers: dict[str, Scorer], path: SpecPath) -> Iterator[Fault]:
+    """Yield a fault where two classifiers share training images or an architecture: they would err alike."""
+    classifiers = {name: scorer for name, scorer in scorers.items() if isinstance(scorer, Classifier)}
+    for (first, one), (second, other) in combinations(classifiers.items(), 2):
+        if {one.trained_on, other.trained_on} != {"first-half", "second-half"}:
+            yield Fault(
+                f"{second} and {first} learn from the same images: give one first-half, the other second-half",
+                (*path, second, "trained_on"),
+            )
+        if one.network.kind == other.network.kind:
+            yield Fault(f"as in {first}: two scorers of one architecture err alike", (*path, second, "network"))
 
 
 def _no_labels(data: Data) -> str:
-    sorted_out = ", or put the images into a folder for each class and set data.labels to {kind: folders, ...}"
+    sorted_out = ", or put the images into a folder for each class and set data.labels to folders"
     return (
-        f"classifier learns from classes, and {data.kind} has none here: use inception or torchvision, which are "
-        f"trained already{sorted_out if isinstance(data, Folder) else ''}"
+        f"classifier learns from classes, and {data.kind} has none here: use efficientnet, inception or torchvision, "
+        f"which are trained already, or pixels{sorted_out if isinstance(data, Folder) else ''}"
     )

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from attrs import frozen
 
-from sfddm.spec.fields import Bound, Count, FolderPath, Pixels, Seed
+from sfddm.spec.fields import MOST, Bound, Count, FolderPath, Pixels, Seed
 
 Crop = Literal["center", "stretch"]
 """How an image becomes a square. center: the largest square in the middle; stretch: all of it, squeezed."""
@@ -120,24 +120,6 @@ class LSUN(_Square):
 
 
 @frozen(kw_only=True)
-class NoLabels:
-    """Images without classes: all are trained on, and scorers have to be trained already."""
-
-    kind: Literal["none"]
-
-
-@frozen(kw_only=True)
-class FolderLabels:
-    """Each class has a folder of its own; classes are numbered in the order of the folders' names."""
-
-    kind: Literal["folders"]
-    held_out: Count
-    """Images kept from training, at random; the scorer's accuracy is measured on them."""
-    split_seed: Seed
-    """Seed of that choice."""
-
-
-@frozen(kw_only=True)
 class Folder:
     """All images (.png, .jpg, .jpeg, .webp, .bmp) in a folder of yours and in the folders inside it."""
 
@@ -151,15 +133,20 @@ class Folder:
     """Height and width, in pixels, that images are resized to. None may be smaller."""
     flip: bool
     """Mirror half of the images of each training batch, at random, left to right."""
-    labels: NoLabels | FolderLabels
-    """Whether the images have classes."""
+    labels: Literal["none", "folders"]
+    """folders: each class has a folder of its own; classes are numbered in the order of the folders' names. none: the
+    images have no classes, and scorers have to be trained already, or need none."""
+    held_out: Annotated[int, Bound(0, MOST)]
+    """Images kept from training, at random, which distances are measured to; 0 measures them to training images."""
+    split_seed: Seed
+    """Seed of that choice."""
     corrupt: Literal["refuse", "skip"]
     """What to do about images that can't be used: name all of them and stop, or leave them out and name them."""
 
     @property
     def labelled(self) -> bool:
         """Whether each image has a class, from which a scorer can learn."""
-        return isinstance(self.labels, FolderLabels)
+        return self.labels == "folders"
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -6,7 +6,7 @@ from attrs import frozen
 
 from sfddm.errors import SpecError
 from sfddm.spec.data import Data
-from sfddm.spec.evaluation import Evaluation, Gates, Registry
+from sfddm.spec.evaluation import Evaluation, Gates, Registry, Scorer
 from sfddm.spec.fields import Name
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.parts import Context
@@ -67,6 +67,16 @@ class Spec:
             known = ", ".join(" ".join(key) for key in runs)
             raise SpecError(f"{self.name} has no student {student!r} with seed {seed}; it has: {known}.")
         return runs[student, seed]
+
+    def scorer(self, name: str) -> Scorer:
+        """The scorer of that name.
+
+        Raises:
+            SpecError: there is none.
+        """
+        if name not in self.evaluation.scorers:
+            raise SpecError(f"{self.name} has no scorer {name!r}; it has: {', '.join(self.evaluation.scorers)}.")
+        return self.evaluation.scorers[name]
 
     def levels(self, student: str) -> tuple[int, ...]:
         """The student's index set phi_1 < ... < phi_T'."""

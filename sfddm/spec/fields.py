@@ -70,8 +70,8 @@ Pixels = Annotated[int, Bound(1, 4096)]
 """Height or width of an image."""
 Positive = Annotated[float, Bound(0, MOST, open_low=True)]
 """A number above zero."""
-Weight = Annotated[float, Bound(0, MOST)]
-"""The weight of a loss term; zero switches it off."""
+NotNegative = Annotated[float, Bound(0, MOST)]
+"""A number, zero included."""
 Share = Annotated[float, Bound(0, 1)]
 """A share of a whole."""
 NAME = Pattern(

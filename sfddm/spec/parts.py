@@ -6,7 +6,7 @@ from typing import Any, Literal
 from attrs import asdict, frozen
 
 from sfddm.diffusion.levels import Schedule
-from sfddm.diffusion.solvers import Deterministic
+from sfddm.diffusion.solvers import SOLVERS, Deterministic
 from sfddm.diffusion.spacing import IndexSetError, finer, resolve
 from sfddm.spec.fields import Levels, Noises, Positive, Seed
 from sfddm.spec.index_set import IndexSet
@@ -19,7 +19,10 @@ TRAINED = 3
 
 @frozen(kw_only=True)
 class Cost:
-    """What a student costs, in forward-equivalents of its teacher's network: a forward pass of one image is 1."""
+    """What a student costs, in forward-equivalents of its teacher's network: a forward pass of one image is 1.
+
+    A smaller network of the student's own counts by its share of multiply-adds.
+    """
 
     cache: int = 0
     """The teacher's trajectories, computed before training."""
@@ -176,14 +179,29 @@ class RolloutSource:
 
 
 @frozen(kw_only=True)
+class TeacherSteps:
+    """How the teacher goes from noised images at one level to a lower level."""
+
+    solver: Deterministic
+    """Its first step looks ahead to the middle level, as nothing was predicted before (`sfddm.methods.teaching`)."""
+    substeps: Levels
+    """Solver steps on the way, evenly in angle."""
+    clip_sample: bool
+    """Clip the solver's predicted images to [-1, 1]."""
+
+    def evaluations(self, steps: int = 1) -> int:
+        """Network evaluations of so many of them one after another."""
+        return steps * self.substeps + SOLVERS[self.solver].memory
+
+
+@frozen(kw_only=True)
 class DataSource:
-    """Real images, noised; the teacher's DDIM sub-steps then give the state where the jump should land."""
+    """Real images, noised; the teacher's steps through the segment then give the state where the jump should land."""
 
     kind: Literal["data"]
     share: Positive
     """Share of each batch, relative to the other sources'."""
-    substeps: Levels
-    """DDIM steps of the teacher inside each segment of the index set."""
+    teacher_steps: TeacherSteps
 
 
 Source = TrajectorySource | RolloutSource | DataSource
@@ -201,9 +219,9 @@ def split(sources: tuple[Source, ...], batch_size: int) -> list[int]:
 Distance = Literal["mse", "l1", "pseudo-huber"]
 """mse: mean e^2; l1: mean |e|; pseudo-huber: sqrt(mean e^2 + c^2) - c per image, c = 0.03 (after Song and Dhariwal
 2023, section 3.3)."""
-Weighting = Literal["snr+1", "truncated-snr", "min-snr"]
+Weighting = Literal["snr+1", "truncated-snr", "min-snr", "uniform"]
 """The weight of the image's error at each level. snr+1: SNR + 1, the plain error of v; truncated-snr: max(SNR, 1) (both
-Salimans and Ho 2022); min-snr: min(SNR, 5) (Hang et al. 2023)."""
+Salimans and Ho 2022); min-snr: min(SNR, 5) (Hang et al. 2023); uniform: 1 (Song et al. 2023)."""
 
 
 @frozen(kw_only=True)

@@ -20,6 +20,7 @@ from sfddm.spec.parts import (
     RolloutSource,
     Source,
     Start,
+    TeacherSteps,
     Term,
     Weighting,
     check_terms,
@@ -45,8 +46,11 @@ class MethodBase:
         """The trajectories of the teacher that it learns from, each once."""
         return ()
 
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
-        """What a student on these levels costs; one that is resampled costs nothing more than the other."""
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
+        """What a student on these levels costs; one that is resampled costs nothing more than the other.
+
+        `share` is the multiply-adds of its network's forward pass relative to the teacher's (`sfddm.networks.size`).
+        """
         return Cost()
 
 
@@ -56,8 +60,8 @@ class Free(MethodBase):
 
     kind: Literal["free"]
     solver: FreeSolver
-    """ddim (Song et al. 2021, eta = 0), dpm-solver (DPM-Solver++(2M), Lu et al. 2022), angle-2m (a two-step exponential
-    integrator in the angle), or ancestral (Ho et al. 2020)."""
+    """ddim (Song et al. 2021, eta = 0), dpm-solver (DPM-Solver++(2M), Lu et al. 2022), unipc (UniPC-2 with bh2, Zhao et
+    al. 2023), angle-2m (a two-step exponential integrator in the angle), or ancestral (Ho et al. 2020)."""
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where a free sampler has several seeds."""
@@ -127,25 +131,25 @@ class SFDDM(MethodBase):
                 )
             if not isinstance(source, DataSource):
                 yield from source.cache.check(size, levels, context, (*here, "cache"))
-            elif source.substeps > 1 and not walks:
-                yield Fault("no term needs the landing state that sub-steps lead to: set substeps to 1", here)
+            elif source.teacher_steps.evaluations() > 1 and not walks:
+                yield Fault("no term needs the landing state: set solver to ddim and substeps to 1", here)
 
     def caches(self) -> tuple[Cache, ...]:
         """Those of its sources."""
         return tuple(dict.fromkeys(source.cache for source in self.sources if not isinstance(source, DataSource)))
 
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
         """Trajectories, and per image a forward and backward pass, what the terms ask, and what the sources take."""
         asks = any(term.asks_teacher for term in self.terms)
         lands = any(term.lands for term in self.terms)
         ahead = any(term.looks_ahead for term in self.terms)
         batch = 0.0
         for source, count in zip(self.sources, split(self.sources, self.training.batch_size), strict=True):
-            each: float = TRAINED + asks
+            each = TRAINED * share + asks
             if isinstance(source, DataSource):
-                each += (source.substeps if lands or ahead else 0) + ahead
+                each += (source.teacher_steps.evaluations() if lands or ahead else 0) + ahead
             elif isinstance(source, RolloutSource):
-                each += (len(levels) - 1) / 2
+                each += (len(levels) - 1) / 2 * share
             batch += count * each
         noises = sum(cache.cost(levels, schedule, timesteps) for cache in self.caches())
         return Cost(cache=noises, training=round(self.training.iterations * batch), folds=1)
@@ -189,10 +193,10 @@ class AnyStep(MethodBase):
         """One."""
         return (self.cache,)
 
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
         """Trajectories, and a forward and backward pass per image."""
         cache = self.cache.cost(levels, schedule, timesteps)
-        return Cost(cache=cache, training=self.training.images * TRAINED, folds=1)
+        return Cost(cache=cache, training=round(self.training.images * TRAINED * share), folds=1)
 
 
 @frozen(kw_only=True)
@@ -203,7 +207,9 @@ class Progressive(MethodBase):
     start: Start
     """The start of the first fold; every later one starts from the student of the fold before."""
     start_steps: Count
-    """Steps of the sampler that the first fold halves: T' times a power of two."""
+    """Steps that the first fold halves: T' times a power of two."""
+    teacher_steps: TeacherSteps
+    """The steps of the teacher that the first fold halves; later folds halve DDIM steps of the student before."""
     distance: Distance
     weighting: Weighting
     training: Training
@@ -217,7 +223,7 @@ class Progressive(MethodBase):
             near = ", ".join(str(len(levels) * 2**fold) for fold in range(1, 5))
             yield Fault(f"expected the {len(levels)} steps times a power of two: {near}, ...", here)
             return
-        yield from context.check_room(levels, ratio, here)
+        yield from context.check_room(levels, ratio * self.teacher_steps.substeps, here)
         each = self.training.iterations // self.folds(len(levels))
         if each <= self.training.warmup:
             yield Fault(
@@ -230,11 +236,12 @@ class Progressive(MethodBase):
         """How often the number of steps is halved, down to `steps`."""
         return (self.start_steps // steps).bit_length() - 1
 
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
         """Per fold and image, a forward and backward pass and two steps of the fold's teacher."""
         folds = self.folds(len(levels))
-        images = folds * (self.training.iterations // folds) * self.training.batch_size
-        return Cost(training=images * (TRAINED + 2), folds=folds)
+        images = (self.training.iterations // folds) * self.training.batch_size
+        each = (folds * TRAINED + 2 * (folds - 1)) * share + self.teacher_steps.evaluations(2)
+        return Cost(training=round(images * each), folds=folds)
 
 
 @frozen(kw_only=True)
@@ -248,10 +255,13 @@ class Consistency(MethodBase):
     start: Start
     grid: IndexSet
     """The levels that it learns to jump from."""
+    teacher_steps: TeacherSteps
+    """The teacher's step from each level of the grid to the next."""
     distance: Distance
     weighting: Weighting
+    target_average: Share
+    """Decay of the average of the weights that gives the targets; `average` in `training` is that of what is kept."""
     training: Training
-    """`average` is also that of the network that gives the targets."""
 
     any_steps = True
 
@@ -261,6 +271,8 @@ class Consistency(MethodBase):
         yield from broken
         if not broken:
             yield from self.check_on_grid(student, context, path)
+            substeps = self.teacher_steps.substeps
+            yield from context.check_room(context.levels(self.grid), substeps, (*path, "teacher_steps", "substeps"))
 
     def check_on_grid(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where a student's levels are not on the grid."""
@@ -274,9 +286,10 @@ class Consistency(MethodBase):
                 (*path[:-1], "index_set"),
             )
 
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
         """Per image, a forward and backward pass, a step of the teacher and one of the average."""
-        return Cost(training=self.training.images * (TRAINED + 2), folds=1)
+        each = (TRAINED + 1) * share + self.teacher_steps.evaluations()
+        return Cost(training=round(self.training.images * each), folds=1)
 
 
 @frozen(kw_only=True)
@@ -286,19 +299,24 @@ class TRACT(MethodBase):
     kind: Literal["tract"]
     start: Start
     substeps: Levels
-    """Teacher steps inside each segment, evenly in angle."""
+    """Parts that each segment is cut into, evenly in angle."""
+    teacher_steps: TeacherSteps
+    """The teacher's step through each part."""
     distance: Distance
     weighting: Weighting
+    target_average: Share
+    """Decay of the average of the weights that gives the targets; `average` in `training` is that of what is kept."""
     training: Training
-    """`average` is also that of the network that gives the targets."""
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where the segments have too few levels."""
-        yield from context.check_room(context.levels(student.index_set), self.substeps, (*path, "substeps"))
+        parts = self.substeps * self.teacher_steps.substeps
+        yield from context.check_room(context.levels(student.index_set), parts, (*path, "substeps"))
 
-    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int) -> Cost:
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
         """Per image, a forward and backward pass, a step of the teacher and one of the average."""
-        return Cost(training=self.training.images * (TRAINED + 2), folds=1)
+        each = (TRAINED + 1) * share + self.teacher_steps.evaluations()
+        return Cost(training=round(self.training.images * each), folds=1)
 
 
 Method = Free | Resampled | SFDDM | AnyStep | Progressive | Consistency | TRACT

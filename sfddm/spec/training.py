@@ -5,7 +5,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.spec.fields import Batch, Count, Natural, Positive, Share
+from sfddm.spec.fields import Batch, Count, Natural, NotNegative, Positive, Share
 from sfddm.spec.parse import Fault, SpecPath
 
 
@@ -23,8 +23,8 @@ class Training:
     """Iterations in which the learning rate rises linearly from zero."""
     decay: Share
     """The last share of the iterations, in which the learning rate falls linearly to zero."""
-    clip_norm: Positive
-    """Gradients of a larger norm are scaled down to it."""
+    clip_norm: NotNegative
+    """Gradients of a larger norm are scaled down to it; 0 leaves all of them as they are."""
     average: Share
     """Decay of the weights' exponential moving average, which is what is kept; 0 keeps the last weights."""
     precision: Literal["fp32", "bf16"]

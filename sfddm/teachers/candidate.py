@@ -27,6 +27,8 @@ class Found:
     schedule_words: str
     """The noise schedule as its configuration has it."""
     prediction: Prediction
+    dropout: float = 0.0
+    """What it was trained with; `network` has none, and neither do students that start from it."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

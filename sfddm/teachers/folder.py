@@ -62,7 +62,7 @@ def read(folder: Path, origin: str, commit: str | None, published: bool) -> Foun
         UserError: a file is missing or damaged, or it is not a teacher that can be used.
     """
     weights = _weights(folder, origin, commit, published)
-    network = _network(weights.with_name(CONFIG))
+    network, dropout = _network(weights.with_name(CONFIG))
     tensors = read_pickled(weights, None) if weights.name == PICKLE else read_tensors(weights, remedy=REPLACE)
     put_weights(network, _renamed(tensors, weights), weights)
     scheduler = _scheduler(folder)
@@ -80,6 +80,7 @@ def read(folder: Path, origin: str, commit: str | None, published: bool) -> Foun
         noise_schedule=recognised(alpha_bar),
         schedule_words=words,
         prediction=prediction,
+        dropout=dropout,
     )
 
 
@@ -102,7 +103,12 @@ def _weights(folder: Path, origin: str, commit: str | None, published: bool) -> 
     return pickled
 
 
-def _network(path: Path) -> Network:
+def _network(path: Path) -> tuple[Network, float]:
+    """The described network without its dropout, and what that was.
+
+    A teacher is never trained on, and students would be trained with it: drawn from torch's global generator, whose
+    state no checkpoint has, so that a training that was killed would not go on to the same bytes.
+    """
     described = dict(read_mapping(path))
     if described.get("_class_name", "UNet2DModel") != "UNet2DModel":
         raise UserError(f"{path} describes a {described['_class_name']}: expected a UNet2DModel.")
@@ -116,7 +122,10 @@ def _network(path: Path) -> Network:
             f"{path}: expected a network without classes for images of a fixed size, with as many channels out as in; "
             f"found {channels[0]} in, {channels[1]} out, sample_size {size}, class embedding {odd or 'none'}."
         )
-    return network_without_memory(path, config)
+    dropout = config.get("dropout") or 0.0
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise UserError(f"{path}: its dropout is {dropout!r}: expected a number from 0 to 1 (1 excluded).")
+    return network_without_memory(path, {**config, "dropout": 0.0}), float(dropout)
 
 
 def _renamed(tensors: dict[str, Any], path: Path) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 """From a spec's source to a teacher that was found, checked and tried."""
 
+import sys
+
 import numpy as np
 import torch
 
@@ -25,6 +27,13 @@ def import_teacher(described: Teacher, images: np.ndarray, device: torch.device)
     """
     shape = (images.shape[1], images.shape[2], images.shape[3])
     found = _find(described, shape)
+    if found.dropout:
+        print(
+            f"{found.origin} was trained with dropout {found.dropout:g}: its copy, and every student that starts from "
+            "it, has dropout 0, so that a training that was ended goes on to the same bytes.",
+            file=sys.stderr,
+            flush=True,
+        )
     denoiser = found.denoiser(described, shape).to(device)
     errors = require_denoising(denoiser, images, found.origin)
     return denoiser, {"origin": found.origin, "pinned": found.pinned, "denoising": errors}

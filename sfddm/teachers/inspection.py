@@ -67,6 +67,7 @@ def _text(found: Found, source: str, place: str) -> str:
         f"  prediction      {found.prediction}",
         f"  images          {channels} channels, {size}, in [-1, 1]",
         f"  parameters      {found.parameters:,}",
+        f"  dropout         {f'{found.dropout:g} when it was trained, 0 in the copy' if found.dropout else 'none'}",
         f"  content         {found.pinned}",
     ]
     if found.noise_schedule is None:

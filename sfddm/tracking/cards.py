@@ -3,15 +3,15 @@
 from statistics import fmean
 from typing import Any
 
-from sfddm.evaluation.metrics import BLOCKS, METRICS
+from sfddm.evaluation.metrics import Figure, figures, panel, part
+from sfddm.evaluation.statistics import measured, standard_error
 from sfddm.pipeline.rows import Row, flatten
-from sfddm.report.columns import COLUMNS, TERMINAL, VS_BEST, explanations
+from sfddm.report.columns import basis_of_scorer, explanations, terminal_columns
 from sfddm.report.markdown import markdown_table
 from sfddm.report.summary import headline
-from sfddm.report.table import Entry, make_table
+from sfddm.report.table import make_table
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import unstructure
-from sfddm.spec.students import Free
 
 DESCRIPTION = "mlflow.note.content"
 """The tag that MLflow shows as a run's or an experiment's description."""
@@ -25,7 +25,7 @@ def run_description(spec: Spec, row: Row) -> str:
     lines = [
         f"**{run.student}**, seed {run.seed} of `specs/{spec.name}.yaml`, content key `{row.content_key}`.",
         "",
-        *_metrics_table(spec, row),
+        *_figures_table(row),
         "",
         "Made again by the command below, in a commit whose `dvc.lock` has the hashes of `lineage.yaml` (artifacts). "
         "`spec.yaml` there is the part of the spec that it depends on.",
@@ -41,26 +41,24 @@ def run_description(spec: Spec, row: Row) -> str:
 def comparison_description(spec: Spec, rows: list[Row]) -> str:
     """The table of a whole comparison, and how it is made again."""
     table = make_table(spec, rows)
-    header = ["student", *(column.name for column in TERMINAL)]
-    body = [[entry.label, *(column.text(entry) for column in TERMINAL)] for entry in table.entries]
+    columns = terminal_columns(table)
+    header = ["student", *(column.name for column in columns)]
+    body = [[entry.label, *(column.text(entry) for column in columns)] for entry in table.entries]
     lines = [headline(spec, table), "", *markdown_table(header, body)]
-    end = ["", " ".join([*table.warnings, *explanations(table, TERMINAL)]), "",
+    end = ["", " ".join([*table.warnings, *explanations(table, columns)]), "",
            f"Made again by `dvc repro track@{spec.name} report@{spec.name}`; `reports/{spec.name}.html` shows all "
            "columns, pictures and spreads."]  # fmt: skip
     return _fit(lines, end)
 
 
-def _metrics_table(spec: Spec, row: Row) -> list[str]:
-    """The lines of a table with a row per column of the report, and what they mean."""
-    free = isinstance(spec.students[row.run.student].method, Free)
-    entry = Entry(student=row.run.student, rows=[row], above_best=None, best=False, free=free)
-    columns = [column for column in COLUMNS if column is not VS_BEST]  # needs other rows
-    table = make_table(spec, [row])
-    return [
-        *markdown_table(["figure", "value"], [[column.name, column.text(entry)] for column in columns]),
-        "",
-        " ".join([*table.warnings, *explanations(table, columns)]),
+def _figures_table(row: Row) -> list[str]:
+    """The lines of a table with all figures of a run."""
+    shown = [
+        [figure.titled(figure.metric.compared or figure.metric.heading), figure.metric.exact.format(figure.value)]
+        for figure in figures(row.metrics, row.timing)
+        if figure.value is not None and (figure.metric.compared or figure.metric.heading)
     ]
+    return [*markdown_table(["figure", "value"], shown), "", *(f"Beware: {note}." for note in row.metrics["notes"])]
 
 
 def _fit(lines: list[str], end: list[str] | None = None) -> str:
@@ -112,9 +110,9 @@ def _summary(spec: Spec, row: Row) -> str:
 def _metrics(row: Row, siblings: list[Row]) -> list[str]:
     metrics, timing = row.metrics, row.timing
     rows = [
-        [metric.card, f"{metrics[metric.key]:.4g}", _spread(metric.key, row, siblings)]
-        for metric in METRICS
-        if metric.card
+        [figure.titled(figure.metric.card), f"{figure.value:.4g}", _spread(figure, row, siblings)]
+        for figure in figures(metrics, timing)
+        if figure.metric.card
     ]
     rows += [
         ["seconds a thousand images", f"{timing['seconds_per_1000_images']:.3g}", ""],
@@ -124,22 +122,20 @@ def _metrics(row: Row, siblings: list[Row]) -> list[str]:
     return [
         *markdown_table(["figure", "value", "spread"], rows),
         "",
-        f"n = {metrics['samples']} images from the noises of seed {metrics['noise_seed']}, against "
-        f"{metrics['real_images']} real images in the features of {metrics['scorer']}; the teacher's own distance is "
-        f"{metrics['teacher_frechet_distance']:.4g}. Times are of {timing['device']}.",
+        f"n = {metrics['samples']} images from the noises of seed {metrics['noise_seed']}. Times are of "
+        f"{timing['device']}.",
+        "",
+        *(f"- {name}: {basis_of_scorer(metrics, name)}" for name in panel(metrics)),
     ]
 
 
-def _spread(key: str, row: Row, siblings: list[Row]) -> str:
-    """The spread over training seeds where there are several, else over parts of the noises."""
+def _spread(figure: Figure, row: Row, siblings: list[Row]) -> str:
+    """The spread over training seeds where there are several, else the standard error."""
     if len(siblings) > 1:
-        seeds = [float(sibling.metrics[key]) for sibling in siblings]
+        seeds = [float(part(sibling.metrics, figure.scorer)[figure.metric.key]) for sibling in siblings]
         return f"{len(seeds)} training seeds: mean {fmean(seeds):.4g}, {min(seeds):.4g} to {max(seeds):.4g}"
-    blocks = row.metrics.get(BLOCKS.get(key, ""))
-    if not blocks:
-        return ""
-    few = " (of fewer images, so larger)" if key == "frechet_distance" else ""
-    return f"{len(blocks)} parts of the noises: {min(blocks):.4g} to {max(blocks):.4g}{few}"
+    found = measured(row.metrics, figure.metric.key, figure.scorer)
+    return f"± {standard_error(found):.2g} (standard error)" if found else ""
 
 
 def _made_of(spec: Spec, row: Row, lock: dict[str, Any]) -> list[str]:
@@ -169,8 +165,8 @@ def _licence(spec: Spec) -> str:
 def _limits(row: Row) -> str:
     metrics = row.metrics
     return (
-        f"Unconditional images of the one set that it was trained on. The distance is in the features of "
-        f"{metrics['scorer']}, so it compares with others of this spec and with no published FID of another scorer; "
-        f"it says nothing of bias in the data. One training seed decides the weights. "
+        "Unconditional images of the one set that it was trained on. Distances compare with others of this spec, and "
+        "with no published FID of another scorer; "
+        "it says nothing of bias in the data. One training seed decides the weights. "
         + " ".join(f"{warning}." for warning in metrics["notes"])
     )

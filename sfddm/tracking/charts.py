@@ -25,10 +25,8 @@ KEY = "sfddm"
 TAG = f"mlflow.sharedViewState.{KEY}"
 TERMS = ("output", "hidden", "feature")
 PARAMS = ["NFE", *(f"Weight.{term}" for term in TERMS)]
-QUALITY = ["speed_up", "agreement", "frechet_distance"]
-"""Metrics of the charts; the last one colours the lines of the parallel coordinates."""
-DISTANCE, AGREEMENT = "by_steps/frechet_distance", "by_steps/agreement"
-"""Metrics of the runs that show a series; their step is T'."""
+BY_STEPS = {"frechet_distance": "log", "agreement": "linear"}
+"""Metrics of the runs that show a series, and the scale of their charts."""
 LINE = {
     "useGlobalXaxisKey": False,
     "useGlobalLineSmoothing": False,
@@ -61,11 +59,16 @@ def axes(spec: Spec, run: Run) -> dict[str, Any]:
     return {"NFE": len(spec.levels(run.student)), **weights}
 
 
-def share_charts(client: "MlflowClient", experiment: str) -> None:
+def by_steps(key: str, scorer: str) -> str:
+    """What a metric of a series is called; its step is T'."""
+    return f"by_steps/{key}/{scorer}"
+
+
+def share_charts(client: "MlflowClient", experiment: str, scorers: list[str]) -> None:
     """Store the charts in the experiment, if it doesn't have them yet; a warning says if MLflow refuses them."""
     from mlflow.exceptions import MlflowException
 
-    text = _packed(_view())
+    text = _packed(_view(scorers))
     try:
         if client.get_experiment(experiment).tags.get(TAG) != text:
             client.set_experiment_tag(experiment, TAG, text)
@@ -85,28 +88,32 @@ def _packed(view: dict[str, Any]) -> str:
     return f"deflate;{base64.b64encode(compressed).decode()}"
 
 
-def _view() -> dict[str, Any]:
+def _view(scorers: list[str]) -> dict[str, Any]:
+    # The last metric colours the lines of the parallel coordinates.
+    quality = ["speed_up", "mse_to_teacher", *(f"frechet_distance/{name}" for name in reversed(scorers))]
     return {
         "runsHiddenMode": "SHOW_ALL",
         "isAccordionReordered": True,
         "hideEmptyCharts": True,
-        "compareRunCharts": list(_charts()),
+        "compareRunCharts": list(_charts(scorers, quality)),
         "compareRunSections": [
             {"uuid": uuid, "name": name, "display": True, "isReordered": True, "columns": columns, "cardHeight": height}
             for uuid, (name, columns, height) in SECTIONS.items()
         ],
-        "selectedColumns": [*(f"params.`{name}`" for name in PARAMS), *(f"metrics.`{name}`" for name in QUALITY)],
+        "selectedColumns": [*(f"params.`{name}`" for name in PARAMS), *(f"metrics.`{name}`" for name in quality)],
     }
 
 
-def _charts() -> Iterator[dict[str, Any]]:
+def _charts(scorers: list[str], quality: list[str]) -> Iterator[dict[str, Any]]:
     title = "T' (NFE), loss weights and what came of them"
-    yield _chart("compared", title, type="PARALLEL", selectedParams=PARAMS, selectedMetrics=QUALITY, showAllRuns=True)
-    for key, scale in ((DISTANCE, "log"), (AGREEMENT, "linear")):
-        yield _chart("against", key, type="LINE", metricKey=key, selectedMetricKeys=[key], scaleType=scale, **LINE)
-    x, y = {"key": "NFE", "type": "PARAM"}, {"key": "frechet_distance", "type": "METRIC"}
+    yield _chart("compared", title, type="PARALLEL", selectedParams=PARAMS, selectedMetrics=quality, showAllRuns=True)
+    for name in scorers:
+        for metric, scale in BY_STEPS.items():
+            key = by_steps(metric, name)
+            yield _chart("against", key, type="LINE", metricKey=key, selectedMetricKeys=[key], scaleType=scale, **LINE)
+    x, y = {"key": "NFE", "type": "PARAM"}, {"key": quality[-1], "type": "METRIC"}
     yield _chart("quality", "Every run's distance against its T'", type="SCATTER", xaxis=x, yaxis=y)
-    for name in QUALITY:
+    for name in quality:
         yield _chart("quality", name, type="BAR", metricKey=name)
     for name in IMAGES:
         yield _chart("images", name, type="IMAGE", imageKeys=[name], step=0, showRunParams=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from sfddm.evaluation.metrics import METRICS
+from sfddm.evaluation.metrics import figures
 from sfddm.networks.layout import weights_digest
 from sfddm.pipeline.lock import lineage
 from sfddm.pipeline.paths import Paths
@@ -139,7 +139,9 @@ def _log_params(client: "MlflowClient", run_id: str, spec: Spec, run: Run) -> No
 
 def _log_metrics(client: "MlflowClient", run_id: str, row: Row) -> None:
     logged = {
-        metric.key: (row.timing if metric.timed else row.metrics)[metric.key] for metric in METRICS if metric.tracked
+        figure.name: figure.value
+        for figure in figures(row.metrics, row.timing)
+        if figure.metric.tracked and figure.value is not None
     }
     logged |= {
         "samples": row.metrics["samples"],

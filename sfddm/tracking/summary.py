@@ -8,12 +8,13 @@ import time
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from sfddm.evaluation.metrics import panel, part
 from sfddm.pipeline.rows import Row
 from sfddm.report.style import Series, series_of
 from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Spec
 from sfddm.tracking.cards import DESCRIPTION, comparison_description
-from sfddm.tracking.charts import AGREEMENT, DISTANCE, share_charts
+from sfddm.tracking.charts import BY_STEPS, by_steps, share_charts
 from sfddm.tracking.live import SWEEP, sweep_tags
 from sfddm.tracking.server import experiment_id
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 TAG = "sfddm.series_key"
 """The tag with the hash of a series' content keys; only complete runs have it."""
-Points = list[tuple[int, float, float]]
-"""T', mean distance and mean agreement over training seeds."""
+Points = list[tuple[int, dict[str, float]]]
+"""T', and means over training seeds by the names of MLflow's metrics."""
 
 
 def track_summary(client: "MlflowClient", spec: Spec, rows: list[Row]) -> None:
@@ -32,29 +33,35 @@ def track_summary(client: "MlflowClient", spec: Spec, rows: list[Row]) -> None:
     The experiment's description and charts are those of the rows that were tracked last.
     """
     experiment = experiment_id(client, spec.name)
-    share_charts(client, experiment)
+    share_charts(client, experiment, panel(rows[0].metrics))
     client.set_experiment_tag(experiment, DESCRIPTION, comparison_description(spec, rows))
     shown = series_of(spec, rows)
     for series in shown:
         key = digest({row.run.name: row.content_key for seeds in series.students for row in seeds})[:16]
         _track_line(client, experiment, spec, series.name, key, _points(series))
     metrics = rows[0].metrics
-    distance = float(metrics["teacher_frechet_distance"])
+    distances = {
+        by_steps("frechet_distance", name): float(part(metrics, name)["teacher_frechet_distance"])
+        for name in panel(metrics)
+    }
     steps = sorted({point[0] for series in shown for point in _points(series)})
-    teacher = [(count, distance, 1.0) for count in steps]
-    key = digest({"reference": metrics["reference"], "distance": distance, "steps": steps})[:16]
+    teacher = [(count, distances) for count in steps]
+    key = digest({"reference": metrics["reference"], "distances": distances, "steps": steps})[:16]
     _track_line(client, experiment, spec, "teacher", key, teacher)
 
 
 def _points(series: Series) -> Points:
-    return [
-        (
-            int(seeds[0].metrics["nfe"]),
-            fmean(seed.metrics["frechet_distance"] for seed in seeds),
-            fmean(seed.metrics["agreement"] for seed in seeds),
-        )
-        for seeds in series.students
-    ]
+    return [(int(seeds[0].metrics["nfe"]), _means(seeds)) for seeds in series.students]
+
+
+def _means(seeds: list[Row]) -> dict[str, float]:
+    means = {}
+    for scorer in panel(seeds[0].metrics):
+        for key in BY_STEPS:
+            values = [part(seed.metrics, scorer)[key] for seed in seeds if key in part(seed.metrics, scorer)]
+            if values:
+                means[by_steps(key, scorer)] = fmean(values)
+    return means
 
 
 def _track_line(client: "MlflowClient", experiment: str, spec: Spec, name: str, key: str, points: Points) -> None:
@@ -66,11 +73,7 @@ def _track_line(client: "MlflowClient", experiment: str, spec: Spec, name: str, 
     swept = f" ({tags[SWEEP]})" if SWEEP in tags else ""
     run_id = client.create_run(experiment, run_name=f"{spec.name}-{name}{swept}", tags=tags).info.run_id
     now = int(time.time() * 1000)
-    metrics = [
-        Metric(metric, value, now, steps)
-        for steps, *values in points
-        for metric, value in zip((DISTANCE, AGREEMENT), values, strict=True)
-    ]
+    metrics = [Metric(metric, value, now, steps) for steps, values in points for metric, value in values.items()]
     # In one call, so that a run with the key is complete.
     client.log_batch(run_id, metrics=metrics, tags=[RunTag(TAG, key)])
     client.set_terminated(run_id, "FINISHED")

@@ -13,6 +13,7 @@ from attrs import frozen
 from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
+from sfddm.evaluation.metrics import panel, part
 from sfddm.networks.layout import CONFIG
 from sfddm.pipeline.lock import lineage
 from sfddm.pipeline.paths import Paths
@@ -70,7 +71,10 @@ def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> None:
         "sfddm.content_key": row.content_key,
         "sfddm.run": row.run.name,
         "sfddm.student": row.run.student,
-        "sfddm.frechet_distance": f"{row.metrics['frechet_distance']:.4f}",
+        **{
+            f"sfddm.distance.{name}": f"{part(row.metrics, name)['frechet_distance']:.4f}"
+            for name in panel(row.metrics)
+        },
         "sfddm.nfe": str(row.metrics["nfe"]),
     }
     siblings = [load_row(spec, run) for run in spec.runs() if run.student == row.run.student and has_results(spec, run)]

@@ -1,9 +1,9 @@
 """Checkpoints: a training that was killed goes on from the last one, and ends with the same bytes.
 
 They lie in NAME/KEY/ITERATION of a folder that git and DVC ignore. KEY is a hash of all that decides the training, so
-that a changed spec, parent, data set or code never goes on from what was trained before the change. No generator has
-a state to keep: every draw depends on a seed and the iteration alone (`sfddm.randomness`). Of several processes the
-first writes, while the others wait; all of them read.
+that what a changed spec, parent, data set, code or kind of machine would train otherwise never goes on from what was
+trained before the change. No generator has a state to keep: every draw depends on a seed and the iteration alone
+(`sfddm.randomness`). Of several processes the first writes, while the others wait; all of them read.
 """
 
 import os
@@ -11,7 +11,6 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from attrs import frozen
 
 from sfddm.errors import UserError
 from sfddm.runtime.files import atomic_folder, digest, read_json, write_json
-from sfddm.runtime.machine import device
+from sfddm.runtime.machine import machine
 from sfddm.runtime.processes import all_reduce_max, barrier, is_main, world_size
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ SHARE = 0.02
 KEPT = 2
 """Checkpoints within a training: the last one, and the one before in case that is damaged."""
 STATE, PROGRESS = "state.safetensors", "progress.json"
-PACKAGES = ("torch", "diffusers", "numpy")
-"""Whose versions decide what an iteration does."""
 
 
 @frozen
@@ -190,19 +187,5 @@ def _interval() -> float:
 
 
 def _key(inputs: Mapping[str, Any]) -> str:
-    """Hash of all that decides a training: its inputs, code among them, and where it runs.
-
-    The number of processes, and on a CPU that of threads, decides the order of sums, and so their last bits.
-    """
-    import torch
-
-    where = device().type
-    return digest(
-        {
-            "inputs": inputs,
-            "device": where,
-            "processes": world_size(),
-            "threads": torch.get_num_threads() if where == "cpu" else 0,
-            "versions": [version(name) for name in PACKAGES],
-        }
-    )[:16]
+    """Hash of all that decides a training: its inputs, code among them, and where it runs."""
+    return digest({"inputs": inputs, "machine": machine(world_size())})[:16]

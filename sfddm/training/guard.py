@@ -57,6 +57,6 @@ class Guard:
         kept = self._checkpoints.newest()
         return UserError(
             f"training stopped: {what} at iteration {step + 1}, learning rate {rate:.2g}.\n"
-            "Lower learning_rate or clip_norm, or lengthen warmup, in the spec's training section.\n"
+            "Lower learning_rate or set a lower clip_norm, or lengthen warmup, in the spec's training section.\n"
             + (f"The last good checkpoint is {kept}; a changed spec starts anew." if kept else "No checkpoint yet.")
         )

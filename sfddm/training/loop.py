@@ -33,18 +33,20 @@ def train(
     curve: Curve,
     checkpoints: Checkpoints,
     before: int = 0,
+    target_average: float | None = None,
 ) -> Network:
     """Minimise `loss` over the weights of `network`, and return their moving average.
 
     Args:
         network: changed in place.
-        loss: the loss of iteration `before`, `before` + 1, ..., given the average so far, which some methods take their
+        loss: the loss of iteration `before`, `before` + 1, ..., given an average so far, which some methods take their
             targets from; all randomness comes from that number (see `sfddm.randomness`), so that an iteration is the
             same however it was reached.
         settings: iterations, learning rate and so on, as the spec has them.
         curve: where the course of the training is written and shown.
         checkpoints: where the training goes on from, and is kept while it lasts.
         before: iterations of earlier folds, which share curve and checkpoints.
+        target_average: decay of the average that the loss is given; None: it is given the one that is returned.
 
     Raises:
         UserError: the loss became infinite or NaN or exploded, memory ran out, or the disk is full.
@@ -59,13 +61,14 @@ def train(
         unpack(kept.tensors, {"network": network})
     else:
         with postponed() as signalled, memory_errors(lambda: _lower_the_batch(settings, checkpoints)):
-            _minimise(network, loss, settings, curve, checkpoints, before, kept, signalled)
+            state = begin(network, settings, target_average)
+            _minimise(state, loss, settings, curve, checkpoints, before, kept, signalled)
             checkpoints.write_result(end, pack({"network": network}), curve.text)
     return network.eval().requires_grad_(False)
 
 
 def _minimise(
-    network: Network,
+    state: "State",
     loss: Callable[[int, Network], Losses],
     settings: Training,
     curve: Curve,
@@ -74,8 +77,7 @@ def _minimise(
     kept: Checkpoint | None,
     signalled: Callable[[], int | None],
 ) -> None:
-    end = before + settings.iterations
-    state = begin(network, settings)
+    end, network = before + settings.iterations, state.network
     guard = Guard(next(network.parameters()).device, checkpoints)
     if kept is not None:
         unpack(kept.tensors, state.parts, state.optimizer)
@@ -87,8 +89,10 @@ def _minimise(
             guard.look()
             curve.write(step, {name: float(value) for name, value in losses.items()} | {"learning_rate": rate})
         number, due = all_reduce_max(signalled() or 0, checkpoints.due())
-        if step + 1 < end and (number or due):
+        last = step + 1 == end
+        if last or number or due:
             guard.check(network, step, rate)
+        if not last and (number or due):
             checkpoints.write(step + 1, pack(state.parts, state.optimizer), curve.text)
             if number:
                 raise Interrupted(number, f"a checkpoint after iteration {step + 1} is kept")
@@ -101,24 +105,34 @@ class State:
 
     network: nn.Module
     average: AveragedModel
-    """The moving average of the network's weights."""
+    """The moving average of the network's weights that is kept in the end."""
+    target: AveragedModel
+    """The one that targets come from; the same one where their decays are equal."""
     optimizer: torch.optim.Optimizer
 
     @property
     def parts(self) -> dict[str, nn.Module]:
         """The modules by name, for checkpoints."""
-        return {"network": self.network, "average": self.average}
+        own = {"target": self.target} if self.target is not self.average else {}
+        return {"network": self.network, "average": self.average, **own}
 
 
-def begin(network: nn.Module, settings: Training) -> State:
+def begin(network: nn.Module, settings: Training, target_average: float | None = None) -> State:
     """The state before the first iteration; the network is changed in place from here on."""
     prepare(network, settings)
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))  # type: ignore[no-untyped-call]
+    average = target = _average(network, settings, settings.average)
+    if target_average is not None and target_average != settings.average:
+        target = _average(network, settings, target_average)
+    network.train()
+    return State(network, average, target, optimizer)
+
+
+def _average(network: nn.Module, settings: Training, decay: float) -> AveragedModel:
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
     if settings.compile:
         average.module.compile(dynamic=False)  # copies are not compiled
-    network.train()
-    return State(network, average, optimizer)
+    return average
 
 
 def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rate: float, settings: Training) -> Losses:
@@ -128,12 +142,15 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
         group["lr"] = rate
     device = next(network.parameters()).device
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-        losses = loss(step, cast(Network, state.average.module))
+        losses = loss(step, cast(Network, state.target.module))
     optimizer.zero_grad(set_to_none=True)
     losses = _backward(network, losses, own_share(settings.batch_size))
-    nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+    if settings.clip_norm:
+        nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
     optimizer.step()
     state.average.update_parameters(network)
+    if state.target is not state.average:
+        state.target.update_parameters(network)
     return losses
 
 
@@ -151,7 +168,7 @@ def _backward(network: nn.Module, losses: Losses, share: float) -> Losses:
 
 
 def learning_rate_factor(step: int, settings: Training) -> float:
-    """What iteration `step` multiplies the highest learning rate with: linear warm-up, constant, linear decay."""
+    """The factor on the highest learning rate in iteration `step`: linear warm-up, constant, linear decay."""
     rising = (step + 1) / settings.warmup if settings.warmup else 1.0
     decaying = settings.decay * settings.iterations
     falling = (settings.iterations - step) / decaying if decaying else 1.0

@@ -9,14 +9,14 @@ from sfddm.data.source import root
 from sfddm.data.store import Stream
 from sfddm.errors import UserError
 from sfddm.randomness import Purpose, generator
-from sfddm.spec.data import Folder, FolderLabels
+from sfddm.spec.data import Folder
 
 MOST_CLASSES = 16_384
 """A classifier has an output for each."""
 
 
 def load(data: Folder) -> tuple[Stream, ...]:
-    """The images in the order of their paths; those with classes in two splits.
+    """The images in the order of their paths, in two splits if some are held out.
 
     Raises:
         UserError: no such folder, no image in it, links out of it, no folders for the classes, too few images; images
@@ -25,16 +25,22 @@ def load(data: Folder) -> tuple[Stream, ...]:
     folder = root() / data.path
     names = find_images(folder)
     picture = Picture(channels=data.channels, size=data.size, crop=data.crop)
-    if not isinstance(data.labels, FolderLabels):
-        return (stream(folder, entries(folder, names), None, len(names), picture, data.corrupt),)
-    labels = _labels(folder, names)
-    if data.labels.held_out >= len(names):
-        raise UserError(f"{folder} has {len(names)} images: held_out ({data.labels.held_out}) has to be fewer.")
-    order = generator(data.labels.split_seed, Purpose.SPLIT).permutation(len(names))
-    parts = (np.sort(order[data.labels.held_out :]), np.sort(order[: data.labels.held_out]))
+    labels = _labels(folder, names) if data.labelled else None
+    if data.held_out >= len(names):
+        raise UserError(f"{folder} has {len(names)} images: held_out ({data.held_out}) has to be fewer.")
+    order = generator(data.split_seed, Purpose.SPLIT).permutation(len(names))
+    parts = [np.sort(order[data.held_out :]), np.sort(order[: data.held_out])]
     return tuple(
-        stream(folder, entries(folder, [names[i] for i in part]), labels[part], len(part), picture, data.corrupt)
+        stream(
+            folder,
+            entries(folder, [names[i] for i in part]),
+            None if labels is None else labels[part],
+            len(part),
+            picture,
+            data.corrupt,
+        )
         for part in parts
+        if len(part)
     )
 
 
@@ -44,7 +50,7 @@ def _labels(folder: Path, names: list[str]) -> np.ndarray:
     if outside:
         raise UserError(
             f"{folder}: {len(outside)} images are not in the folder of a class, {outside[0]} for one: put each into "
-            "the folder of its class, or set data.labels to {kind: none}."
+            "the folder of its class, or set data.labels to none."
         )
     classes, labels = np.unique([name.split("/")[0] for name in names], return_inverse=True)
     if len(classes) > MOST_CLASSES:

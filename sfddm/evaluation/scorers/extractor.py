@@ -1,10 +1,11 @@
-"""A network that turns images into features, in which distances are measured, and into classes.
+"""What turns images into features, in which distances are measured, and, where it can, into classes.
 
 Each kind of scorer has a module next to this one, named after it, with:
 
 - `VERSION`, which changes with the code between images and features: other versions don't compare;
 - `STANDARDISE`, whether each feature is divided by its standard deviation over the real images;
-- `make`, which takes the spec's section and a `Job`, and returns a function that writes the network into a folder;
+- `make`, which takes the spec's section and a `Job`, and returns a function that writes the network, where there is
+  one, and its description into a folder;
 - `write_random`, which writes one with random weights, for what depends on its size and speed alone;
 - `load`, which takes such a folder and the content of its description, and returns an `Extractor`.
 """
@@ -50,17 +51,19 @@ Write = Callable[[Path], None]
 
 @frozen(kw_only=True)
 class Extractor:
-    """A scorer's network, whichever it is, as metrics see it."""
+    """What a scorer judges by, whichever kind it is of, as metrics see it."""
 
     kind: str
     version: str
     """Version of the code that its features depend on: different versions don't compare."""
     digest: str
-    """Hash of its weights, in hexadecimal."""
+    """Hash of its weights, or of its description where it has none, in hexadecimal."""
     shape: tuple[int, int, int]
     """Channels, height and width of the images that it takes."""
     features: int
     """D, the number of features per image."""
+    classes: int
+    """How many classes it tells apart; 0 where it has features alone."""
     batch: int
     """Images at a time, as many as the largest layer leaves room for in memory."""
     extract: Callable[[np.ndarray], tuple[Tensor, Tensor]]

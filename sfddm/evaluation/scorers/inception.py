@@ -35,7 +35,7 @@ VARIABLE = "SFDDM_INCEPTION_WEIGHTS"
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 VERSION = "1"
 STANDARDISE = False
-FEATURES = 2048
+FEATURES, CLASSES = 2048, 1008
 BATCH = 32
 
 
@@ -93,7 +93,7 @@ def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extr
 
     return Extractor(
         kind="inception", version=f"{VERSION} torch-fidelity {version('torch-fidelity')}", digest=described.sha256,
-        shape=shape, features=FEATURES, batch=BATCH, extract=extract,
+        shape=shape, features=FEATURES, classes=CLASSES, batch=BATCH, extract=extract,
     )  # fmt: skip
 
 

@@ -5,11 +5,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from attrs import frozen
-from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch import nn
 
 from sfddm.errors import UserError
 from sfddm.evaluation.scorers.extractor import (
@@ -19,9 +17,9 @@ from sfddm.evaluation.scorers.extractor import (
     Job,
     Write,
     image_shape,
-    rgb,
     write_extractor,
 )
+from sfddm.evaluation.scorers.photographs import at_a_time, features_before
 from sfddm.evaluation.scorers.published import load_published, read_published
 from sfddm.networks.weights import load_weights
 from sfddm.spec.evaluation import Torchvision
@@ -34,8 +32,6 @@ STANDARDISE = False
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's channels in [0, 1], which torchvision's published weights were trained
 with."""
-PIXELS = 32 * 224 * 224
-"""Pixels per batch."""
 
 
 def make(settings: Torchvision, job: Job) -> Write:
@@ -100,20 +96,11 @@ def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extr
     load_weights(network, folder / WEIGHTS)
     network = network.to(device).eval()
     head = _head(network, model)
-    seen: list[Tensor] = []
-    head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    mean, deviation = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
-
-    def extract(images: np.ndarray) -> tuple[Tensor, Tensor]:
-        pixels = rgb(images).to(device).float() / 255
-        resized = interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
-        scores = network((resized - mean) / deviation)
-        return seen.pop(), scores
-
     return Extractor(
         kind=f"torchvision:{model}", version=f"{VERSION} torchvision {version('torchvision')}",
         digest=described.sha256, shape=shape, features=head.in_features,
-        batch=max(min(PIXELS // size**2, 1000), 1), extract=extract,
+        classes=head.out_features, batch=at_a_time(size),
+        extract=features_before(head, network, size, MEAN, DEVIATION),
     )  # fmt: skip
 
 
@@ -127,7 +114,7 @@ def architecture(model: str) -> nn.Module:
 
     known = models.list_models(module=models)
     if model not in known:
-        raise UserError(f"evaluation.scorer.model: torchvision has no classification network {model!r}"
+        raise UserError(f"evaluation.scorers: torchvision has no classification network {model!r}"
                         f"{nearest(model, known)[:300]}")  # fmt: skip
     network: nn.Module = models.get_model(model, weights=None)
     _head(network, model)
@@ -137,5 +124,5 @@ def architecture(model: str) -> nn.Module:
 def _head(network: nn.Module, model: str) -> nn.Linear:
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise UserError(f"evaluation.scorer.model: {model} has no linear layer to take features before: use another.")
+        raise UserError(f"evaluation.scorers: {model} has no linear layer to take features before: use another.")
     return linear[-1]

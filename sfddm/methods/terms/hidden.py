@@ -62,6 +62,8 @@ def v_weight(weighting: Weighting, alpha: Tensor, sigma: Tensor) -> Tensor:
             return snr.clamp(min=1) * sigma.square()
         case "min-snr":
             return snr.clamp(max=MIN_SNR) * sigma.square()
+        case "uniform":
+            return sigma.square()
 
 
 def _per_image(distance: Distance, error: Tensor) -> Tensor:

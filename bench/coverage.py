@@ -1,0 +1,123 @@
+"""How often the 95 % interval of a difference of Frechet distances holds the true difference, and shows its sign:
+`python -m bench.coverage [REPETITIONS [REPETITIONS WITH 2048 FEATURES]]`.
+
+Students are Gaussian maps of common noises, so every repetition can draw new noises, new real images and newly trained
+students. The true value is the mean over all repetitions: what the same numbers of images give on average.
+"""
+
+import sys
+from math import sqrt
+from statistics import fmean, stdev
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from sfddm.evaluation.distances import frechet_jackknife
+from sfddm.evaluation.moments import Sample, frechet_distance
+from sfddm.evaluation.statistics import Difference, Measured, paired_difference
+
+
+@frozen(kw_only=True)
+class Case:
+    """Two students whose features are Gaussian, and how many images they are judged by."""
+
+    name: str
+    dimensions: int = 64
+    images: int = 5000
+    real: int = 797
+    seeds: int = 1
+    other_scale: float = 1.02
+    """Of the second student's features; the first one's have that of the real images."""
+    shift: float = 0.05
+    """Of both students' features."""
+    training: float = 0.03
+    """How much training seeds change scale and shift of every feature."""
+
+
+CASES = (
+    Case(name="one seed"),
+    Case(name="three seeds", seeds=3),
+    Case(name="unequal covariances", other_scale=0.9, shift=0.0),
+    Case(name="unequal covariances, three seeds", seeds=3, other_scale=0.9, shift=0.0),
+)
+INCEPTION = Case(name="2048 features", dimensions=2048, images=10000, real=10000, other_scale=0.97, shift=0.0)
+SHARED = 0.9
+"""Correlation of two students' images of one noise: deterministic samplers of one teacher are alike."""
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What many repetitions of a case show."""
+
+    truth: float
+    scatter: float
+    """Standard deviation of the estimates."""
+    error: float
+    """What the standard errors say of it: the root of their mean square."""
+    coverage: float
+    """Share of intervals that hold the truth."""
+    sign: float
+    """Share of estimates that have its sign."""
+    wrong: float
+    """Share of intervals that leave out 0 on the wrong side."""
+
+
+def simulate(case: Case, repetitions: int, seed: int = 0) -> Outcome:
+    """Repeat a comparison with everything drawn anew."""
+    random = torch.Generator().manual_seed(seed)
+    found = [_difference(case, random) for _ in range(repetitions)]
+    truth = fmean(each.estimate for each in found)
+    return Outcome(
+        truth=truth,
+        scatter=stdev(each.estimate for each in found),
+        error=sqrt(fmean(each.error**2 for each in found)),
+        coverage=fmean(each.low <= truth <= each.high for each in found),
+        sign=fmean(each.estimate * truth > 0 for each in found),
+        wrong=fmean(each.different and each.estimate * truth < 0 for each in found),
+    )
+
+
+def _difference(case: Case, random: torch.Generator) -> Difference:
+    spectrum = 1 / torch.arange(1, case.dimensions + 1, dtype=torch.float64) ** 0.25
+    real = Sample((_normal(case.real, case, random) * spectrum).float())
+    noises = _normal(case.images, case, random)
+    students = []
+    for scale in (1.0, case.other_scale):
+        students.append([_measured(_images(case, noises, scale, random) * spectrum, real) for _ in range(case.seeds)])
+    return paired_difference(students[1], students[0])
+
+
+def _images(case: Case, noises: Tensor, scale: float, random: torch.Generator) -> Tensor:
+    """Features of one trained student's images: its noises' and some of its own, scaled and shifted."""
+    spread = case.training if case.seeds > 1 else 0.0
+    own = SHARED * noises + sqrt(1 - SHARED**2) * _normal(case.images, case, random)
+    scales, shifts = (spread * _normal(1, case, random) for _ in range(2))
+    return own * (scale * (1 + scales)) + case.shift + shifts
+
+
+def _measured(features: Tensor, real: Sample) -> Measured:
+    own = Sample(features.float())
+    values = frechet_jackknife(own, real)
+    return Measured(whole=frechet_distance(own.whole, real.whole), **{draw: tuple(of) for draw, of in values.items()})
+
+
+def _normal(count: int, case: Case, random: torch.Generator) -> Tensor:
+    return torch.randn(count, case.dimensions, generator=random, dtype=torch.float64)
+
+
+def main(repetitions: int = 1000, large: int = 50) -> None:
+    """Print a table of all cases; `large` repetitions of the one with 2048 features, which take minutes each."""
+    print("| case | seeds | true difference | scatter | standard error | coverage | right sign |")
+    print("|---|---|---|---|---|---|---|")
+    for case, count in [*((case, repetitions) for case in CASES), *([(INCEPTION, large)] if large else [])]:
+        seen = simulate(case, count)
+        print(
+            f"| {case.name}, D = {case.dimensions} | {case.seeds} | {seen.truth:.4f} | {seen.scatter:.4f} | "
+            f"{seen.error:.4f} | {seen.coverage:.1%} | {seen.sign:.1%} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

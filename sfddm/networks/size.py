@@ -1,0 +1,29 @@
+"""How much a network computes relative to another."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from sfddm.networks.denoiser import make_network, unet_config
+from sfddm.spec.parts import FromScratch, Start
+from sfddm.spec.teacher import UNet2D
+
+
+def share(start: Start | None, teacher: Mapping[str, Any]) -> float:
+    """Multiply-adds of a student's forward pass relative to its teacher's, whose network's configuration is given.
+
+    A student without a network of its own counts as its teacher, though a second output or time adds a little.
+    """
+    if not isinstance(start, FromScratch) or not isinstance(start.network, UNet2D):
+        return 1.0
+    shape = (teacher["in_channels"], *teacher["sample_size"])
+    return _operations(unet_config(start.network, shape), shape) / _operations(teacher, shape)
+
+
+def _operations(config: Mapping[str, Any], shape: tuple[int, int, int]) -> int:
+    """Of one image, counted without computing anything."""
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        make_network(dict(config))(torch.empty(1, *shape), torch.zeros(1, dtype=torch.int64))
+    return int(counter.get_total_flops())
