@@ -13,16 +13,25 @@ from sfddm.report.columns import explanations, terminal_columns
 from sfddm.report.compare import Subject, fields_that_differ
 from sfddm.report.table import Table
 
+NAME, HEADING = 16, 7
+"""Characters of a student's name that are never broken, and of a heading over numbers that are in a line."""
+
 
 def to_terminal(name: str, table: Table, console: Console) -> None:
-    """The columns that fit, a rule between numbers of steps; long names are broken, numbers never."""
+    """The columns that fit, a rule between numbers of steps; long names and headings are broken, numbers never."""
     columns = terminal_columns(table)
     caption = escape(" ".join([*table.warnings, *explanations(table, columns)]))
     rich = RichTable(title=name, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    rich.add_column("student", overflow="fold")
+    names = max(len(entry.label) for entry in table.entries)
+    rich.add_column("student", overflow="fold", min_width=min(names, NAME))
     for column in columns:
-        align: Any = "left" if column.words else "right"
-        rich.add_column(column.name, justify=align, no_wrap=not column.words, overflow="fold")
+        if column.words:
+            rich.add_column(column.name, justify="left", overflow="fold")
+            continue
+        numbers = max(len(column.text(entry)) for entry in table.entries)
+        rich.add_column(
+            column.name, justify="right", overflow="fold", min_width=numbers, max_width=max(numbers, HEADING)
+        )
     for group in table.groups:
         for entry in group:
             rich.add_row(escape(entry.label), *(escape(column.text(entry)) for column in columns))
