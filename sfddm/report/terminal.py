@@ -1,5 +1,6 @@
 """Comparisons on a terminal."""
 
+from textwrap import wrap
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -13,8 +14,8 @@ from sfddm.report.columns import explanations, terminal_columns
 from sfddm.report.compare import Subject, fields_that_differ
 from sfddm.report.table import Table
 
-NAME, HEADING = 16, 7
-"""Characters of a student's name that are never broken, and of a heading over numbers that are in a line."""
+HEADING = 7
+"""Characters of a heading over numbers that are in one line."""
 
 
 def to_terminal(name: str, table: Table, console: Console) -> None:
@@ -22,16 +23,13 @@ def to_terminal(name: str, table: Table, console: Console) -> None:
     columns = terminal_columns(table)
     caption = escape(" ".join([*table.warnings, *explanations(table, columns)]))
     rich = RichTable(title=name, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    names = max(len(entry.label) for entry in table.entries)
-    rich.add_column("student", overflow="fold", min_width=min(names, NAME))
+    rich.add_column("student", overflow="fold")
     for column in columns:
         if column.words:
             rich.add_column(column.name, justify="left", overflow="fold")
             continue
-        numbers = max(len(column.text(entry)) for entry in table.entries)
-        rich.add_column(
-            column.name, justify="right", overflow="fold", min_width=numbers, max_width=max(numbers, HEADING)
-        )
+        width = max(HEADING, *(len(column.text(entry)) for entry in table.entries))
+        rich.add_column("\n".join(wrap(column.name, width)), justify="right", no_wrap=True, overflow="fold")
     for group in table.groups:
         for entry in group:
             rich.add_row(escape(entry.label), *(escape(column.text(entry)) for column in columns))
