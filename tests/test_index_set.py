@@ -9,7 +9,7 @@ import torch
 
 from sfddm.cli import main
 from sfddm.diffusion.levels import alpha_bar
-from sfddm.diffusion.search import Walk, cheapest, jump_costs, make_grid, mean_squared_error, search, take_walk
+from sfddm.diffusion.search import Walk, _moves, cheapest, jump_costs, make_grid, mean_squared_error, search, take_walk
 from sfddm.diffusion.spacing import IndexSetError, _apart, _nearest, evenly_in_angle, finer, resolve
 from sfddm.networks import storage
 from sfddm.spec.index_set import Explicit, IndexSet, Leading, Quadratic, Uniform, UniformAngle, UniformLogSNR
@@ -205,6 +205,22 @@ def test_the_set_found_is_nearer_to_the_teacher_than_every_fixed_spacing(schedul
     assert len(found) == steps and found[-1] == T
     others = [mean_squared_error(teacher, walk, resolve(index_set, schedule, T)) for index_set in fixed]
     assert mean_squared_error(teacher, walk, found) < min(others)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_ddim_on_all_levels_of_its_own_walk_has_no_error(schedule: str) -> None:
+    teacher, walk = gaussian_walk(schedule, 8, "ddim")
+    assert mean_squared_error(teacher, walk, walk.levels[1:]) < 1e-10
+    assert mean_squared_error(teacher, walk, walk.levels[2:]) > 1e-6
+
+
+def test_a_level_moves_by_one_two_or_four_places_between_its_neighbours() -> None:
+    states = torch.zeros(10, 1, 1, 1, 1)
+    walk = Walk(levels=tuple(range(0, 100, 10)), states=states, samples=states[1:], clip_sample=False)
+    assert [moved[0] for moved in _moves(walk, (30, 50, 90), 0)] == [10, 20, 40]
+    assert [moved[1] for moved in _moves(walk, (30, 50, 90), 1)] == [40, 60, 70]
+    assert [moved[1] for moved in _moves(walk, (10, 50, 90), 1)] == [30, 40, 60, 70]
+    assert list(_moves(walk, (10, 20, 90), 0)) == []
 
 
 def test_a_walk_is_the_same_in_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
