@@ -5,6 +5,7 @@ Both draws count: of the images, through their noises, and of the real ones. So 
 of images, without each block of real images, and, because what a block of one does depends on the other, without both.
 """
 
+from itertools import combinations_with_replacement
 from math import fsum
 from typing import Any
 
@@ -86,7 +87,9 @@ def kernel_distances(a: Tensor, b: Tensor) -> tuple[float, Jackknife]:
 
 def _pairs_within(parts: list[Tensor]) -> Tensor:
     """Sums of the kernel over all pairs of different features of two blocks, [blocks, blocks]."""
-    sums = torch.tensor([[_sum(part, other) for other in parts] for part in parts], dtype=torch.float64)
+    sums = torch.zeros(len(parts), len(parts), dtype=torch.float64)
+    for row, column in combinations_with_replacement(range(len(parts)), 2):
+        sums[row, column] = sums[column, row] = _sum(parts[row], parts[column])
     same = [float((part.double().square().sum(1) / part.shape[1] + 1).pow(3).sum()) for part in parts]
     return sums - torch.diag(torch.tensor(same, dtype=torch.float64))
 

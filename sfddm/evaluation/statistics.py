@@ -93,8 +93,8 @@ def paired_difference(a: Sequence[Measured], b: Sequence[Measured], comparisons:
     """
     one, other = _mean(a), _mean(b)
     parts = [*_draws(one - other), _seeds(a, one), _seeds(b, other)]
-    squared = sum(variance_ for variance_, _ in parts)
-    known = sum(variance_**2 / degrees for variance_, degrees in parts if variance_)
+    squared = sum(error for error, _ in parts)
+    known = sum(error**2 / degrees for error, degrees in parts if error)
     return Difference(one.whole - other.whole, sqrt(squared), squared**2 / known if known else 1.0, comparisons)
 
 

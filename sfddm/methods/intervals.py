@@ -42,7 +42,7 @@ def train_to_the_ends(task: Task[Consistency] | Task[TRACT], stretches: Tensor) 
 
 
 def target(teacher: Denoiser, average: Denoiser, x: Tensor, row: Tensor, steps: TeacherSteps) -> Tensor:
-    """Where the jump from x [B, C, H, W] should land; row: the levels t > ... > t' >= r, int64 [B, substeps + 2]."""
+    """Where the jump from x [B, C, H, W] should land; row: the levels t >= ... >= t' >= r, int64 [B, substeps + 2]."""
     level, next_level, end = row[:, 0], row[:, -2], row[:, -1]
     near, _features = walk(teacher, x, row[:, :-1], steps, ahead=False)
     there = next_level == end

@@ -12,7 +12,6 @@ from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import nearest, read_mapping, unstructure
 from sfddm.spec.read import example_names, load_spec, not_active, spec_names
-from sfddm.spec.students import Resampled
 
 
 @frozen(kw_only=True)
@@ -58,13 +57,11 @@ def load_row(spec: Spec, run: Run) -> Row:
     if PANEL not in metrics:
         raise UserError(f"{folder / 'metrics.json'} was written by another version of this program: run `dvc repro`.")
     key = digest({"spec": resolved(spec, run), "metrics": metrics})[:16]
-    method = spec.students[run.student].method
-    trained = method.student if isinstance(method, Resampled) else run.student
     return Row(
         run=run,
         metrics=metrics,
         timing=dict(read_mapping(folder / "timing.json")),
-        training=dict(read_mapping(Paths(spec.name).timing(trained, run.seed))),
+        training=dict(read_mapping(Paths(spec.name).timing(spec.trained(run.student), run.seed))),
         content_key=key,
     )
 

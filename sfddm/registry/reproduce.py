@@ -114,7 +114,7 @@ def _rebuilt(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator
         after = lineage(spec, found)
         taken = {
             "teacher": read_mapping(paths.teacher_timing)["machine"],
-            "student": read_mapping(paths.timing(_trained(spec, found), found.seed))["machine"],
+            "student": read_mapping(paths.timing(spec.trained(found.student), found.seed))["machine"],
         }
     for what, machine in taken.items():
         yield machine_item(f"machine of the {what}", _machine(version, what), machine)
@@ -136,11 +136,6 @@ def _stages_by_machine(spec: Spec, found: Run) -> dict[str, list[str]]:
     kinds = {"teacher": ("scorer@", "teacher@", "reference@"), "student": ("distill@",), "evaluation": ("evaluate@",)}
     names = stages_of(spec, found)
     return {what: [name for name in names if name.startswith(kind)] for what, kind in kinds.items()}
-
-
-def _trained(spec: Spec, found: Run) -> str:
-    parent = spec.parent(found)
-    return parent.rpartition("-s")[0] if parent else found.student
 
 
 def _others(before: Lineage, after: Lineage, spec: Spec, allowed: Tolerance | None) -> Iterator[Item]:
@@ -171,6 +166,6 @@ def _stage(folder: Path, command: list[str], machine: dict[str, Any]) -> None:
     """Run a module in the worktree as on that machine, as far as this one can."""
     if code := run(folder, *command, machine=machine):
         raise UserError(
-            f"`python -m {' '.join(command)}` ended with exit code {code} in a checkout of the version's commit; why, "
-            "it printed above. MLflow is as it was."
+            f"`python -m {' '.join(command)}` ended with exit code {code} in a checkout of the version's commit; its "
+            "output above says why. MLflow is as it was."
         )

@@ -29,9 +29,7 @@ def start_weights(spec: Spec, run: Run, teacher: Path, student: Path) -> Mapping
     Raises:
         UserError: a file of the two is missing or damaged.
     """
-    method, source = spec.students[run.student].method, spec.teacher.source
-    if isinstance(method, Resampled):
-        method = spec.students[method.student].method
+    method, source = spec.students[spec.trained(run.student)].method, spec.teacher.source
     assert not isinstance(method, Resampled), "a student that resamples another is never resampled"
     contract = storage.read_contract(student)
     if not isinstance(method, Free):

@@ -78,6 +78,11 @@ class Spec:
             raise SpecError(f"{self.name} has no scorer {name!r}; it has: {', '.join(self.evaluation.scorers)}.")
         return self.evaluation.scorers[name]
 
+    def trained(self, student: str) -> str:
+        """The student whose weights this one has: itself, or the one that it samples again."""
+        method = self.students[student].method
+        return method.student if isinstance(method, Resampled) else student
+
     def levels(self, student: str) -> tuple[int, ...]:
         """The student's index set phi_1 < ... < phi_T'."""
         return self.levels_of(self.students[student].index_set)
