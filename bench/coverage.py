@@ -28,9 +28,9 @@ class Case:
     real: int = 797
     seeds: int = 1
     other_scale: float = 1.02
-    """Of the second student's features; the first one's have that of the real images."""
+    """The scale of the second student's features; the first one's have that of the real images."""
     shift: float = 0.05
-    """Of both students' features."""
+    """How far the features of both students are shifted."""
     training: float = 0.03
     """How much training seeds change scale and shift of every feature."""
 

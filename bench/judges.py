@@ -28,7 +28,7 @@ LONG_ENOUGH = 2.0
 
 
 def main(side: int, channels: int) -> None:
-    """Print images a second of every kind that needs no download."""
+    """Print the images per second of every kind that needs no download."""
     torch.set_num_threads(1)
     print(f"{channels} x {side} x {side}, one thread; images per second of CPU time (of wall clock) by batch")
     for name, settings in _judges(side).items():

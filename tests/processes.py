@@ -20,7 +20,7 @@ STAGES = (
     "track tiny",
     "report tiny",
 )
-"""Of tiny: their modules and arguments."""
+"""tiny's stages: their modules and arguments."""
 
 
 def wait_for(look: Callable[[], Found | None], what: str, seconds: float = 240, pause: float = 0.02) -> Found:

@@ -77,7 +77,7 @@ SEEN, SAMPLES = 1000, 200
 
 @frozen
 class Scored:
-    """tiny's real images, and its classifier, which stands for a panel of one."""
+    """tiny's real images, and its classifier, as a panel of one."""
 
     data: Path
     folder: Path

@@ -208,7 +208,7 @@ def ends(*arguments: object, monkeypatch: pytest.MonkeyPatch) -> object:
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     folder = stored(tmp_path / "student", *CASES["any step"])
     assert ends(folder, tmp_path / "a", "--format", "diffusers", monkeypatch=monkeypatch) == 0
-    assert "4 network evaluations an image" in capsys.readouterr().out
+    assert "4 network evaluations per image" in capsys.readouterr().out
     assert json.loads((tmp_path / "a" / ABOUT).read_text())["student"]["levels"] == [0, *LEVELS]
     asked = ("--format", "diffusers", "--levels", "10,64")
     assert ends(folder, tmp_path / "b", *asked, monkeypatch=monkeypatch) == 0

@@ -37,9 +37,9 @@ class Fold:
 
     student: Denoiser
     factors: Tensor
-    """Of the student's v, one a level, when it was handed over."""
+    """What the student's v is multiplied by, one factor per level, when it was handed over."""
     loss: float
-    """Of its first iteration."""
+    """The loss of its first iteration."""
     settings: Training
     before: int
 

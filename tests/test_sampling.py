@@ -14,7 +14,7 @@ from sfddm.diffusion.steps import Step
 from tests.gaussian import NO_NOISE, ONE, GaussianTeacher, Told, image_factor, level
 
 LEVELS = (16, 32, 48)
-"""Of a cosine schedule with T = 64; alpha is .91, .69 and .37 there."""
+"""Levels of a cosine schedule with T = 64; alpha is .91, .69 and .37 there."""
 
 
 def at(t: int) -> tuple[float, float]:

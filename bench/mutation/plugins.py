@@ -125,7 +125,7 @@ class Recorder(Guard):
             self.failed.setdefault(report.nodeid, "skipped" if report.skipped else _reason(report))
 
     def lines(self) -> dict[str, dict[str, list[str]]]:
-        """Of each file: the tests that ran each line, and "" where it ran without a test, when it was imported."""
+        """For each file the tests that ran each line, and "" where it ran without a test, when it was imported."""
         data = self._coverage.get_data()
         return {
             os.path.relpath(path): {

@@ -30,6 +30,6 @@ def export(
         sampler = on_index_set(sampler, read_contract(folder), asked)
     written = write(folder, sampler, out, form)
     typer.echo(
-        f"{out}: {written.size / 2**20:.2f} MiB, {sampler.nfe} network evaluations an image. Of {IMAGES} images from "
+        f"{out}: {written.size / 2**20:.2f} MiB, {sampler.nfe} network evaluations per image. Of {IMAGES} images from "
         f"the same noises no pixel differs from the student's own by more than {written.difference:.1e}."
     )

@@ -124,7 +124,7 @@ METRICS = (
     ),
     Metric(
         key="nfe", group="", better="lower", heading="T'", form="{:.0f}", terminal=True,
-        meaning="T': steps, which are network evaluations an image.",
+        meaning="T': steps, which are network evaluations per image.",
         compared="network evaluations", exact="{:.0f}",
     ),
     Metric(

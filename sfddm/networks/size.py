@@ -23,7 +23,7 @@ def share(start: Start | None, teacher: Mapping[str, Any]) -> float:
 
 
 def _operations(config: Mapping[str, Any], shape: tuple[int, int, int]) -> int:
-    """Of one image, counted without computing anything."""
+    """The floating-point operations for one image, counted without computing anything."""
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         make_network(dict(config))(torch.empty(1, *shape), torch.zeros(1, dtype=torch.int64))
     return int(counter.get_total_flops())

@@ -60,7 +60,7 @@ class Transformer:
 
 
 Part = Literal["all", "first-half", "second-half"]
-"""Of the training images."""
+"""Which of the training images."""
 
 
 @frozen(kw_only=True)

@@ -115,7 +115,7 @@ def _metrics(row: Row, siblings: list[Row]) -> list[str]:
         if figure.metric.card
     ]
     rows += [
-        ["seconds a thousand images", f"{timing['seconds_per_1000_images']:.3g}", ""],
+        ["seconds per thousand images", f"{timing['seconds_per_1000_images']:.3g}", ""],
         ["speed-up against DDIM on all levels", f"{timing['speed_up']:.0f} x", ""],
         ["cost in forward-equivalents", f"{metrics['cost']['total']}", ""],
     ]
