@@ -108,7 +108,7 @@ def test_no_more_than_half_is_taken_out() -> None:
 
 
 def test_the_squared_error_is_the_variance_on_average() -> None:
-    """The variance of a mean over 20 x 20 pairs with effects of variances 1, 1 and 16: 1/20 + 1/20 + 16/400, and not that twice."""
+    """A mean over 20 x 20 pairs with effects of variances 1, 1 and 16 has 1/20 + 1/20 + 16/400, and not that twice."""
     random = np.random.default_rng(0)
     squared = []
     for _ in range(300):
