@@ -143,7 +143,7 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
     device = next(network.parameters()).device
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
         losses = loss(step, cast(Network, state.target.module))
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     losses = _backward(network, losses, own_share(settings.batch_size))
     if settings.clip_norm:
         nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
