@@ -71,6 +71,7 @@ def installed(settings: Inception | Torchvision, folder: Path, images: np.ndarra
     return load_scorer(folder, CPU)
 
 
+@pytest.mark.heavy
 def test_inception_is_torch_fidelitys(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch_fidelity import FeatureExtractorInceptionV3
 
@@ -87,6 +88,7 @@ def test_inception_is_torch_fidelitys(weights: Path, tmp_path: Path, monkeypatch
     assert extractor.name == f"inception-1:{digest(path)[:8]}" and "torch-fidelity 0." in extractor.version
 
 
+@pytest.mark.heavy
 @torch.inference_mode()
 def test_a_torchvision_networks_features_are_what_its_head_is_given(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

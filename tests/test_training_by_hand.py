@@ -267,7 +267,7 @@ def test_a_weight_that_a_loss_leaves_out_stays_where_it_is() -> None:
     assert torch.equal(network.unused, before)
 
 
-@pytest.mark.parametrize("wanted", [False, True])
+@pytest.mark.parametrize("wanted", [False, pytest.param(True, marks=pytest.mark.heavy)])
 def test_network_and_average_are_compiled_where_the_spec_says_so(wanted: bool) -> None:
     """Which happens at the first call."""
     state = begin(Line(), evolve(SETTINGS, compile=wanted))
