@@ -182,12 +182,12 @@ def _error(teacher: Denoises, walk: Walk, x: Tensor, levels: tuple[int, ...]) ->
 @torch.inference_mode()
 def _jump(teacher: Denoises, walk: Walk, x: Tensor, ends: tuple[int, ...]) -> Tensor:
     """Where DDIM's one jump from states x [N, C, H, W] at ends[1] lands at ends[0]."""
-    sampler = Sampler(solver="ddim", levels=ends, clip_sample=walk.clip_sample)
     landed = []
     for part in _batches(x):
-        states = trajectory(teacher, part, sampler, iter(()))
-        next(states)
-        landed.append(next(states).x)
+        lower, level = (torch.full((len(part),), end, device=part.device) for end in ends)
+        x0, _ = teacher.predict(part, level, lower)
+        at_s, at_r = (teacher.schedule.at(each, part) for each in (level, lower))
+        landed.append(ddim_step(part, x0.clamp(-1, 1) if walk.clip_sample else x0, at_s, at_r))
     return torch.cat(landed)
 
 
