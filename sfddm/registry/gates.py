@@ -59,20 +59,16 @@ def gates(spec: Spec, row: Row, champion: Promotion | None) -> Iterator[Gate]:
         yield gate if gate.figure != INCOMPARABLE else evolve(gate, bound=gate.bound + remedy)
 
 
-def _gate(name: str, figure: str, bound: str, passed: bool) -> Gate:
-    return Gate(name=name, figure=figure, bound=bound, passed=passed)
-
-
 def _at_least(name: str, form: str, value: float, wanted: float) -> Gate:
     """The gate of a value that has a lower bound."""
-    return _gate(name, form.format(value), f"at least {wanted}", value >= wanted)
+    return Gate(name, form.format(value), f"at least {wanted}", value >= wanted)
 
 
 def _agreement(metrics: Mapping[str, Any], wanted: float) -> Gate:
     """The lowest agreement that a scorer with classes sees."""
     seen = [part(metrics, name)["agreement"] for name in panel(metrics) if "agreement" in part(metrics, name)]
     if not seen:
-        return _gate("agreement", "unknown", f"at least {wanted}: no scorer has classes", wanted == 0)
+        return Gate("agreement", "unknown", f"at least {wanted}: no scorer has classes", wanted == 0)
     return _at_least("agreement", "{:.4f}", min(seen), wanted)
 
 
@@ -86,7 +82,7 @@ def _against_teacher(metrics: Mapping[str, Any], margin: float | None) -> Gate:
         allowed = 0.0 if margin is None else margin * teachers.whole
         passed.append(found[name].low <= 0 if margin is None else found[name].high < allowed)
     bound = "not worse than the teacher" if margin is None else f"less than {margin:.0%} above the teacher's"
-    return _gate("against_teacher", _shown(found), bound, all(passed))
+    return Gate("against_teacher", _shown(found), bound, all(passed))
 
 
 def _against_free(spec: Spec, row: Row, wanted: Against) -> Gate:
@@ -96,7 +92,7 @@ def _against_free(spec: Spec, row: Row, wanted: Against) -> Gate:
     rows = [other for other in rows if other.metrics["nfe"] <= row.metrics["nfe"]]
     if not rows:
         steps = row.metrics["nfe"]
-        return _gate(
+        return Gate(
             "against_free", "nothing to compare", f"{wanted}: add a free student of at most {steps} steps", False
         )
     rivals = {}
@@ -114,11 +110,11 @@ def _against(
     bound = f"{wanted.replace('-', ' ')} than {names}"
     reasons = dict.fromkeys(reason for scorer, (_, rival) in rivals.items() for reason in _why_not(rival, own, scorer))
     if reasons:
-        return _gate(gate, INCOMPARABLE, f"{bound}: {'; '.join(reasons)}", False)
+        return Gate(gate, INCOMPARABLE, f"{bound}: {'; '.join(reasons)}", False)
     found = {scorer: difference(rival, own, COMPARED, scorer) for scorer, (_, rival) in rivals.items()}
     seen = {scorer: of for scorer, of in found.items() if of is not None}
     passed = [of.high < 0 if wanted == "better" else of.low <= 0 for of in seen.values()]
-    return _gate(gate, _shown(seen), bound, all(passed))
+    return Gate(gate, _shown(seen), bound, all(passed))
 
 
 def _why_not(rival: Mapping[str, Any], own: Mapping[str, Any], scorer: str) -> list[str]:

@@ -25,29 +25,22 @@ def provenance(spec: Spec, row: Row) -> dict[str, Any]:
         "lineage.json": lineage(spec, row.run),
         "metrics.json": row.metrics,
         "origin.json": {
-            "commit": _commit(spec.name) or "",
+            "commit": _commit(spec.name),
             "requirements_lock": digest_file(REQUIREMENTS) if REQUIREMENTS.exists() else "",
-            "machines": machines(spec, row),
+            "machines": {
+                "teacher": read_mapping(Paths(spec.name).teacher_timing)["machine"],
+                "student": row.training["machine"],
+                "evaluation": row.timing["machine"],
+            },
             "student": files_of(Paths(spec.name).student(row.run.student, row.run.seed)),
         },
     }
 
 
-def machines(spec: Spec, row: Row) -> dict[str, Any]:
-    """Where teacher, student and metrics were made (`sfddm.runtime.machine.machine`); without what is unknown."""
-    teacher = Paths(spec.name).teacher_timing
-    noted = {
-        "teacher": read_mapping(teacher) if teacher.exists() else {},
-        "student": row.training,
-        "evaluation": row.timing,
-    }
-    return {what: timing["machine"] for what, timing in noted.items() if "machine" in timing}
-
-
 @cache
-def _commit(spec: str) -> str | None:
-    """The commit that has this spec and this code; None where there is none yet. Asked once per process and spec."""
+def _commit(spec: str) -> str:
+    """The commit that has this spec and this code; empty where there is none yet. Asked once per process and spec."""
     try:
-        return None if uncommitted([*CODE, f"specs/{spec}.yaml"]) else head()
+        return "" if uncommitted([*CODE, f"specs/{spec}.yaml"]) else head() or ""
     except UserError:
-        return None
+        return ""

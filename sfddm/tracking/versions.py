@@ -108,11 +108,8 @@ class Downloaded:
 
     uri: str
     """As the user gave it."""
-    model: str
-    number: str
     content_key: str
     """Empty if it was registered by something else."""
-    run_id: str
     student: Path
     """The folder with its network and sampler."""
     provenance: Path
@@ -128,23 +125,14 @@ def download(uri: str) -> Downloaded:
     import mlflow
     from mlflow.models import Model
 
-    client = connect()
-    with _known_version(client, uri):
-        version = _version(client, uri)
+    with _found(uri) as (_, version):
         folder = Path(mlflow.artifacts.download_artifacts(uri)).resolve()
         listed = Model.load(folder).flavors["python_function"]["artifacts"]
         student, described = ((folder / str(listed[part]["path"])).resolve() for part in ("student", "provenance"))
     if not (student.is_relative_to(folder) and described.is_relative_to(folder)):
         raise UserError(f"{uri} is not a student of this project: its files would be outside of it, in {student}.")
-    return Downloaded(
-        uri=uri,
-        model=version.name,
-        number=str(version.version),
-        content_key=version.tags.get("sfddm.content_key", ""),
-        run_id=version.run_id,
-        student=student,
-        provenance=described,
-    )
+    key = version.tags.get("sfddm.content_key", "")
+    return Downloaded(uri=uri, content_key=key, student=student, provenance=described)
 
 
 def registered(uri: str) -> Subject:
@@ -153,31 +141,22 @@ def registered(uri: str) -> Subject:
     Raises:
         UserError: no such model, alias or version; or it was registered by something else.
     """
-    with tempfile.TemporaryDirectory() as temporary:
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as temporary, _found(uri) as (_, version):
+        if "sfddm.student" not in version.tags:
+            raise UserError(f"{uri} was not registered by `dvc repro track@SPEC`: there are no results of it.")
+        for file in ("metrics.json", "timing.json", "grid.png", "spec.yaml"):
+            mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=temporary)
         folder = Path(temporary)
-        student = _download_results(uri, folder)
         content = plain_data((folder / "spec.yaml").read_text(encoding="utf-8"), f"{uri}, spec.yaml")
         return Subject(
             name=uri,
-            fields=fields_of(content, student),
+            fields=fields_of(content, version.tags["sfddm.student"]),
             metrics=dict(read_mapping(folder / "metrics.json")),
             timing=dict(read_mapping(folder / "timing.json")),
             picture=(folder / "grid.png").read_bytes(),
         )
-
-
-def _download_results(uri: str, folder: Path) -> str:
-    """Put what the version's run logged of its results into a folder, and return the name of its student."""
-    import mlflow
-
-    client = connect()
-    with _known_version(client, uri):
-        version = _version(client, uri)
-        if "sfddm.student" not in version.tags:
-            raise UserError(f"{uri} was not registered by `dvc repro track@SPEC`: there are no results of it.")
-        for file in ("metrics.json", "timing.json", "grid.png", "spec.yaml"):
-            mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=str(folder))
-    return str(version.tags["sfddm.student"])
 
 
 def content_key(uri: str) -> str:
@@ -186,9 +165,8 @@ def content_key(uri: str) -> str:
     Raises:
         UserError: no such version, or MLflow does not answer.
     """
-    client = connect()
-    with _known_version(client, uri):
-        return str(_version(client, uri).tags.get("sfddm.content_key", ""))
+    with _found(uri) as (_, version):
+        return str(version.tags.get("sfddm.content_key", ""))
 
 
 def set_version_tag(uri: str, name: str, text: str) -> None:
@@ -197,40 +175,41 @@ def set_version_tag(uri: str, name: str, text: str) -> None:
     Raises:
         UserError: no such version, or MLflow does not answer.
     """
-    client = connect()
-    with _known_version(client, uri):
-        version = _version(client, uri)
+    with _found(uri) as (client, version):
         client.set_model_version_tag(version.name, version.version, name, text)
 
 
-def _version(client: "MlflowClient", uri: str) -> "ModelVersion":
-    name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri).groups()  # type: ignore[union-attr]
-    return client.get_model_version_by_alias(name, word) if separator == "@" else client.get_model_version(name, word)
-
-
 @contextmanager
-def _known_version(client: "MlflowClient", uri: str) -> Iterator[None]:
-    """Tell users which part of a version's name MLflow doesn't know, or that something else registered it."""
+def _found(uri: str) -> Iterator[tuple["MlflowClient", "ModelVersion"]]:
+    """A version that `models:/NAME@ALIAS` or `models:/NAME/VERSION` names, and the server's client.
+
+    What goes wrong in the block is put down to the version: MLflow doesn't know it, or something else registered it.
+    """
     from mlflow.exceptions import MlflowException
 
+    client = connect()
+    name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri, re.DOTALL).groups()  # type: ignore[union-attr]
+    by_alias = separator == "@"
     try:
-        yield
+        get = client.get_model_version_by_alias if by_alias else client.get_model_version
+        yield client, get(name, word)
     except MlflowException as error:
-        reason = _unknown(client, uri) or f": {without_secrets(str(error).splitlines()[0])}"
+        reason = (
+            _unknown(client, name, word if by_alias else None) or f": {without_secrets(str(error).splitlines()[0])}"
+        )
         raise UserError(f"{uri}{reason}\n`sfddm promote RUN` sets the alias champion.") from None
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise UserError(f"{uri} is not a student of this project ({without_secrets(repr(error))}).") from None
 
 
-def _unknown(client: "MlflowClient", uri: str) -> str:
+def _unknown(client: "MlflowClient", name: str, alias: str | None) -> str:
     """Which part of a version's name MLflow doesn't know, and what is nearest; empty if it knows all."""
-    name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri).groups()  # type: ignore[union-attr]
     with users_errors():
         models = {model.name: model for model in client.search_registered_models()}
     if name not in models:
         return f": no registered model {name!r}{nearest(name, models)}"
-    if separator == "@" and word not in models[name].aliases:
-        return f": no alias {word!r}{nearest(word, models[name].aliases)}"
+    if alias is not None and alias not in models[name].aliases:
+        return f": no alias {alias!r}{nearest(alias, models[name].aliases)}"
     return ""
 
 
