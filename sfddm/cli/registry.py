@@ -1,10 +1,11 @@
 """Commands on the model registry: promote, demote, history, track, reproduce."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
+from rich.console import Console
 
-from sfddm.errors import USAGE_ERROR
+from sfddm.errors import USAGE_ERROR, UserError
 
 NOT_REPRODUCED = 1
 """The exit code of `sfddm reproduce` where something else came out."""
@@ -17,11 +18,6 @@ def promote(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what each gate finds.")] = False,
 ) -> None:
     """Hold a student against its spec's gates, and give it an alias of the registered model if it passes all."""
-    from typing import get_args
-
-    from rich.console import Console
-
-    from sfddm.errors import UserError
     from sfddm.pipeline.promotions import PROMOTIONS, Alias
     from sfddm.pipeline.rows import find_run, load_row
     from sfddm.registry.gates import gates
@@ -77,9 +73,6 @@ def history(
     model: Annotated[str | None, typer.Argument(help="A registered model; all of them when left out.")] = None,
 ) -> None:
     """List what was promoted and demoted, oldest first."""
-    from rich.console import Console
-
-    from sfddm.errors import UserError
     from sfddm.pipeline.promotions import PROMOTIONS, read_history
     from sfddm.registry.terminal import history_table
     from sfddm.spec.parse import nearest
@@ -106,9 +99,6 @@ def reproduce(
     quick: Annotated[bool, typer.Option("--quick", help="Train nothing: check hashes and evaluate again.")] = False,
 ) -> None:
     """Rebuild a registered version from its commit, and say whether the same came out."""
-    from rich.console import Console
-
-    from sfddm.errors import UserError
     from sfddm.registry.reproduce import reproduce as rebuild
     from sfddm.registry.reproduce import write_verdict
     from sfddm.registry.terminal import marked_table
