@@ -17,12 +17,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-BATCH = 900
-"""Metrics per call; MLflow takes at most 1000."""
-
-
 def send_points(client: "MlflowClient", run_id: str, points: Iterable[dict[str, Any]]) -> None:
-    """Add points to a run, in as few calls as MLflow allows."""
+    """Add points to a run."""
     values = [
         (f"train/{name}", value, point["step"]) for point in points for name, value in point.items() if name != "step"
     ]
@@ -34,9 +30,7 @@ def send_metrics(client: "MlflowClient", run_id: str, values: list[tuple[str, fl
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    metrics = [Metric(name, value, now, step) for name, value, step in values]
-    for start in range(0, len(metrics), BATCH):
-        client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+    client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value, step in values])
 
 
 def steps_sent(client: "MlflowClient", run_id: str) -> set[int]:

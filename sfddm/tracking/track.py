@@ -34,9 +34,10 @@ from sfddm.tracking.live import (
     teacher_training,
 )
 from sfddm.tracking.logging import log_datasets, log_pictures, send_metrics, send_points, steps_sent
+from sfddm.tracking.register import register
 from sfddm.tracking.server import experiment_id, users_errors
 from sfddm.tracking.summary import track_summary
-from sfddm.tracking.versions import register, versions_by_key
+from sfddm.tracking.versions import versions_by_key
 from sfddm.training.curve import read_points
 
 if TYPE_CHECKING:
@@ -45,10 +46,6 @@ if TYPE_CHECKING:
 
 FOLLOWER_SECONDS = 60.0
 """How long a follower may take to send its last points."""
-PAGE = 1000
-"""Runs per page of MLflow's list."""
-PARAMS = 100
-"""Params per call; MLflow takes no more."""
 
 
 def track_spec(client: "MlflowClient", spec: Spec, rows: list[Row]) -> int:
@@ -67,9 +64,11 @@ def track_rows(client: "MlflowClient", spec: Spec, rows: list[Row]) -> int:
     Raises:
         UserError: MLflow does not answer, or refuses; what is there by then stays, and the next call goes on from it.
     """
+    import mlflow
+
     with users_errors():
         experiment = experiment_id(client, spec.name)
-        tracked = _find_runs(client, experiment)
+        tracked = mlflow.search_runs([experiment], output_format="list")  # followed trainings included
         known = {run.data.tags[CONTENT_KEY]: str(run.info.run_id) for run in tracked if CONTENT_KEY in run.data.tags}
         key = _teacher_content_key(spec)
         if key is not None and key not in known:
@@ -91,16 +90,6 @@ def _register(client: "MlflowClient", spec: Spec, rows: list[Row], runs: dict[st
     for row in marked:
         if row.content_key not in versions:
             register(client, spec, row, runs[row.content_key])
-
-
-def _find_runs(client: "MlflowClient", experiment: str) -> list["Tracked"]:
-    """All runs of an experiment, followed trainings included."""
-    found, token = list["Tracked"](), None
-    while True:
-        page = client.search_runs([experiment], max_results=PAGE, page_token=token)
-        found, token = [*found, *page], page.token
-        if not token:
-            return found
 
 
 def _track_run(client: "MlflowClient", experiment: str, spec: Spec, row: Row) -> str:
@@ -169,9 +158,7 @@ def _run_of(client: "MlflowClient", experiment: str, training: Training) -> str:
 def _log_params(client: "MlflowClient", run_id: str, values: Mapping[str, Any]) -> None:
     from mlflow.entities import Param
 
-    params = [Param(name, str(value)) for name, value in values.items()]
-    for start in range(0, len(params), PARAMS):
-        client.log_batch(run_id, params=params[start : start + PARAMS])
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in values.items()])
 
 
 def _log_metrics(client: "MlflowClient", run_id: str, row: Row) -> None:

@@ -2,52 +2,24 @@
 
 import re
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from attrs import frozen
-from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
-from sfddm.evaluation.metrics import panel, part
-from sfddm.networks.layout import CONFIG
-from sfddm.pipeline.lock import lineage
-from sfddm.pipeline.paths import Paths
-from sfddm.pipeline.rows import Row, has_results, load_row
+from sfddm.pipeline.rows import Row
 from sfddm.report.compare import Subject, fields_of
-from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import nearest, read_mapping
 from sfddm.spec.read import plain_data
-from sfddm.tracking.cards import model_card
-from sfddm.tracking.provenance import provenance
 from sfddm.tracking.server import connect, users_errors, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-    from mlflow.models.model import ModelInfo
-
-REQUIREMENTS = (
-    "attrs",
-    "cattrs",
-    "diffusers",
-    "filelock",
-    "numpy",
-    "pillow",
-    "rich",
-    "ruamel.yaml",
-    "safetensors",
-    "torch",
-)
-"""What the served model imports; the library itself is stored with the version."""
-
-SURROUNDINGS = ("mlflow.source.name", "mlflow.source.git.repoURL", "mlflow.user")
-"""Tags that MLflow would set by itself, with paths, names, and the remote's address and its password."""
 
 
 def versions_by_key(client: "MlflowClient", model: str) -> dict[str, str]:
@@ -55,37 +27,6 @@ def versions_by_key(client: "MlflowClient", model: str) -> dict[str, str]:
     found = client.search_model_versions(f"name='{model}'")
     keys = {version.tags.get("sfddm.content_key", ""): str(version.version) for version in found}
     return {key: number for key, number in keys.items() if key}
-
-
-def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> None:
-    """Make the run's student a version of the spec's model."""
-    from mlflow.exceptions import MlflowException
-
-    name = spec.registry.model
-    try:
-        client.get_registered_model(name)
-    except MlflowException:
-        client.create_registered_model(name)
-    logged = _log_model(spec, row, run_id)
-    tags = {
-        "sfddm.content_key": row.content_key,
-        "sfddm.run": row.run.name,
-        "sfddm.student": row.run.student,
-        **{
-            f"sfddm.distance.{name}": f"{part(row.metrics, name)['frechet_distance']:.4f}"
-            for name in panel(row.metrics)
-        },
-        "sfddm.nfe": str(row.metrics["nfe"]),
-    }
-    siblings = [load_row(spec, run) for run in spec.runs() if run.student == row.run.student and has_results(spec, run)]
-    client.create_model_version(
-        name,
-        source=logged.model_uri,
-        run_id=run_id,
-        tags=tags,
-        model_id=logged.model_id,
-        description=model_card(spec, row, siblings, lineage(spec, row.run), run_id),
-    )
 
 
 def require_version(spec: Spec, row: Row) -> str:
@@ -113,7 +54,7 @@ class Downloaded:
     student: Path
     """The folder with its network and sampler."""
     provenance: Path
-    """The folder with what `sfddm.tracking.provenance` says of it."""
+    """The folder with what `sfddm.tracking.register` says of it."""
 
 
 def download(uri: str) -> Downloaded:
@@ -211,47 +152,3 @@ def _unknown(client: "MlflowClient", name: str, alias: str | None) -> str:
     if alias is not None and alias not in models[name].aliases:
         return f": no alias {alias!r}{nearest(alias, models[name].aliases)}"
     return ""
-
-
-def _log_model(spec: Spec, row: Row, run_id: str) -> "ModelInfo":
-    """Store the student as an MLflow model made of code and safetensors; nothing is pickled."""
-    import mlflow
-
-    folder = Paths(spec.name).student(row.run.student, row.run.seed)
-    package = Path(__file__).parents[1]
-    with tempfile.TemporaryDirectory() as temporary:
-        described = Path(temporary) / "provenance"
-        described.mkdir()
-        for name, content in provenance(spec, row).items():
-            if name.endswith(".json"):
-                write_json(described / name, content)
-            else:
-                YAML().dump(content, described / name)
-        # MLflow recommends type hints and an example, from which it would guess the signature that is given here.
-        # It sets filters of its own, so warnings are not ignored but recorded, and dropped.
-        with mlflow.start_run(run_id=run_id), warnings.catch_warnings(record=True):
-            return mlflow.pyfunc.log_model(
-                name="student",
-                python_model=str(package / "tracking" / "served.py"),
-                artifacts={"student": str(folder), "provenance": str(described)},
-                signature=_signature(folder),
-                code_paths=[str(package)],
-                pip_requirements=list(REQUIREMENTS),
-                tags=dict.fromkeys(SURROUNDINGS, ""),
-            )
-
-
-def _signature(folder: Path) -> Any:
-    """Takes a request, as `sfddm.tracking.request` reads it, and returns images."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-    from mlflow.types.schema import Array
-
-    config = read_json(folder / CONFIG)
-    shape = (-1, config["in_channels"], *config["sample_size"])
-    numbers = [ColSpec(DataType.long, name, required=False) for name in ("seed", "num", "steps")]
-    levels = ColSpec(Array(DataType.long), "index_set", required=False)
-    noise = ColSpec(Array(Array(Array(Array(DataType.double)))), "noise", required=False)
-    return ModelSignature(
-        inputs=Schema([*numbers, levels, noise]), outputs=Schema([TensorSpec(np.dtype(np.uint8), shape)])
-    )
