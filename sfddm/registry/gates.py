@@ -18,14 +18,14 @@ from sfddm.evaluation.metrics import (
 from sfddm.evaluation.statistics import Difference, difference, measured, paired_difference, why_not
 from sfddm.pipeline.promotions import Gate, Promotion
 from sfddm.pipeline.rows import Row, load_row
+from sfddm.report.table import DISTANCE, TEACHERS
 from sfddm.spec.evaluation import Against
 from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Free
 
-COMPARED, TEACHERS = "frechet_distance", "teacher_frechet_distance"
 INCOMPARABLE = "does not compare"
 REMEMBERED = (*CONDITIONS, *SUMMARY, PANEL, "weights")
-REMEMBERED_OF_SCORERS = (*JUDGED_CONDITIONS, COMPARED, JACKKNIFE[COMPARED], TEACHERS)
+REMEMBERED_OF_SCORERS = (*JUDGED_CONDITIONS, DISTANCE, JACKKNIFE[DISTANCE], TEACHERS)
 """Keys of metrics.json that promotions.json keeps of a promoted student; the next one is compared with it."""
 
 
@@ -76,7 +76,7 @@ def _against_teacher(metrics: Mapping[str, Any], margin: float | None) -> Gate:
     """The difference from the teacher's own images: below a share of its distance, or else not shown to be larger."""
     found, passed = {}, []
     for name in panel(metrics):
-        own, teachers = measured(metrics, COMPARED, name), measured(metrics, TEACHERS, name)
+        own, teachers = measured(metrics, DISTANCE, name), measured(metrics, TEACHERS, name)
         assert own is not None and teachers is not None
         found[name] = paired_difference([own], [teachers])
         allowed = 0.0 if margin is None else margin * teachers.whole
@@ -97,7 +97,7 @@ def _against_free(spec: Spec, row: Row, wanted: Against) -> Gate:
         )
     rivals = {}
     for name in panel(row.metrics):
-        best = min(rows, key=lambda free: float(part(free.metrics, name).get(COMPARED, float("inf"))))
+        best = min(rows, key=lambda free: float(part(free.metrics, name).get(DISTANCE, float("inf"))))
         rivals[name] = best.run.student, best.metrics
     return _against("against_free", row.metrics, rivals, wanted)
 
@@ -111,7 +111,7 @@ def _against(
     reasons = dict.fromkeys(reason for scorer, (_, rival) in rivals.items() for reason in _why_not(rival, own, scorer))
     if reasons:
         return Gate(gate, INCOMPARABLE, f"{bound}: {'; '.join(reasons)}", False)
-    found = {scorer: difference(rival, own, COMPARED, scorer) for scorer, (_, rival) in rivals.items()}
+    found = {scorer: difference(rival, own, DISTANCE, scorer) for scorer, (_, rival) in rivals.items()}
     seen = {scorer: of for scorer, of in found.items() if of is not None}
     passed = [of.high < 0 if wanted == "better" else of.low <= 0 for of in seen.values()]
     return Gate(gate, _shown(seen), bound, all(passed))
@@ -122,7 +122,7 @@ def _why_not(rival: Mapping[str, Any], own: Mapping[str, Any], scorer: str) -> l
     panels = [", ".join(sorted(panel(metrics))) for metrics in (rival, own)]
     if panels[0] != panels[1]:
         return [f"other scorers ({' | '.join(panels)})"]
-    unknown = [] if measured(rival, COMPARED, scorer) else [f"{scorer}: unknown errors"]
+    unknown = [] if measured(rival, DISTANCE, scorer) else [f"{scorer}: unknown errors"]
     return why_not(rival, own, scorer) or unknown
 
 
