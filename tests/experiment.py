@@ -126,7 +126,8 @@ class Experiment:
         student = Student(index_set=Uniform(kind="uniform", steps=steps), clip_sample=True, method=method, seeds=seeds)
         self.spec = evolve(self.spec, students={**self.spec.students, name: student})
         free = isinstance(method, Free)
-        cost = {"cache": 1000, "training": 0 if free else 2000, "folds": 0 if free else 1, "total": 0 if free else 3000}
+        trained = {"search": 0, "cache": 1000, "training": 2000, "folds": 1, "total": 3000}
+        cost = dict.fromkeys(trained, 0) if free else trained
         own = {"nfe": steps, "levels": list(self.spec.levels(name)), "cost": cost, **metrics}
         for seed, distance in enumerate(distances):
             self.write(name, seed, figures(distance, pixels[seed] if pixels else None, **own))

@@ -13,7 +13,7 @@ from tests.parts import tiny
 
 OURS = tiny().students["ours-t4"].method
 FREE = Free(kind="free", solver="ddim")
-COST = {"cache": 1000, "training": 2000, "folds": 1, "total": 3000}
+COST = {"search": 0, "cache": 1000, "training": 2000, "folds": 1, "total": 3000}
 
 
 def row(student: str, seed: int = 0, distance: float = 0.5, pixels: float | None = None, **changed: Any) -> Row:

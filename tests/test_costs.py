@@ -68,7 +68,7 @@ def test_what_trains_nothing_costs_nothing(method: Method) -> None:
 def test_a_cost_is_stored_with_its_total() -> None:
     made = Cost(cache=5, training=7, folds=2)
     assert made.total == 12
-    assert made.to_json() == {"cache": 5, "training": 7, "folds": 2, "total": 12}
+    assert made.to_json() == {"search": 0, "cache": 5, "training": 7, "folds": 2, "total": 12}
 
 
 @pytest.mark.parametrize(("solver", "more"), [("ddim", 0), ("dpm-solver", 1), ("angle-2m", 1)])

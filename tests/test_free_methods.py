@@ -11,12 +11,13 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.methods.job import Distilled, Job, distill
 from sfddm.networks.denoiser import Contract
 from sfddm.networks.layout import write_sampler
+from sfddm.spec.index_set import Explicit
 from sfddm.spec.students import Free, Resampled
 from tests.gaussian import gaussian_job
 
 EXACT = Contract(timesteps=64, noise_schedule="cosine", prediction="v")
 FILES = ("config.json", "denoiser.json", "diffusion_pytorch_model.safetensors")
-NOTHING = {"cache": 0, "training": 0, "folds": 0, "total": 0}
+NOTHING = {"search": 0, "cache": 0, "training": 0, "folds": 0, "total": 0}
 
 
 def written(made: Distilled, folder: Path) -> dict[str, bytes]:
@@ -44,20 +45,25 @@ def teachers(tmp_path: Path) -> Job:
 def test_a_free_sampler_is_the_teachers_files_and_a_name(
     tmp_path: Path, teachers: Job, method: Any, clip: bool
 ) -> None:
-    made = distill(evolve(teachers, student=evolve(teachers.student, method=method, clip_sample=clip)))
+    made_of = evolve(teachers.student, method=method, clip_sample=clip)
+    made = distill(evolve(teachers, student=made_of))
     assert made.sampler == Sampler(solver=method.solver, levels=(8, 64), clip_sample=clip)
     assert made.cost == NOTHING and made.curve is None
+    searched = evolve(made_of, index_set=Explicit(kind="explicit", levels=(8, 64), search=500))
+    assert distill(evolve(teachers, student=searched)).cost == {**NOTHING, "search": 500, "total": 500}
     assert written(made, tmp_path / "made") == {name: (tmp_path / "teacher" / name).read_bytes() for name in FILES}
 
 
 @pytest.mark.parametrize("clip", [False, True])
 def test_a_resampled_student_is_its_parent_on_other_levels(tmp_path: Path, teachers: Job, clip: bool) -> None:
     """With the parent's solver and cost, and neither its levels nor its clipping."""
-    parent, cost = tmp_path / "teacher", {"cache": 1, "training": 2, "folds": 3, "total": 6}
+    parent, cost = tmp_path / "teacher", {"search": 0, "cache": 1, "training": 2, "folds": 3, "total": 6}
     write_sampler(parent, Sampler(solver="consistency", levels=(16, 32, 64), clip_sample=not clip))
     (parent / "cost.json").write_text(json.dumps(cost))
     student = evolve(teachers.student, method=Resampled(kind="resampled", student="parent"), clip_sample=clip)
     made = distill(evolve(teachers, student=student))
     assert made.sampler == Sampler(solver="consistency", levels=(8, 64), clip_sample=clip)
     assert made.cost == cost
+    searched = evolve(student, index_set=Explicit(kind="explicit", levels=(8, 64), search=500))
+    assert distill(evolve(teachers, student=searched)).cost == {**cost, "search": 500, "total": 506}
     assert written(made, tmp_path / "made") == {name: (parent / name).read_bytes() for name in FILES}

@@ -88,7 +88,7 @@ def denoiser(tmp_path: Path) -> Path:
     folder.mkdir()
     storage.write(folder, untrained_teacher())
     (folder / SAMPLER).write_text('{"clip_sample": true, "levels": [16, 32, 48, 64], "solver": "ddim"}')
-    (folder / COST).write_text('{"cache": 1, "folds": 1, "total": 3, "training": 2}')
+    (folder / COST).write_text('{"search": 0, "cache": 1, "folds": 1, "total": 3, "training": 2}')
     return folder
 
 

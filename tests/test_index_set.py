@@ -27,7 +27,7 @@ def test_uniform_leading_and_explicit_sets() -> None:
     assert resolve(Uniform(kind="uniform", steps=3), "cosine", 1000) == (333, 667, 1000)
     assert resolve(Uniform(kind="uniform", steps=1024), "linear", 1024) == tuple(range(1, 1025))
     assert resolve(Leading(kind="leading", steps=4), "cosine", 1024) == (1, 257, 513, 769)
-    assert resolve(Explicit(kind="explicit", levels=(1, 5)), "cosine", 1024) == (1, 5)
+    assert resolve(Explicit(kind="explicit", levels=(1, 5), search=0), "cosine", 1024) == (1, 5)
 
 
 def test_the_quadratic_set_grows_with_the_square() -> None:
@@ -72,7 +72,7 @@ def test_on_a_cosine_schedule_uniform_angle_is_nearly_uniform() -> None:
 @pytest.mark.parametrize("levels", [(), (3, 3), (5, 4), (2, 7, 7), (1025,), (1, 1025), (1, 5, 1025)])
 def test_bad_explicit_index_sets_are_refused(levels: tuple[int, ...]) -> None:
     with pytest.raises(IndexSetError) as caught:
-        resolve(Explicit(kind="explicit", levels=levels), "cosine", 1024)
+        resolve(Explicit(kind="explicit", levels=levels, search=0), "cosine", 1024)
     assert caught.value.field == "levels"
 
 
@@ -201,7 +201,7 @@ def test_the_set_found_is_nearer_to_the_teacher_than_every_fixed_spacing(schedul
         Quadratic(kind="quadratic", steps=steps),
         UniformLogSNR(kind="uniform-log-snr", steps=steps),
     ]
-    assert resolve(Explicit(kind="explicit", levels=found), schedule, T) == found
+    assert resolve(Explicit(kind="explicit", levels=found, search=0), schedule, T) == found
     assert len(found) == steps and found[-1] == T
     others = [mean_squared_error(teacher, walk, resolve(index_set, schedule, T)) for index_set in fixed]
     assert mean_squared_error(teacher, walk, found) < min(others)
@@ -280,6 +280,14 @@ def test_a_search_prints_lines_that_a_spec_takes(
     assert capsys.readouterr().out == shown, "the same search finds the same"
 
 
+def test_a_search_says_what_it_took(
+    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is nothing to choose: the walk, the error of each start and of the descent's, and its two jumps."""
+    assert sfddm(monkeypatch, "index-set", "search", "tiny", "3", "--grid", "3", "--noises", "8") == 0
+    assert f"search: {8 * (3 + 3 * 3 + 3 + 2)}}}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -314,7 +322,7 @@ def test_show_prints_levels_angles_and_log_snr(
     specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = TINY.index("  ours-t4:")
-    own = TINY[ours:].replace("{kind: uniform, steps: 4}", "{kind: explicit, levels: [7, 64]}", 1)
+    own = TINY[ours:].replace("{kind: uniform, steps: 4}", "{kind: explicit, levels: [7, 64], search: 500}", 1)
     (specs / "tiny.yaml").write_text(TINY[:ours] + own)
     assert sfddm(monkeypatch, "index-set", "show", "tiny") == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]

@@ -40,7 +40,7 @@ def described(name: str, **training: Any) -> TRACT | Consistency:
     method = evolve(method, start=SCRATCH, target_average=targets, training=evolve(FIXED, **training))
     if isinstance(method, TRACT):
         return evolve(method, substeps=2)
-    return evolve(method, grid=Explicit(kind="explicit", levels=(20, 40, 64)))
+    return evolve(method, grid=Explicit(kind="explicit", levels=(20, 40, 64), search=0))
 
 
 def trained(folder: Path, method: TRACT | Consistency) -> tuple[list[float], Denoiser]:

@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
         experiment.add("ours-t4", 4, experiment.ours, [0.5, 0.625], scorer=EVIL)
         experiment.add("near-t4", 4, experiment.ours, [0.573], psnr=9.0, scorer=EVIL)
         experiment.add("ddim-t4", 4, experiment.ddim, [1.5], psnr=9.5, scorer=EVIL)
-        dear = {"cache": 0, "training": 9000, "folds": 1, "total": 9000}
+        dear = {"search": 0, "cache": 0, "training": 9000, "folds": 1, "total": 9000}
         experiment.add("dear-t4", 4, experiment.ours, [0.5], psnr=9.25, cost=dear, scorer=EVIL)
         experiment.add("half-t2", 2, Resampled(kind="resampled", student="ours-t4"), [0.75], scorer=EVIL)
         experiment.add("ddim-t2", 2, experiment.ddim, [10.0], psnr=8.5, scorer=EVIL)

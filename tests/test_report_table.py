@@ -151,7 +151,7 @@ def test_rows_over_budget_do_not_compete() -> None:
 
 
 def test_free_rows_cost_nothing_and_make_nothing_else_dear() -> None:
-    nothing = {"cache": 0, "training": 0, "folds": 0, "total": 0}
+    nothing = {"search": 0, "cache": 0, "training": 0, "folds": 0, "total": 0}
     free = [seeds(name, 0.6, cost=nothing) for name in ("one", "two", "three")]
     table = table_of(seeds("ours", 0.5), *free, free=("one", "two", "three"))
     assert not any(entry.over_budget for entry in table.entries)
@@ -271,7 +271,7 @@ def test_verdicts_sort_from_better_to_worse() -> None:
 
 @pytest.mark.parametrize(("total", "text"), [(3000, "3 k"), (2_949_600, "2950 k"), (400, "0 k"), (0, "free")])
 def test_a_cost_is_in_thousands(total: int, text: str) -> None:
-    cost = {"cache": 0, "training": total, "folds": 1, "total": total}
+    cost = {"search": 0, "cache": 0, "training": total, "folds": 1, "total": total}
     table = table_of([row("ours", cost=cost), row("ours", 1, cost={**cost, "total": 7})])
     assert shown(table, "cost") == {"ours": text}, "the same for every seed"
 
@@ -350,7 +350,7 @@ def test_warnings_are_the_evaluations_own() -> None:
 
 
 def test_what_trainings_took_is_that_of_the_longest_and_largest_seed() -> None:
-    cost = {"cache": 128_000, "training": 7_500_600, "folds": 3, "total": 7_628_600}
+    cost = {"search": 0, "cache": 128_000, "training": 7_500_600, "folds": 3, "total": 7_628_600}
     rows = [
         row("ours", 0, cost=cost, seconds=20.6, peak_memory_mb=499.6, device="cuda"),
         row("ours", 1, cost=cost, seconds=10.0, peak_memory_mb=300.0, device="cpu"),

@@ -92,7 +92,7 @@ def test_params_yaml_lists_the_runs_of_the_specs() -> None:
         ("{kind: uniform, steps: 4}", "{kind: uniform, steps: 65}", "$.students.ddim-t4.index_set.steps", "has 64"),
         (
             "{kind: uniform, steps: 4}",
-            "{kind: explicit, levels: [3, 2]}",
+            "{kind: explicit, levels: [3, 2], search: 0}",
             "$.students.ddim-t4.index_set.levels",
             "incre",
         ),

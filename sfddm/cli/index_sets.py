@@ -15,6 +15,8 @@ from sfddm.diffusion.solvers import Deterministic
 from sfddm.errors import SpecError, UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sfddm.diffusion.search import Walk
     from sfddm.networks.denoiser import Denoiser
     from sfddm.spec.experiment import Spec
@@ -68,15 +70,18 @@ def search(
     solver: Annotated[Deterministic, typer.Option(help="The teacher's sampler over the grid.")] = "dpm-solver",
 ) -> None:
     """Find the levels on which DDIM comes nearest to the teacher's own images, and print them as lines of a spec."""
+    from sfddm.diffusion.search import Counting, take_walk
     from sfddm.diffusion.search import search as find
     from sfddm.spec.read import load_spec, spec_path
 
     experiment = load_spec(spec)
-    levels = _grid(experiment, grid, steps)
+    levels, clip = _grid(experiment, grid, steps), experiment.evaluation.reference.clip_sample
     teacher = _teacher(experiment)
     with Console(stderr=True).status(f"searching {steps} of {len(levels)} levels on {noises} noises"):
-        found = find(teacher, _walk(experiment, teacher, levels, solver, seed, range(noises)), steps)
-        fresh = _walk(experiment, teacher, levels, solver, seed, range(noises, 2 * noises))
+        counting = Counting(teacher)
+        seen, unseen = (_noise(teacher, seed, indices) for indices in (range(noises), range(noises, 2 * noises)))
+        found = find(counting, take_walk(counting, seen, levels, solver, clip), steps)
+        fresh = take_walk(teacher, unseen, levels, solver, clip)
         table = _errors_table(experiment, teacher, fresh, found)
     Console().print(table)
     options = f"--grid {len(levels)} --noises {noises} --seed {seed} --solver {solver}"
@@ -84,7 +89,7 @@ def search(
         f"Put these lines in place of a student's index_set in {spec_path(spec)}, "
         f"then run `dvc repro report@{experiment.name}`:\n\n"
         f"    # Found by: sfddm index-set search {spec} {steps} {options}\n"
-        f"    index_set: {{kind: explicit, levels: {list(found)}}}"
+        f"    index_set: {{kind: explicit, levels: {list(found)}, search: {counting.images}}}"
     )
 
 
@@ -117,16 +122,12 @@ def _teacher(spec: "Spec") -> "Denoiser":
     return teacher
 
 
-def _walk(
-    spec: "Spec", teacher: "Denoiser", grid: tuple[int, ...], solver: Deterministic, seed: int, indices: range
-) -> "Walk":
+def _noise(teacher: "Denoiser", seed: int, indices: range) -> "Tensor":
     import torch
 
-    from sfddm.diffusion.search import take_walk
     from sfddm.randomness import Purpose, normals
 
-    noise = torch.from_numpy(normals(seed, Purpose.SEARCH_NOISE, indices, teacher.image_shape)).to(teacher.device)
-    return take_walk(teacher, noise, grid, solver, spec.evaluation.reference.clip_sample)
+    return torch.from_numpy(normals(seed, Purpose.SEARCH_NOISE, indices, teacher.image_shape)).to(teacher.device)
 
 
 def _errors_table(spec: "Spec", teacher: "Denoiser", fresh: "Walk", found: tuple[int, ...]) -> Table:

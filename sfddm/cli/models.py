@@ -175,7 +175,7 @@ def asked_index_set(levels: str | None, steps: int | None, spacing: Spacing) -> 
     if levels is not None:
         if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", levels):
             raise UserError(f"--levels {levels}: expected noise levels as in 256,512,768,1024.")
-        return Explicit(kind="explicit", levels=tuple(map(int, levels.split(","))))
+        return Explicit(kind="explicit", levels=tuple(map(int, levels.split(","))), search=0)
     return None if steps is None else spaced(spacing, steps)
 
 

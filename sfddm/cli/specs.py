@@ -60,7 +60,7 @@ def show(name: Annotated[str, typer.Argument(help="Name in specs/, or path.")]) 
     typer.echo("# A student's own network counts in full here, and by its share of multiply-adds once trained.")
     for name, student in spec.students.items():
         levels = spec.levels(name)
-        total = student.method.cost(levels, spec.teacher.noise_schedule, spec.teacher.timesteps).total
+        total = student.cost(levels, spec.teacher.noise_schedule, spec.teacher.timesteps).total
         typer.echo(f"# {name}: {f'cost {total}' if total else 'free'}, levels {', '.join(map(str, levels))}")
 
 

@@ -196,6 +196,19 @@ def _batches(x: Tensor) -> list[Tensor]:
     return [x[start : start + BATCH] for start in range(0, len(x), BATCH)]
 
 
+class Counting:
+    """A network that counts its evaluations, in images: what a search with it costs, in forward-equivalents."""
+
+    def __init__(self, network: Denoises) -> None:
+        self._network, self.schedule = network, network.schedule
+        self.images = 0
+
+    def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The network's own prediction."""
+        self.images += len(x)
+        return self._network.predict(x, level, landing)
+
+
 class _Recorder:
     """A network that keeps the images [N, C, H, W] that it predicts."""
 

@@ -18,4 +18,6 @@ def distill(job: Job) -> Distilled:
     method = job.student.method
     assert isinstance(method, Free)
     sampler = Sampler(solver=method.solver, levels=job.levels, clip_sample=job.student.clip_sample)
-    return Distilled(write=partial(copy_denoiser, job.parent), sampler=sampler, cost=Cost().to_json())
+    return Distilled(
+        write=partial(copy_denoiser, job.parent), sampler=sampler, cost=Cost(search=job.student.search).to_json()
+    )

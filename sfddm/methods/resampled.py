@@ -9,6 +9,8 @@ from sfddm.networks.layout import copy_denoiser, read_cost, read_sampler
 
 
 def distill(job: Job) -> Distilled:
-    """A copy of the parent, sampled on other levels; its cost is the parent's, once for all that resample it."""
+    """A copy of the parent, sampled on other levels; its cost is the parent's, and that of its levels."""
     sampler = evolve(read_sampler(job.parent), levels=job.levels, clip_sample=job.student.clip_sample)
-    return Distilled(write=partial(copy_denoiser, job.parent), sampler=sampler, cost=read_cost(job.parent))
+    cost, search = read_cost(job.parent), job.student.search
+    cost |= {"search": cost["search"] + search, "total": cost["total"] + search}
+    return Distilled(write=partial(copy_denoiser, job.parent), sampler=sampler, cost=cost)

@@ -63,7 +63,7 @@ def distilled(job: Job, make: Callable[[Task[M]], Denoiser], kind: type[M], solv
     return Distilled(
         write=partial(storage.write, denoiser=student),
         sampler=Sampler(solver=solver, levels=job.levels, clip_sample=job.student.clip_sample),
-        cost=method.cost(job.levels, contract.noise_schedule, contract.timesteps, network).to_json(),
+        cost=job.student.cost(job.levels, contract.noise_schedule, contract.timesteps, network).to_json(),
         curve=job.curve,
     )
 

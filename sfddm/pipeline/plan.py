@@ -225,19 +225,20 @@ class _Plan:
 
     def distill(self, run: Run) -> Estimate:
         """A training; the first student that asks for some trajectories computes them, those after it read them."""
-        spec, method, levels = self.spec, self.spec.students[run.student].method, self.spec.levels(run.student)
+        spec, student, levels = self.spec, self.spec.students[run.student], self.spec.levels(run.student)
+        method = student.method
         if not isinstance(method, Trained):
             return Estimate(disk=self.weights)
         sizes = {each: _trajectories(self.network, len(levels), each) for each in method.caches()}
         new = {each for each in sizes if (levels, each) not in self.cached}
         self.cached |= {(levels, each) for each in new}
         network = share(method.start, self.network.config)
-        total = method.cost(levels, spec.teacher.noise_schedule, spec.teacher.timesteps, network)
+        cost = method.cost(levels, spec.teacher.noise_schedule, spec.teacher.timesteps, network)
         sources = getattr(method, "sources", ())
         real = not sizes or any(isinstance(source, DataSource) for source in sources)
         images = self.images * self.pixels if real else 0
         return Estimate(
-            seconds=START + (total.total if new else total.training) * self.equivalent(method.training, run.name),
+            seconds=START + (cost.total if new else cost.training) * self.equivalent(method.training, run.name),
             disk=self.weights,
             scratch=sum(sizes[each] for each in new),
             memory=self.weights + self.training_memory(method.training, images, *sizes.values()),

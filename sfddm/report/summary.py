@@ -63,12 +63,13 @@ def _compared(student: Entry) -> str:
     return f"{words[student.against_teacher]} ({span} times its distance)"
 
 
-COLUMNS = ("student", "cache", "training", "total", "folds", "seconds", "peak MB", "device")
+COLUMNS = ("student", "search", "cache", "training", "total", "folds", "seconds", "peak MB", "device")
 MEANING = (
-    "cache, training, total: forward-equivalents. folds: trainings one after another, of equal cost. seconds: from the "
-    "stored teacher to the stored student on this machine, whatever else it did meanwhile; trajectories that an "
-    "earlier training left in the cache take no time again, though their forward-equivalents count. peak MB: largest "
-    "memory of the process, or on a GPU of its tensors. Both are the highest of a student's seeds."
+    "search (for the index set), cache, training, total: forward-equivalents. folds: trainings one after another, of "
+    "equal cost. seconds: from the stored teacher to the stored student on this machine, whatever else it did "
+    "meanwhile; trajectories that an earlier training left in the cache take no time again, though their "
+    "forward-equivalents count. peak MB: largest memory of the process, or on a GPU of its tensors. Both are the "
+    "highest of a student's seeds."
 )
 
 
@@ -88,7 +89,7 @@ def _cells(entry: Entry) -> list[str]:
     cost = entry.rows[0].metrics["cost"]
     return [
         entry.label,
-        *(f"{cost[part] / 1000:.0f} k" for part in ("cache", "training", "total")),
+        *(f"{cost[part] / 1000:.0f} k" for part in ("search", "cache", "training", "total")),
         str(cost["folds"]),
         f"{max(row.training['seconds'] for row in entry.rows):.0f}",
         f"{max(row.training['peak_memory_mb'] for row in entry.rows):.0f}",

@@ -151,10 +151,10 @@ def _group(spec: Spec, students: dict[str, list[Row]]) -> list[Entry]:
 
 def _over_budget(students: dict[str, list[Row]]) -> set[str]:
     """Those that cost more than what is usual among the trained ones."""
-    costs = {name: float(rows[0].metrics["cost"]["total"]) for name, rows in students.items()}
-    trained = [cost for cost in costs.values() if cost]
-    usual = median_high(trained) if trained else 0.0
-    return {name for name, cost in costs.items() if cost > BUDGET * usual}
+    costs = {name: rows[0].metrics["cost"] for name, rows in students.items()}
+    trained = [cost["total"] for cost in costs.values() if cost["training"]]
+    usual = median_high(trained) if trained else float("inf")
+    return {name for name, cost in costs.items() if cost["total"] > BUDGET * usual}
 
 
 def _above_teacher(rows: list[Row], scorer: str) -> Difference:

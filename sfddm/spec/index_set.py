@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.spec.fields import Count, Level
+from sfddm.spec.fields import Count, Level, Natural
 
 
 @frozen(kw_only=True)
@@ -62,6 +62,8 @@ class Explicit:
     kind: Literal["explicit"]
     levels: tuple[Level, ...]
     """phi_1 < ... < phi_T', without the clean level 0."""
+    search: Natural
+    """Forward-equivalents that finding it took, as the search prints them; 0 for levels that were merely chosen."""
 
 
 IndexSet = Uniform | Leading | UniformAngle | Quadratic | UniformLogSNR | Explicit

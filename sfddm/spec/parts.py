@@ -24,6 +24,8 @@ class Cost:
     A smaller network of the student's own counts by its share of multiply-adds.
     """
 
+    search: int = 0
+    """The search for the index set."""
     cache: int = 0
     """The teacher's trajectories, computed before training."""
     training: int = 0
@@ -33,7 +35,7 @@ class Cost:
     @property
     def total(self) -> int:
         """All that is computed to make the student."""
-        return self.cache + self.training
+        return self.search + self.cache + self.training
 
     def to_json(self) -> dict[str, int]:
         """Plain data, with the total."""

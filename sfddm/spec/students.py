@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from sfddm.diffusion.levels import Schedule
 from sfddm.diffusion.solvers import Free as FreeSolver
 from sfddm.spec.fields import Count, Levels, Name, Seed, Share
-from sfddm.spec.index_set import IndexSet
+from sfddm.spec.index_set import Explicit, IndexSet
 from sfddm.spec.parse import Fault, SpecPath, nearest
 from sfddm.spec.parts import (
     TRAINED,
@@ -335,6 +335,15 @@ class Student:
     method: Method
     seeds: tuple[Seed, ...]
     """Training seeds: each makes a run of its own."""
+
+    @property
+    def search(self) -> int:
+        """Forward-equivalents of the search for its index set; 0 where there was none."""
+        return self.index_set.search if isinstance(self.index_set, Explicit) else 0
+
+    def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
+        """What the student costs: its method's cost (`MethodBase.cost`), and the search for its index set."""
+        return evolve(self.method.cost(levels, schedule, timesteps, share), search=self.search)
 
     def check(self, context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield every disagreement with the rest of the spec."""

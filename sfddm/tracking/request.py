@@ -68,7 +68,7 @@ def asked_sampler(request: Request, sampler: Sampler, contract: Contract) -> Sam
         UserError: the index set is not valid, or the student knows no other than its own.
     """
     if request.index_set:
-        return on_index_set(sampler, contract, Explicit(kind="explicit", levels=request.index_set))
+        return on_index_set(sampler, contract, Explicit(kind="explicit", levels=request.index_set, search=0))
     if request.steps:
         return on_index_set(sampler, contract, UniformAngle(kind="uniform-angle", steps=request.steps))
     return sampler
