@@ -128,11 +128,13 @@ def _changed_files(found: Mapping[str, str], noted: Mapping[str, str], locked: s
 
 def _check_schema(version: Version) -> None:
     """Raises: UserError: today's classes don't take the version's spec; with every field that changed."""
-    known = attrs.fields_dict(Spec)
-    faults = [f"unknown section {section!r}" for section in version.spec if section not in known]
-    for section in [section for section in version.spec if section in known]:
+    known, faults = attrs.fields_dict(Spec), list[str]()
+    for section, content in version.spec.items():
+        if section not in known:
+            faults.append(f"unknown section {section!r}")
+            continue
         try:
-            structure(version.spec[section], cast(type, known[section].type))
+            structure(content, cast(type, known[section].type))
         except StructureError as error:
             faults.append(f"{section}: {error}")
     if faults:

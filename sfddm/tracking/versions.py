@@ -54,7 +54,7 @@ class Downloaded:
     student: Path
     """The folder with its network and sampler."""
     provenance: Path
-    """The folder with what `sfddm.tracking.register` says of it."""
+    """The folder with what `sfddm.tracking.register` wrote about it."""
 
 
 def download(uri: str) -> Downloaded:
@@ -135,9 +135,8 @@ def _found(uri: str) -> Iterator[tuple["MlflowClient", "ModelVersion"]]:
         get = client.get_model_version_by_alias if by_alias else client.get_model_version
         yield client, get(name, word)
     except MlflowException as error:
-        reason = (
-            _unknown(client, name, word if by_alias else None) or f": {without_secrets(str(error).splitlines()[0])}"
-        )
+        said = without_secrets(str(error).splitlines()[0])
+        reason = _unknown(client, name, word if by_alias else None) or f": {said}"
         raise UserError(f"{uri}{reason}\n`sfddm promote RUN` sets the alias champion.") from None
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise UserError(f"{uri} is not a student of this project ({without_secrets(repr(error))}).") from None
