@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     SEARCH_NOISE = 7
     IMPORT_NOISE = 8
     FLIP = 9
+    SCORE_NOISE = 10
 
 
 def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generator:

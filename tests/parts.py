@@ -22,6 +22,7 @@ from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.parts import (
     DataSource,
+    DistributionTerm,
     FeatureTerm,
     FromScratch,
     FromTeacher,
@@ -189,8 +190,10 @@ def data_of(**changes: Any) -> DataSource:
 ROLLOUT = RolloutSource(kind="rollout", share=1.0, cache=CACHE)
 SOURCES = {"data": (DATA,), "trajectory": OURS.sources, "mix": (*OURS.sources, ROLLOUT, DATA)}
 PLAIN: dict[str, Any] = {"start": COPY, "teacher_steps": DDIM, "distance": "mse", "weighting": "snr+1", "training": FEW}
+DISTRIBUTION = DistributionTerm(kind="distribution", weight=1.0, begin=0.25, learning_rate=5e-4)
 METHODS = {
     "sfddm": evolve(OURS, training=FEW),
+    "distribution": evolve(OURS, training=FEW, terms=(HIDDEN, DISTRIBUTION)),
     "progressive": Progressive(kind="progressive", start_steps=16, **PLAIN),
     "consistency": Consistency(
         kind="consistency", grid=Uniform(kind="uniform", steps=8), target_average=FEW.average, **PLAIN

@@ -21,7 +21,7 @@ def guard(folder: Path, device: torch.device = CPU) -> Guard:
 def take(watching: Guard, *losses: float) -> None:
     """The losses of iterations 0, 1, ..., at the learning rate .25."""
     for step, loss in enumerate(losses):
-        watching.add(step, 0.25, torch.tensor(loss))
+        watching.add(step, 0.25, {"loss": torch.tensor(loss)})
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_an_explosion_is_told_with_both_losses_the_iteration_and_the_learning_ra
 def test_on_a_cpu_every_loss_is_looked_at_when_it_comes(tmp_path: Path) -> None:
     watching = guard(tmp_path)
     with pytest.raises(UserError, match=r"not finite \(nan\) at iteration 1,"):
-        watching.add(0, 0.25, torch.tensor(float("nan")))
+        watching.add(0, 0.25, {"loss": torch.tensor(float("nan"))})
 
 
 def test_on_a_gpu_losses_are_looked_at_25_at_a_time(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_on_a_gpu_losses_are_looked_at_25_at_a_time(tmp_path: Path) -> None:
     take(watching, *[1.0] * 25)  # the first 25 are done with
     take(watching, float("inf"), *[1.0] * 23)
     with pytest.raises(UserError, match=r"not finite \(inf\) at iteration 1,"):
-        watching.add(24, 0.25, torch.tensor(1.0))
+        watching.add(24, 0.25, {"loss": torch.tensor(1.0)})
 
 
 def test_a_loss_is_looked_at_once(tmp_path: Path) -> None:
@@ -70,13 +70,13 @@ def test_a_loss_is_looked_at_once(tmp_path: Path) -> None:
 
 def test_weights_are_checked_after_the_losses_that_wait(tmp_path: Path) -> None:
     watching, network = guard(tmp_path, GPU), nn.Linear(2, 1)
-    watching.check(network, 0, 0.25)
+    watching.check({"network": network}, 0, 0.25)
     network.bias.data[:] = float("inf")
     with pytest.raises(UserError, match=r"the weights bias are not finite at iteration 8, learning rate 0\.5\."):
-        watching.check(network, 7, 0.5)
+        watching.check({"network": network}, 7, 0.5)
     take(watching, float("nan"))
     with pytest.raises(UserError, match=r"the loss is not finite \(nan\) at iteration 1, learning rate 0\.25"):
-        watching.check(network, 7, 0.5)
+        watching.check({"network": network}, 7, 0.5)
 
 
 def test_the_last_good_checkpoint_is_named(tmp_path: Path) -> None:
@@ -87,3 +87,13 @@ def test_the_last_good_checkpoint_is_named(tmp_path: Path) -> None:
     checkpoints.write(3, kept, "")
     with pytest.raises(UserError, match=f"The last good checkpoint is {checkpoints.folder}/000000003; a changed spec"):
         take(Guard(CPU, checkpoints), float("nan"))
+
+
+def test_a_collapse_stops_the_training_and_names_the_weight_to_lower(tmp_path: Path) -> None:
+    """Half of the teacher's spread, or a single batch of none, is let pass; what stays below is not."""
+    watching = guard(tmp_path)
+    for step, spread in enumerate([1.0, 0.0, *[0.51] * 200]):
+        watching.add(step, 0.25, {"loss": torch.tensor(1.0), "spread": torch.tensor(spread)})
+    with pytest.raises(UserError, match=r"to 0.50 times .* at iteration 20\d, .*\nLower the weight of the dist"):
+        for step in range(200, 220):
+            watching.add(step, 0.25, {"loss": torch.tensor(1.0), "spread": torch.tensor(0.4)})

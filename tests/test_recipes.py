@@ -52,10 +52,9 @@ def add_term(folder: Path) -> None:
     edit(
         parts,
         "Term = OutputTerm |",
-        "@frozen(kw_only=True)\nclass SizeTerm:\n"
+        "@frozen(kw_only=True)\nclass SizeTerm(TermBase):\n"
         '    """The mean square of the output."""\n\n'
-        '    kind: Literal["size"]\n    weight: Positive\n\n'
-        "    asks_teacher = False\n    lands = False\n    looks_ahead = False\n\n\n"
+        '    kind: Literal["size"]\n    weight: Positive\n\n\n'
         "Term = SizeTerm | OutputTerm |",
     )
     (folder / "sfddm/methods/terms/size.py").write_text(

@@ -97,10 +97,10 @@ def test_weights_that_break_are_never_kept(tmp_path: Path, monkeypatch: pytest.M
 
 def test_losses_wait_for_each_other_on_a_gpu(tmp_path: Path) -> None:
     guard = Guard(torch.device("cuda"), Checkpoints(tmp_path, {}))
-    guard.add(0, 0.1, torch.tensor(float("nan")))
+    guard.add(0, 0.1, {"loss": torch.tensor(float("nan"))})
     with pytest.raises(UserError, match="at iteration 1,"):
         for step in range(1, 25):
-            guard.add(step, 0.1, torch.tensor(1.0))
+            guard.add(step, 0.1, {"loss": torch.tensor(1.0)})
     assert step == 24
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.methods.job import Distilled, Job
+from sfddm.methods.scores import Scoring, fake_of, landing
 from sfddm.methods.sources import Batch
 from sfddm.methods.terms.term import At, loss_of
 from sfddm.methods.train import Task, distilled, require_same_features
@@ -49,21 +50,23 @@ def make(task: Task[AnyStep]) -> Denoiser:
     grid = torch.tensor(levels, device=teacher.device)
     numbers = torch.arange(method.cache.noises, device=teacher.device)
     rows = rows_of(method.training.batch_size)
+    fake = fake_of(task)
 
     def loss(step: int, _: Denoiser) -> Losses:
         random = generator(task.seed, Purpose.TRAINING_BATCH, step)
         jumps = draw_jumps(random, levels, rows.size, method.unaligned)[rows.own]
         chosen = take(numbers, task.seed, step, rows)
         batch = _batch(cached, grid, teacher.schedule, chosen, sent(jumps, teacher.device))
-        return losses(method, student, batch)
+        return losses(method, student, batch, fake.at(step) if fake else None)
 
-    return task.fit(student, loss)
+    return task.fit(student, loss, companion=fake.companion if fake else None)
 
 
-def losses(method: AnyStep, student: Denoiser, batch: Batch) -> Losses:
+def losses(method: AnyStep, student: Denoiser, batch: Batch, score: Scoring | None = None) -> Losses:
     """The terms of the loss on one batch."""
     own = student(batch.x, batch.level, batch.landing_level)
-    return loss_of(method.terms)(At(student=student, own=own, teachers=None, batch=batch))
+    scored = score(landing(student, own, batch), batch.landing_level) if score else None
+    return loss_of(method.terms)(At(student=student, own=own, teachers=None, batch=batch, scored=scored))
 
 
 def draw_jumps(random: np.random.Generator, grid: tuple[int, ...], size: int, unaligned: float) -> np.ndarray:

@@ -15,6 +15,7 @@ and 1.54 times the teacher's Frechet distance at T' = 8, 4, 2 and 1, where DDIM 
 import torch
 
 from sfddm.methods.job import Distilled, Job
+from sfddm.methods.scores import Scoring, fake_of, landing
 from sfddm.methods.sources import Batch, batches
 from sfddm.methods.terms.term import At, loss_of
 from sfddm.methods.train import Task, distilled, require_same_features
@@ -36,17 +37,19 @@ def make(task: Task[SFDDM]) -> Denoiser:
     if any(term.kind == "feature" for term in method.terms):
         require_same_features(student, teacher)
     draw = batches(task)
+    fake = fake_of(task)
 
     def loss(step: int, _: Denoiser) -> Losses:
-        return losses(method, student, teacher, draw(step, student))
+        return losses(method, student, teacher, draw(step, student), fake.at(step) if fake else None)
 
-    return task.fit(student, loss)
+    return task.fit(student, loss, companion=fake.companion if fake else None)
 
 
-def losses(method: SFDDM, student: Denoiser, teacher: Denoiser, batch: Batch) -> Losses:
+def losses(method: SFDDM, student: Denoiser, teacher: Denoiser, batch: Batch, score: Scoring | None = None) -> Losses:
     """The terms of the loss on one batch; `loss` is their weighted sum."""
     own, teachers = student(batch.x, batch.level), None
     if any(term.asks_teacher for term in method.terms):
         with torch.no_grad():
             teachers = teacher(batch.x, batch.level)
-    return loss_of(method.terms)(At(student=student, own=own, teachers=teachers, batch=batch))
+    scored = score(landing(student, own, batch), batch.landing_level) if score else None
+    return loss_of(method.terms)(At(student=student, own=own, teachers=teachers, batch=batch, scored=scored))

@@ -23,7 +23,7 @@ from sfddm.spec.students import Trained
 from sfddm.training.batches import Draw, Rows, real_images
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
-from sfddm.training.loop import Losses, prepare, train
+from sfddm.training.loop import Companion, Losses, prepare, train
 
 Loss = Callable[[int, Denoiser], Losses]
 """The loss of an iteration, given the average so far that targets may come from."""
@@ -48,11 +48,25 @@ class Task(Generic[M]):
     """The course of a training of so many iterations, to be used as a context."""
     checkpoints: Checkpoints
 
-    def fit(self, student: Denoiser, loss: Loss, target_average: float | None = None) -> Denoiser:
-        """Train a student in one go, and return its average; targets may come from one of another decay."""
+    def fit(
+        self,
+        student: Denoiser,
+        loss: Loss,
+        target_average: float | None = None,
+        companion: Companion | None = None,
+    ) -> Denoiser:
+        """Train a student in one go, and return its average: `sfddm.training.loop.train`."""
         training = self.method.training
         with self.curve(training.iterations) as curve:
-            return train(student, loss, training, curve, self.checkpoints, target_average=target_average)
+            return train(
+                student,
+                loss,
+                training,
+                curve,
+                self.checkpoints,
+                target_average=target_average,
+                companion=companion,
+            )
 
 
 def distilled(job: Job, make: Callable[[Task[M]], Denoiser], kind: type[M], solver: Solver = "ddim") -> Distilled:

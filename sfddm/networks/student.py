@@ -33,8 +33,9 @@ def first_student(
     config["out_channels"] = teacher.image_shape[0] * (2 if prediction == "epsilon-sample" else 1)
     if two_times and "library" in config:
         raise UserError(
-            f"an any-step student is told where to land, which a network of {config['library']} can't be: give it a "
-            "network of its own, as in `start: {kind: scratch, prediction: v, network: {kind: unet2d, ...}}`."
+            f"a network of {config['library']} can't be told where a jump lands, as any-step students and the fakes of "
+            "the distribution term at several steps are. Give an any-step student a network of its own, as in `start: "
+            "{kind: scratch, prediction: v, network: {kind: unet2d, ...}}`; the term works at one step."
         )
     if two_times:
         config["class_embed_type"] = "timestep"
@@ -53,9 +54,10 @@ def _copy(teacher: Denoiser, student: Denoiser) -> None:
         padded = torch.zeros_like(student.network.state_dict()[name])
         padded[:channels] = weights[name]
         weights[name] = padded
-    if student.contract.two_times:
+    for name, own in student.network.state_dict().items():
         # The second time is read as the first one is; what it adds starts at zero.
-        weights |= {f"class_embedding.linear_1.{name}": weights[f"time_embedding.linear_1.{name}"] for name in PARTS}
-        added = [f"class_embedding.linear_2.{name}" for name in PARTS]
-        weights |= {name: torch.zeros_like(student.network.state_dict()[name]) for name in added}
+        if name.startswith("class_embedding.linear_1."):
+            weights[name] = weights[name.replace("class_", "time_", 1)]
+        elif name.startswith("class_embedding.linear_2."):
+            weights[name] = torch.zeros_like(own)
     student.network.load_state_dict(weights)

@@ -36,7 +36,7 @@ from sfddm.spec.data import LSUN, CelebAHQ, Folder
 from sfddm.spec.evaluation import Classifier, Scorer
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import read_mapping
-from sfddm.spec.parts import TRAINED, Cache, DataSource
+from sfddm.spec.parts import TRAINED, Cache, DataSource, distribution_of
 from sfddm.spec.students import Trained
 from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
@@ -191,6 +191,14 @@ class _Plan:
         batch = settings.batch_size * _activations(self.network, settings.precision)
         return self.base + TRAINED_BYTES * self.weights // FLOAT + batch + held
 
+    def fake_memory(self, method: Trained) -> int:
+        """Bytes of a fake in training, which has no average, and of its activations and the teacher's."""
+        if distribution_of(getattr(method, "terms", ())) is None:
+            return 0
+        settings = method.training
+        batch = settings.batch_size * _activations(self.network, settings.precision)
+        return (TRAINED_BYTES - FLOAT) * self.weights // FLOAT + batch
+
     def data(self) -> Estimate:
         """Image files are decoded; other sets take seconds, or a download."""
         files = self.images if isinstance(self.spec.data, CelebAHQ | LSUN | Folder) else 0
@@ -241,7 +249,9 @@ class _Plan:
             seconds=START + (cost.total if new else cost.training) * self.equivalent(method.training, run.name),
             disk=self.weights,
             scratch=sum(sizes[each] for each in new),
-            memory=self.weights + self.training_memory(method.training, images, *sizes.values()),
+            memory=self.weights
+            + self.training_memory(method.training, images, *sizes.values())
+            + self.fake_memory(method),
         )
 
     def evaluate(self, run: Run) -> Estimate:

@@ -8,7 +8,7 @@ from attrs import asdict, frozen
 from sfddm.diffusion.levels import Schedule
 from sfddm.diffusion.solvers import SOLVERS, Deterministic
 from sfddm.diffusion.spacing import IndexSetError, finer, resolve
-from sfddm.spec.fields import Levels, Noises, Positive, Seed
+from sfddm.spec.fields import Levels, Noises, Positive, Seed, Share
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.parse import Fault, SpecPath
 from sfddm.spec.teacher import Teacher, Trained, UNet2D
@@ -226,8 +226,21 @@ Weighting = Literal["snr+1", "truncated-snr", "min-snr", "uniform"]
 Salimans and Ho 2022); min-snr: min(SNR, 5) (Hang et al. 2023); uniform: 1 (Song et al. 2023)."""
 
 
+class TermBase:
+    """What a term of a loss asks for; here for one that compares nothing but what the student itself puts out."""
+
+    asks_teacher = False
+    """The teacher at the student's own state."""
+    lands = False
+    """The state where the jump should land."""
+    looks_ahead = False
+    """The teacher's features there."""
+    asks_fake = False
+    """A second network that learns what the student makes."""
+
+
 @frozen(kw_only=True)
-class OutputTerm:
+class OutputTerm(TermBase):
     """The student's output against the teacher's at the same state: its only optimum is the teacher's own DDIM."""
 
     kind: Literal["output"]
@@ -237,12 +250,10 @@ class OutputTerm:
     """l1: mean absolute difference; mse: mean squared difference."""
 
     asks_teacher = True
-    lands = False
-    looks_ahead = False
 
 
 @frozen(kw_only=True)
-class HiddenTerm:
+class HiddenTerm(TermBase):
     """The student's one jump against the hidden variable that the teacher reaches: a distance in v."""
 
     kind: Literal["hidden"]
@@ -251,13 +262,11 @@ class HiddenTerm:
     distance: Distance
     weighting: Weighting
 
-    asks_teacher = False
     lands = True
-    looks_ahead = False
 
 
 @frozen(kw_only=True)
-class FeatureTerm:
+class FeatureTerm(TermBase):
     """Mean absolute difference of the activations before the last normalisation."""
 
     kind: Literal["feature"]
@@ -266,26 +275,53 @@ class FeatureTerm:
     state: Literal["same", "landing"]
     """The teacher's features where the student is (the published code), or where its jump lands (look-ahead)."""
 
-    lands = False
-
     @property
-    def asks_teacher(self) -> bool:
-        """Whether it compares with the teacher at the student's own state."""
+    def asks_teacher(self) -> bool:  # type: ignore[override]
+        """Where it compares features at the student's own state."""
         return self.state == "same"
 
     @property
-    def looks_ahead(self) -> bool:
-        """Whether it compares with the teacher's features where the jump lands."""
+    def looks_ahead(self) -> bool:  # type: ignore[override]
+        """Where it compares features at the landing state."""
         return self.state == "landing"
 
 
-Term = OutputTerm | HiddenTerm | FeatureTerm
-"""The terms of a loss; `asks_teacher`, `lands` and `looks_ahead` say what each needs of a batch: the teacher at the
-student's own state, the state where the jump should land, the teacher's features there."""
+@frozen(kw_only=True)
+class DistributionTerm(TermBase):
+    """The distribution of the states where the student lands against the teacher's, at images and hidden variables.
+
+    A second network, the fake, learns beside the student to denoise what that makes (Yin et al. 2024).
+    """
+
+    kind: Literal["distribution"]
+    weight: Positive
+    """Factor of this term in the loss."""
+    begin: Share
+    """The first share of the iterations, which go without this term."""
+    learning_rate: Positive
+    """The fake's, which is constant: it has to keep up with the student, and does once that one's falls."""
+
+    lands = True  # a collapse shows beside the teacher's landing states
+    asks_fake = True
+
+    def first(self, iterations: int) -> int:
+        """The first of so many iterations that has this term."""
+        return round(self.begin * iterations)
 
 
-def check_terms(terms: tuple[Term, ...], start: Start, context: Context, path: SpecPath) -> Iterator[Fault]:
-    """Yield what is wrong with a method's list of terms."""
+Term = OutputTerm | HiddenTerm | FeatureTerm | DistributionTerm
+"""The terms of a loss."""
+
+
+def distribution_of(terms: tuple[Term, ...]) -> DistributionTerm | None:
+    """The term among them that asks for a fake."""
+    return next((term for term in terms if isinstance(term, DistributionTerm)), None)
+
+
+def check_terms(
+    terms: tuple[Term, ...], start: Start, iterations: int, context: Context, path: SpecPath
+) -> Iterator[Fault]:
+    """Yield what is wrong with a method's list of terms, for a training of so many iterations."""
     if not terms:
         yield Fault("expected at least one term", path)
     for position, term in enumerate(terms):
@@ -293,6 +329,13 @@ def check_terms(terms: tuple[Term, ...], start: Start, context: Context, path: S
             yield Fault(f"a second {term.kind} term: expected one of a kind", (*path, position, "kind"))
         if isinstance(term, FeatureTerm):
             yield from _check_features(start, context, (*path, position))
+        if isinstance(term, DistributionTerm) and term.first(iterations) >= iterations:
+            yield Fault(
+                f"none of the {iterations} iterations has this term: give it an earlier begin, or leave it out",
+                (*path, position, "begin"),
+            )
+    if all(isinstance(term, DistributionTerm) and term.first(iterations) for term in terms):
+        yield Fault("nothing is learnt before the distribution term begins: set begin to 0, or add another term", path)
 
 
 def _check_features(start: Start, context: Context, path: SpecPath) -> Iterator[Fault]:

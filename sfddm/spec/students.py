@@ -24,6 +24,7 @@ from sfddm.spec.parts import (
     Term,
     Weighting,
     check_terms,
+    distribution_of,
     split,
 )
 from sfddm.spec.training import Training
@@ -95,6 +96,14 @@ class Resampled(MethodBase):
             yield from source.method.check_on_grid(student, context, path)
 
 
+def scoring_cost(terms: tuple[Term, ...], training: Training) -> int:
+    """What a fake costs: a pass of the teacher, and one forward and backward of the fake, of the teacher's size."""
+    term = distribution_of(terms)
+    if term is None:
+        return 0
+    return (training.iterations - term.first(training.iterations)) * training.batch_size * (1 + TRAINED)
+
+
 @frozen(kw_only=True)
 class SFDDM(MethodBase):
     """Single-fold distillation: one training run for any index set."""
@@ -116,7 +125,7 @@ class SFDDM(MethodBase):
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield what is wrong with terms and sources."""
         levels, size = context.levels(student.index_set), self.training.batch_size
-        yield from check_terms(self.terms, self.start, context, (*path, "terms"))
+        yield from check_terms(self.terms, self.start, self.training.iterations, context, (*path, "terms"))
         if not self.sources:
             yield Fault("expected at least one source", (*path, "sources"))
             return
@@ -152,7 +161,8 @@ class SFDDM(MethodBase):
                 each += (len(levels) - 1) / 2 * share
             batch += count * each
         noises = sum(cache.cost(levels, schedule, timesteps) for cache in self.caches())
-        return Cost(cache=noises, training=round(self.training.iterations * batch), folds=1)
+        training = self.training.iterations * batch + scoring_cost(self.terms, self.training)
+        return Cost(cache=noises, training=round(training), folds=1)
 
 
 @frozen(kw_only=True)
@@ -178,7 +188,7 @@ class AnyStep(MethodBase):
         """Yield what is wrong with terms and trajectories."""
         levels, here = context.levels(student.index_set), (*path, "terms")
         yield from self.cache.check(self.training.batch_size, levels, context, (*path, "cache"))
-        yield from check_terms(self.terms, self.start, context, here)
+        yield from check_terms(self.terms, self.start, self.training.iterations, context, here)
         if self.terms and not any(term.lands for term in self.terms):
             yield Fault("any-step learns where to land from the hidden term: add one", here)
         for position, term in enumerate(self.terms):
@@ -196,7 +206,8 @@ class AnyStep(MethodBase):
     def cost(self, levels: tuple[int, ...], schedule: Schedule, timesteps: int, share: float = 1.0) -> Cost:
         """Trajectories, and a forward and backward pass per image."""
         cache = self.cache.cost(levels, schedule, timesteps)
-        return Cost(cache=cache, training=round(self.training.images * TRAINED * share), folds=1)
+        training = self.training.images * TRAINED * share + scoring_cost(self.terms, self.training)
+        return Cost(cache=cache, training=round(training), folds=1)
 
 
 @frozen(kw_only=True)

@@ -12,7 +12,9 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from sfddm.runtime.kinds import kinds_of
 from sfddm.spec.experiment import Run, Spec
+from sfddm.spec.parts import Term
 from sfddm.tracking.server import without_secrets
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 KEY = "sfddm"
 """The name of the view in addresses: `viewStateShareKey=sfddm`."""
 TAG = f"mlflow.sharedViewState.{KEY}"
-TERMS = ("output", "hidden", "feature")
+TERMS = kinds_of(Term)
 PARAMS = ["NFE", *(f"Weight.{term}" for term in TERMS)]
 BY_STEPS = {"frechet_distance": "log", "agreement": "linear"}
 """Metrics of the runs that show a series, and the scale of their charts."""

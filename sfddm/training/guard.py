@@ -1,5 +1,7 @@
 """A training whose numbers go bad stops at once, and says where."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,13 @@ EXPLODED = 1e4
 """Times the smallest loss so far, or 1 where that is smaller: images are in [-1, 1], so a loss stays near 1."""
 
 
+LOWER = "Lower learning_rate or set a lower clip_norm, or lengthen warmup, in the spec's training section."
+SPREAD = "spread"
+"""The name of a value beside the losses: the deviation of a student's images over that of its teacher's."""
+COLLAPSED, REMEMBERED = 0.5, 0.95
+"""The least spread, as a moving average of this decay: that of a single batch scatters."""
+
+
 class Guard:
     """Looks at every loss of a training: at once on a CPU, a few iterations later on a GPU."""
 
@@ -20,43 +29,54 @@ class Guard:
         self._checkpoints = checkpoints
         self._unseen: list[tuple[int, float, Tensor]] = []
         self._smallest = float("inf")
+        self._spread = 1.0
 
-    def add(self, step: int, rate: float, loss: Tensor) -> None:
-        """Take the loss (a scalar) of iteration `step` and its learning rate.
+    def add(self, step: int, rate: float, losses: Mapping[str, Tensor]) -> None:
+        """Take the losses of iteration `step` (scalars by name) and its learning rate.
 
         Raises:
-            UserError: it, or one before it, is infinite, NaN or exploded.
+            UserError: the loss, or one before it, is infinite, NaN or exploded; or the images have collapsed.
         """
-        self._unseen.append((step, rate, loss.detach()))
+        loss = losses["loss"].detach()
+        self._unseen.append((step, rate, torch.stack([loss, losses.get(SPREAD, torch.ones_like(loss))])))
         if len(self._unseen) >= self._together:
             self.look()
 
     def look(self) -> None:
         """Look at all losses that were taken. Raises: UserError: as `add`."""
-        values = torch.stack([loss for _, _, loss in self._unseen]).tolist() if self._unseen else []
-        for (step, rate, _), value in zip(self._unseen, values, strict=True):
+        values = torch.stack([pair for _, _, pair in self._unseen]).tolist() if self._unseen else []
+        for (step, rate, _), (value, spread) in zip(self._unseen, values, strict=True):
             if not abs(value) < float("inf"):
                 raise self._stopped(f"the loss is not finite ({value})", step, rate)
             self._smallest = min(self._smallest, value)
             if value > EXPLODED * max(self._smallest, 1):
                 raise self._stopped(f"the loss exploded from {self._smallest:.3g} to {value:.3g}", step, rate)
+            self._spread = REMEMBERED * self._spread + (1 - REMEMBERED) * spread
+            if self._spread < COLLAPSED:
+                raise self._stopped(
+                    f"the student's images have collapsed to {self._spread:.2f} times the spread of its teacher's",
+                    step,
+                    rate,
+                    "Lower the weight of the distribution term, or raise that of the hidden term, in the spec.",
+                )
         self._unseen.clear()
 
-    def check(self, network: nn.Module, step: int, rate: float) -> None:
+    def check(self, networks: Mapping[str, nn.Module], step: int, rate: float) -> None:
         """Look at what is about to be kept after iteration `step`.
 
         Raises:
             UserError: as `add`, or some weights are infinite or NaN.
         """
         self.look()
-        for name, weights in network.named_parameters():
+        every = (named for network in networks.values() for named in network.named_parameters())
+        for name, weights in every:
             if not bool(weights.isfinite().all()):
                 raise self._stopped(f"the weights {name} are not finite", step, rate)
 
-    def _stopped(self, what: str, step: int, rate: float) -> UserError:
+    def _stopped(self, what: str, step: int, rate: float, remedy: str = LOWER) -> UserError:
         kept = self._checkpoints.newest()
         return UserError(
             f"training stopped: {what} at iteration {step + 1}, learning rate {rate:.2g}.\n"
-            "Lower learning_rate or set a lower clip_norm, or lengthen warmup, in the spec's training section.\n"
+            f"{remedy}\n"
             + (f"The last good checkpoint is {kept}; a changed spec starts anew." if kept else "No checkpoint yet.")
         )

@@ -5,7 +5,7 @@ the same bytes: an iteration depends on the state that is kept there and on its 
 """
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from attrs import frozen
@@ -26,6 +26,19 @@ Losses = dict[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
 
 
+@frozen(kw_only=True)
+class Companion:
+    """A second network, which is trained in the same iterations on a loss of its own."""
+
+    network: nn.Module
+    """Changed in place."""
+    loss: str
+    """The name of its loss among those of an iteration, which may be missing in some; only it depends on the network's
+    weights."""
+    learning_rate: float
+    """Constant, so that it catches up with the other network while that one's falls."""
+
+
 def train(
     network: Network,
     loss: Callable[[int, Network], Losses],
@@ -34,6 +47,7 @@ def train(
     checkpoints: Checkpoints,
     before: int = 0,
     target_average: float | None = None,
+    companion: Companion | None = None,
 ) -> Network:
     """Minimise `loss` over the weights of `network`, and return their moving average.
 
@@ -47,6 +61,7 @@ def train(
         checkpoints: where the training goes on from, and is kept while it lasts.
         before: iterations of earlier folds, which share curve and checkpoints.
         target_average: decay of the average that the loss is given; None: it is given the one that is returned.
+        companion: a second network that is trained along, and forgotten in the end.
 
     Raises:
         UserError: the loss became infinite or NaN or exploded, memory ran out, or the disk is full.
@@ -61,7 +76,7 @@ def train(
         unpack(kept.tensors, {"network": network})
     else:
         with postponed() as signalled, memory_errors(lambda: _lower_the_batch(settings, checkpoints)):
-            state = begin(network, settings, target_average)
+            state = begin(network, settings, target_average, companion)
             _minimise(state, loss, settings, curve, checkpoints, before, kept, signalled)
             checkpoints.write_result(end, pack({"network": network}), curve.text)
     return network.eval().requires_grad_(False)
@@ -84,14 +99,14 @@ def _minimise(
     for step in range(kept.step if kept else before, end):
         rate = settings.learning_rate * learning_rate_factor(step - before, settings)
         losses = iterate(state, loss, step, rate, settings)
-        guard.add(step, rate, losses["loss"])
+        guard.add(step, rate, losses)
         if curve.due(step):
             guard.look()
             curve.write(step, {name: float(value) for name, value in losses.items()} | {"learning_rate": rate})
         number, due = all_reduce_max(signalled() or 0, checkpoints.due())
         last = step + 1 == end
         if last or number or due:
-            guard.check(network, step, rate)
+            guard.check(state.networks, step, rate)
         if not last and (number or due):
             checkpoints.write(step + 1, pack(state.parts, state.optimizer), curve.text)
             if number:
@@ -109,23 +124,37 @@ class State:
     target: AveragedModel
     """The one that targets come from; the same one where their decays are equal."""
     optimizer: torch.optim.Optimizer
+    """Of the network's weights, and then of the companion's."""
+    companion: Companion | None
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """What is trained, by name."""
+        own = {self.companion.loss: self.companion.network} if self.companion else {}
+        return {"network": self.network, **own}
 
     @property
     def parts(self) -> dict[str, nn.Module]:
         """The modules by name, for checkpoints."""
         own = {"target": self.target} if self.target is not self.average else {}
-        return {"network": self.network, "average": self.average, **own}
+        return {**self.networks, "average": self.average, **own}
 
 
-def begin(network: nn.Module, settings: Training, target_average: float | None = None) -> State:
-    """The state before the first iteration; the network is changed in place from here on."""
+def begin(
+    network: nn.Module, settings: Training, target_average: float | None = None, companion: Companion | None = None
+) -> State:
+    """The state before the first iteration; the networks are changed in place from here on."""
     prepare(network, settings)
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
+    groups: list[dict[str, Any]] = [{"params": network.parameters()}]
+    if companion:
+        prepare(companion.network.train(), settings)
+        groups.append({"params": companion.network.parameters(), "lr": companion.learning_rate})
+    optimizer = torch.optim.Adam(groups, lr=settings.learning_rate, fused=True)
     average = target = _average(network, settings, settings.average)
     if target_average is not None and target_average != settings.average:
         target = _average(network, settings, target_average)
     network.train()
-    return State(network, average, target, optimizer)
+    return State(network, average, target, optimizer, companion)
 
 
 def _average(network: nn.Module, settings: Training, decay: float) -> AveragedModel:
@@ -138,15 +167,15 @@ def _average(network: nn.Module, settings: Training, decay: float) -> AveragedMo
 def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rate: float, settings: Training) -> Losses:
     """One iteration, in place, at learning rate `rate`: the losses before it, of the whole batch."""
     network, optimizer = state.network, state.optimizer
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    optimizer.param_groups[0]["lr"] = rate
     device = next(network.parameters()).device
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
         losses = loss(step, cast(Network, state.target.module))
     optimizer.zero_grad(set_to_none=True)
-    losses = _backward(network, losses, own_share(settings.batch_size))
+    losses = _backward(state, losses, own_share(settings.batch_size))
     if settings.clip_norm:
-        nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+        for each in state.networks.values():
+            nn.utils.clip_grad_norm_(each.parameters(), settings.clip_norm)
     optimizer.step()
     state.average.update_parameters(network)
     if state.target is not state.average:
@@ -154,15 +183,19 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
     return losses
 
 
-def _backward(network: nn.Module, losses: Losses, share: float) -> Losses:
-    """Put the gradients of the whole batch's loss into `network`, and return the whole batch's losses.
+def _backward(state: State, losses: Losses, share: float) -> Losses:
+    """Put the gradients of the whole batch's losses into the networks, and return the whole batch's losses.
 
     Losses are means over images, so those of a process's own rows count by its share of the batch. Gradients and losses
     pass between processes in one message.
     """
-    (share * losses["loss"]).backward()  # type: ignore[no-untyped-call]
+    minimised = losses["loss"]
+    if state.companion and state.companion.loss in losses:
+        minimised = minimised + losses[state.companion.loss]
+    (share * minimised).backward()  # type: ignore[no-untyped-call]
     whole = {name: share * value.detach().float() for name, value in losses.items()}
-    gradients = [each.grad for each in network.parameters() if each.grad is not None]
+    weights = [each for network in state.networks.values() for each in network.parameters()]
+    gradients = [each.grad for each in weights if each.grad is not None]
     all_reduce_sum([*gradients, *whole.values()])
     return whole
 

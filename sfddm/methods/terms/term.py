@@ -7,6 +7,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from sfddm.methods.scores import Scored
 from sfddm.methods.sources import Batch
 from sfddm.networks.denoiser import Denoiser, Evaluated
 from sfddm.runtime.kinds import import_kind
@@ -24,6 +25,8 @@ class At:
     teachers: Evaluated | None
     """The teacher's at the same states; None where no term asks for it."""
     batch: Batch
+    scored: Scored | None = None
+    """Where the student lands, seen by teacher and fake; None where no term asks for it, or not yet."""
 
 
 Loss = Callable[[Any, At], Tensor]
@@ -31,12 +34,16 @@ Loss = Callable[[Any, At], Tensor]
 
 
 def loss_of(terms: Sequence[Term]) -> Callable[[At], Losses]:
-    """The weighted sum of terms as `loss`, and each term without its weight under its kind."""
+    """The weighted sum of terms as `loss`, each term without its weight under its kind, and what is beside them.
+
+    Terms that ask for a fake are left out until there is something scored.
+    """
     functions: list[tuple[Term, Loss]] = [(term, import_kind("terms", term.kind).loss) for term in terms]
 
     def losses(at: At) -> Losses:
-        each: Losses = {term.kind: loss(term, at) for term, loss in functions}
-        total = torch.stack([term.weight * each[term.kind] for term in terms]).sum()
-        return {"loss": total, **each}
+        active = [(term, loss) for term, loss in functions if at.scored or not term.asks_fake]
+        each: Losses = {term.kind: loss(term, at) for term, loss in active}
+        total = torch.stack([term.weight * each[term.kind] for term, _ in active]).sum()
+        return {"loss": total, **each, **(at.scored.beside(at.batch.landing) if at.scored else {})}
 
     return losses

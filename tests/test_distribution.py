@@ -1,0 +1,123 @@
+"""The distribution term in closed form: of Gaussian data every score is linear."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from attrs import evolve
+from torch import Tensor
+
+from sfddm.methods.job import distill
+from sfddm.methods.scores import Scored, score
+from sfddm.networks import storage
+from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.networks.student import first_student
+from sfddm.spec.index_set import Uniform
+from sfddm.training.batches import rows_of
+from tests.gaussian import S, gaussian_job, level, linear_teacher, use_linear_networks
+from tests.parts import COPY, CPU, DISTRIBUTION, FEW, METHODS
+
+T = 64
+EXACT = Contract(timesteps=T, noise_schedule="cosine", prediction="v")
+LANDINGS = (0, 16, 48)
+
+
+@pytest.fixture(autouse=True)
+def linear_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_linear_networks(monkeypatch)
+
+
+def deviation(landing: int, data: float = S) -> float:
+    """The standard deviation of hidden variables of data N(0, data^2)."""
+    alpha, sigma = level("cosine", T, landing)
+    return math.hypot(alpha * data, sigma)
+
+
+def fake_of(teacher: Denoiser) -> Denoiser:
+    """A copy that is told landing levels, and knows the teacher's distribution for each of them."""
+    return first_student(teacher, COPY, 0, two_times=True)
+
+
+def scored(fake: Denoiser, landing: int, size: int = 2000, data: float = S, seed: int = 0) -> Scored:
+    """Hidden variables of data N(0, data^2), scored against data N(0, S^2)."""
+    x = deviation(landing, data) * torch.randn(size, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+    levels = torch.full((size,), landing)
+    return score(x, levels, linear_teacher(EXACT), fake, np.random.default_rng(seed), rows_of(size))
+
+
+@pytest.mark.parametrize("landing", LANDINGS)
+def test_equal_distributions_give_no_direction(landing: int) -> None:
+    assert float(scored(fake_of(linear_teacher(EXACT)), landing, 100).direction.abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("landing", LANDINGS)
+def test_the_fakes_optimum_is_the_score_of_what_it_sees(landing: int) -> None:
+    """Its loss has no slope in the factor of any level where it sees the teacher's own hidden variables."""
+    fake = fake_of(linear_teacher(EXACT))
+    slopes = []
+    for seed in range(16):
+        fake.network.zero_grad()
+        scored(fake, landing, seed=seed).fake.backward()
+        assert fake.network.conv_out.weight.grad is not None
+        slopes.append(fake.network.conv_out.weight.grad[0].sum(1))
+    mean, error = torch.stack(slopes).mean(0), torch.stack(slopes).std(0) / 4
+    assert bool((mean.abs() <= 4.5 * error).all())
+    fake.network.conv_out.weight.data += 0.05
+    fake.network.zero_grad()
+    scored(fake, landing).fake.backward()
+    assert float(fake.network.conv_out.weight.grad.sum()) > 0, "and has one elsewhere"
+
+
+@pytest.mark.parametrize("landing", LANDINGS)
+@pytest.mark.parametrize("data", [0.8 * S, 1.25 * S])
+def test_the_direction_brings_the_deviation_nearer(landing: int, data: float) -> None:
+    """With a fake that knows what the student makes, x_r - g is smaller where its spread is too large."""
+    fake = fake_of(other_teacher(data))
+    found = scored(fake, landing, data=data)
+    moved = float((found.direction * found.landed).mean())
+    assert moved * (data - S) > 0
+
+
+def test_the_spread_is_that_of_the_images_in_units_of_the_teachers() -> None:
+    """Of eight images of which each pixel has one value, 3 above or below; the teacher's are 2 above or below."""
+    signs = torch.tensor([1.0, -1.0]).repeat(4).view(8, 1, 1, 1).expand(8, 1, 8, 8)
+    found = Scored(landed=5 + 3 * signs, direction=signs, fake=torch.tensor(0.5)).beside(1 - 2 * signs)
+    assert {name: float(value) for name, value in found.items()} == pytest.approx({"fake": 0.5, "spread": 1.5})
+    one = Scored(landed=signs[:1], direction=signs[:1], fake=torch.tensor(0.5)).beside(signs[:1])
+    assert float(one["spread"]) == 1.0
+
+
+def other_teacher(data: float) -> Denoiser:
+    """The exact teacher of data N(0, data^2)."""
+    teacher = linear_teacher(EXACT)
+    for t in range(1, T + 1):
+        alpha, sigma = level("cosine", T, t)
+        image = alpha * data**2 / (alpha**2 * data**2 + sigma**2)
+        teacher.network.conv_out.weight.data[0, t - 1, 0] = (alpha - image) / sigma
+    return teacher
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_alone_it_gives_every_hidden_variable_the_teachers_deviation(tmp_path: Path, steps: int) -> None:
+    levels = tuple(T * k // steps for k in range(1, steps + 1))
+    term = evolve(DISTRIBUTION, begin=0.0, learning_rate=0.1)
+    training = evolve(FEW, iterations=500, batch_size=64, learning_rate=0.01, decay=0.7, average=0.9, clip_norm=0.0)
+    method = evolve(METHODS["distribution"], terms=(term,), training=training)
+    described = gaussian_job(tmp_path, method, levels, EXACT)
+    student = evolve(described.student, index_set=Uniform(kind="uniform", steps=steps))
+    made = distill(evolve(described, student=student))
+    (tmp_path / "student").mkdir()
+    made.write(tmp_path / "student")
+    network = storage.load(tmp_path / "student", CPU)
+    for start, landing in zip(levels, (0, *levels), strict=False):
+        assert jumped(network, start, landing) == pytest.approx(deviation(landing), rel=0.05)
+
+
+def jumped(network: Denoiser, start: int, landing: int) -> float:
+    """The deviation where the student lands from the teacher's hidden variables at `start`."""
+    x, at = torch.full((1, 1, 8, 8), deviation(start)), torch.tensor([start])
+    delta = network.schedule.angle(at, torch.tensor([landing]), x)
+    moved: Tensor = torch.cos(delta) * x - torch.sin(delta) * network.v(network(x, at), x, at)
+    return float(moved.mean().abs())
