@@ -24,7 +24,7 @@ from tests.parts import METHODS, of
 
 ITERATIONS = 8
 """Of a training here; the progressive one has two folds of half as many."""
-SETTINGS = evolve(METHODS["sfddm"].training, iterations=ITERATIONS)
+SETTINGS = evolve(METHODS["sfddm"].training, iterations=ITERATIONS, batch_size=16)
 
 
 @pytest.fixture(autouse=True)

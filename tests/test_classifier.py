@@ -50,6 +50,12 @@ def test_halves_are_the_same_for_every_classifier_and_not_those_of_the_floor() -
     assert len(first & set(generator(0, Purpose.SPLIT).permutation(100)[:50])) < 40
 
 
+def test_halves_stay_what_they_are() -> None:
+    """Others would make other scorers of the same spec, which don't compare."""
+    assert seen_by(classifier("first-half"), 12).tolist() == [0, 2, 4, 5, 6, 9]
+    assert seen_by(classifier("second-half"), 12).tolist() == [1, 3, 7, 8, 10, 11]
+
+
 def test_what_a_scorer_has_not_seen_is_the_rest() -> None:
     for part, unseen in (("first-half", "second-half"), ("second-half", "first-half")):
         assert np.array_equal(unseen_by(classifier(part), 101), seen_by(classifier(unseen), 101))
@@ -161,6 +167,74 @@ def test_every_patch_attends_to_every_other_and_its_place_counts() -> None:
     assert not torch.allclose(tokens(network, swapped), before[:, order], atol=1e-4)
     next(layer for layer in network.body if hasattr(layer, "position")).position.zero_()
     assert torch.allclose(tokens(network, swapped), tokens(network, images)[:, order], atol=1e-5)
+
+
+def silu(x: torch.Tensor) -> torch.Tensor:
+    return x * x.sigmoid()
+
+
+def normed(x: torch.Tensor, layer: nn.Module, *dims: int) -> torch.Tensor:
+    """Less their mean and over their standard deviation in these dimensions, scaled and moved in the first of them."""
+    shape = (-1,) + (1,) * (len(dims) - 1)
+    mean, variance = x.mean(dims, keepdim=True), x.var(dims, keepdim=True, correction=0)
+    weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+    return (x - mean) / (variance + 1e-5).sqrt() * weight.view(shape) + bias.view(shape)
+
+
+def attended(x: torch.Tensor, layer: nn.Module, heads: int) -> torch.Tensor:
+    """Softmax attention of tokens [B, N, W] to each other, by heads."""
+    width = x.shape[2]
+    mixed = x @ layer.get_parameter("in_proj_weight").T + layer.get_parameter("in_proj_bias")
+    query, key, value = (part.unflatten(2, (heads, width // heads)) for part in mixed.split(width, dim=2))
+    shares = (torch.einsum("bnhw,bmhw->bhnm", query, key) / (width // heads) ** 0.5).softmax(3)
+    joined = torch.einsum("bhnm,bmhw->bnhw", shares, value).flatten(2)
+    return joined @ layer.get_parameter("out_proj.weight").T + layer.get_parameter("out_proj.bias")
+
+
+def restless(network: Network) -> Network:
+    """The same network with other numbers in every parameter, those included that torch starts at 0 or 1."""
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return network
+
+
+@torch.no_grad()
+def test_convolutions_by_hand() -> None:
+    """Each is normalised over all of its channels, and passes through SiLU as the features do."""
+    torch.manual_seed(0)
+    network = restless(Network((3, 6, 5), convolutions(4, 8), 5, 7))
+    images = torch.randn(2, 3, 6, 5)
+    first, norm, _, second, later, _, _, hidden, _ = network.body
+    x = silu(normed(nn.functional.conv2d(images, first.weight, first.bias, stride=1, padding=1), norm, 1, 2, 3))
+    x = silu(normed(nn.functional.conv2d(x, second.weight, second.bias, stride=2, padding=1), later, 1, 2, 3))
+    features = silu(x.flatten(1) @ hidden.weight.T + hidden.bias)
+    found, scores = network(images)
+    assert torch.allclose(found, features, atol=1e-5)
+    assert torch.allclose(scores, features @ network.head.weight.T + network.head.bias, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_transformer_by_hand() -> None:
+    """Its norms come first, its hidden layers are twice as wide as its tokens, and nothing is dropped in training."""
+    torch.manual_seed(0)
+    network = restless(Network((3, 4, 6), SMALL, 5, 7)).train()
+    images = torch.randn(2, 3, 4, 6)
+    embedding, *blocks, norm, _, hidden, _ = network.body
+    patches = images.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+    x = patches @ embedding.patch.weight.flatten(1).T + embedding.patch.bias + embedding.position
+    for block in blocks:
+        assert block.linear1.weight.shape == (12, 6)
+        x = x + attended(normed(x, block.norm1, 2), block.self_attn, heads=3)
+        within = normed(x, block.norm2, 2) @ block.linear1.weight.T + block.linear1.bias
+        x = x + nn.functional.gelu(within) @ block.linear2.weight.T + block.linear2.bias
+    features = silu(normed(x, norm, 2).flatten(1) @ hidden.weight.T + hidden.bias)
+    assert torch.allclose(network(images)[0], features, atol=1e-5)
+
+
+def test_marks_of_positions_start_small() -> None:
+    torch.manual_seed(0)
+    embedding = Network((1, 32, 32), evolve(SMALL, width=24), 5, 7).body[0]
+    assert float(embedding.position.detach().std()) == pytest.approx(0.02, rel=0.03)
 
 
 def test_a_transformers_layers_start_unequal() -> None:

@@ -27,7 +27,7 @@ COMPUTING = {
     "bf16": {"precision": "bf16"},
     "all": {"memory_format": "channels_last", "precision": "bf16", "compile": True},
 }
-SOME = evolve(METHODS["sfddm"].training, iterations=6)
+SOME = evolve(METHODS["sfddm"].training, iterations=6, batch_size=16)
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
 
 
@@ -36,7 +36,7 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.c
     [
         ("channels_last", "inductor"),
         ("bf16", "inductor"),
-        ("all", "aot_eager"),
+        pytest.param("all", "aot_eager", marks=pytest.mark.heavy),
         pytest.param("all", "inductor", marks=[needs_compiler, pytest.mark.prove]),
     ],
 )
@@ -111,6 +111,7 @@ def test_a_network_is_compiled_whole_and_keeps_its_names() -> None:
     assert teacher.computing["compiled"]
 
 
+@pytest.mark.heavy
 def test_rollouts_of_a_compiled_student_compile_nothing(tmp_path: Path) -> None:
     """Their batches have a size of their own at every step, and torch.compile gives up after a few."""
     from torch._dynamo.utils import counters
@@ -127,6 +128,7 @@ def test_rollouts_of_a_compiled_student_compile_nothing(tmp_path: Path) -> None:
     assert counters["stats"]["unique_graphs"] == 1, "outside of them it is compiled"
 
 
+@pytest.mark.heavy
 def test_no_compiler_is_a_users_error() -> None:
     from torch._inductor import config
 

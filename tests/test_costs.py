@@ -158,12 +158,13 @@ def test_a_smaller_students_network_counts_by_its_share() -> None:
     assert quarter(METHODS["progressive"]) == IMAGES / 2 * ((3 + 3 + 2) / 4 + 2)
 
 
-def test_a_networks_share_is_that_of_multiply_adds() -> None:
+def test_a_networks_share_is_that_of_multiply_adds(capfd: pytest.CaptureFixture[str]) -> None:
     """Twice the channels everywhere make four times as many in a convolution, but twice in the first and the last."""
     teacher, small = untrained_teacher().config, unet((4, 8))
     assert share(COPY, teacher) == share(SCRATCH, teacher) == 1
     assert share(evolve(SCRATCH, network=unet((8, 16))), teacher) == 1
     assert 1 / 4 < share(evolve(SCRATCH, network=small), teacher) < 1 / 3
+    assert capfd.readouterr() == ("", ""), "counting says nothing"
 
 
 def unet(channels: tuple[int, int]) -> UNet2D:

@@ -41,6 +41,12 @@ def test_a_point_is_in_the_file_as_soon_as_it_is_written(tmp_path: Path) -> None
         assert path.read_text() == curve.text
 
 
+def test_a_curve_makes_the_folders_that_it_is_in(tmp_path: Path) -> None:
+    with Curve(tmp_path / "scratch/curves/test.jsonl", "test", 1, 1):
+        pass
+    assert (tmp_path / "scratch/curves/test.jsonl").read_text() == ""
+
+
 def test_a_new_curve_takes_the_place_of_an_old_one(tmp_path: Path) -> None:
     path = tmp_path / "curve.jsonl"
     path.write_text('{"step": 9}\n')

@@ -101,7 +101,13 @@ def jobs(spec: Spec, folder: Path) -> Iterator[Job]:
             )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SHAPES)
+LIGHT = ("cifar10", "fashion-mnist")
+"""Those whose networks are small enough to be trained at every check."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in LIGHT else pytest.mark.heavy) for name in SHAPES]
+)
 def test_teacher_and_students_train_for_an_iteration(name: str, tmp_path: Path) -> None:
     spec = cut_down(name)
     images = np.random.default_rng(0).integers(0, 256, (4, *TRAINED_ON[name]), dtype=np.uint8)

@@ -238,6 +238,7 @@ JSON = st.recursive(
 """Whatever JSON can hold."""
 
 
+@pytest.mark.heavy
 def test_whatever_describes_a_stored_thing_is_taken_or_refused_by_name(
     denoiser: Path, scorer: Path, reference: Path
 ) -> None:

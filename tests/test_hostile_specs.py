@@ -147,6 +147,7 @@ def test_the_longest_index_sets_are_understood() -> None:
         assert spec.levels("ours-t4") == tuple(range(1, 100_001))
 
 
+@pytest.mark.heavy
 def test_mutations_of_the_specs_are_refused_with_their_place_or_valid(tmp_path: Path) -> None:
     outcomes = try_mutations(100, tmp_path)
     assert outcomes.total() >= 100

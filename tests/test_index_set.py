@@ -6,10 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from sfddm.cli import main
 from sfddm.diffusion.levels import alpha_bar
-from sfddm.diffusion.search import Walk, _moves, cheapest, jump_costs, make_grid, mean_squared_error, search, take_walk
+from sfddm.diffusion.schedule import NoiseSchedule
+from sfddm.diffusion.search import (
+    Walk,
+    _moves,
+    cheapest,
+    descend,
+    jump_costs,
+    make_grid,
+    mean_squared_error,
+    search,
+    take_walk,
+)
 from sfddm.diffusion.spacing import IndexSetError, _apart, _nearest, evenly_in_angle, finer, resolve
 from sfddm.networks import storage
 from sfddm.spec.index_set import Explicit, IndexSet, Leading, Quadratic, Uniform, UniformAngle, UniformLogSNR
@@ -221,6 +233,63 @@ def test_a_level_moves_by_one_two_or_four_places_between_its_neighbours() -> Non
     assert [moved[1] for moved in _moves(walk, (30, 50, 90), 1)] == [40, 60, 70]
     assert [moved[1] for moved in _moves(walk, (10, 50, 90), 1)] == [30, 40, 60, 70]
     assert list(_moves(walk, (10, 20, 90), 0)) == []
+    assert [moved[1] for moved in _moves(walk, (10, 80, 90), 1)] == [40, 60, 70], "there is nothing above the noisiest"
+    finest = Walk(levels=tuple(range(10)), states=states, samples=states[1:], clip_sample=False)
+    assert list(_moves(finest, (2, 9), 0)) == [(1, 9), (3, 9), (4, 9), (6, 9)], "the cleanest level is one to stop at"
+
+
+class Kinked:
+    """A denoiser whose images go in waves, so that descents end in more than one place."""
+
+    def __init__(self) -> None:
+        self.schedule = NoiseSchedule("cosine", T).double()
+
+    def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, Tensor]:
+        share = level.view(-1, *(1,) * (x.dim() - 1)) / T
+        return torch.sin(5 * share + 3 * x), x
+
+
+def kinked_walk(grid: int) -> tuple[Kinked, Walk]:
+    """Two noises of two pixels."""
+    noise = torch.tensor([[1.0, -0.4], [0.2, -1.3]], dtype=torch.float64).view(2, 1, 1, 2)
+    teacher = Kinked()
+    return teacher, take_walk(teacher, noise, make_grid(grid, "cosine", T), "ddim", True)
+
+
+def plain_descent(teacher: Kinked, walk: Walk, levels: tuple[int, ...]) -> tuple[int, ...]:
+    """Coordinate descent on the error of whole ways, from the noisiest level to the cleanest until nothing moves."""
+    before: tuple[int, ...] = ()
+    while levels != before:
+        before = levels
+        for index in reversed(range(len(levels) - 1)):
+            tried = [levels, *_moves(walk, levels, index)]
+            levels = min(tried, key=lambda each: mean_squared_error(teacher, walk, each))
+    return levels
+
+
+@pytest.mark.parametrize("start", [(1, 2, 3, 4, 16), (12, 13, 14, 15, 16), (2, 9, 16), (8, 16), (16,)])
+def test_a_descent_moves_one_level_after_another_until_none_has_a_gain(start: tuple[int, ...]) -> None:
+    teacher, walk = kinked_walk(16)
+    begun = tuple(walk.levels[position] for position in start)
+    found = descend(teacher, walk, begun)
+    assert found == plain_descent(teacher, walk, begun)
+    assert len(found) == len(start) and found[-1] == T and (found != begun or start in ((8, 16), (16,)))
+
+
+def test_a_search_starts_at_the_best_of_three_sets() -> None:
+    """The error itself for 3 steps, its root for 4, and the spacing of the grid for 5."""
+    teacher, walk = kinked_walk(16)
+    costs = jump_costs(teacher.schedule, walk)
+    for steps, best in ((3, 0), (4, 1), (5, 2)):
+        even = tuple(int(np.floor(k * 16 / steps + 0.5)) for k in range(1, steps + 1))
+        starts = [
+            tuple(walk.levels[position] for position in positions)
+            for positions in (cheapest(costs, steps), cheapest(np.sqrt(costs), steps), even)
+        ]
+        assert min(starts, key=lambda levels: mean_squared_error(teacher, walk, levels)) == starts[best]
+        ends = [descend(teacher, walk, start) for start in starts]
+        assert search(teacher, walk, steps) == ends[best]
+        assert ends.count(ends[best]) < 3, "another start leads elsewhere"
 
 
 def test_a_walk_is_the_same_in_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:

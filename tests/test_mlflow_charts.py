@@ -14,6 +14,8 @@ from sfddm.tracking.charts import TAG, opened_with_charts, share_charts
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+pytestmark = pytest.mark.heavy
+
 SCORERS = ["convolutional", "pixels"]
 WORDS = ("type", "scaleType", "xAxisKey", "xAxisScaleType", "runsHiddenMode")
 """Keys of values that MLflow's page knows by name."""

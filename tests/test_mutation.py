@@ -122,6 +122,11 @@ def test_a_test_reaches_what_its_shared_fixtures_ran_and_imports_matter_to_all(r
         assert set(reach.tests(Mutant("tiny/sums.py", line, "number", 0, ""), SOURCE)) == expected
 
 
+def test_all_tests_matter_to_a_module_of_constants_alone() -> None:
+    reach = Reach([{"seconds": {"a::one": 2.0, "a::two": 1.0}, "failed": {}, "lines": {"tiny/all.py": {"1": [""]}}}])
+    assert reach.tests(Mutant("tiny/all.py", 1, "number", 0, ""), "ONE = 1\n") == ["a::two", "a::one"]
+
+
 def test_the_quickest_tests_come_first_and_what_takes_too_long_together_is_left_out() -> None:
     seconds = {"a::slow": 40.0, "a::quick": 1.0, "b::middle": 10.0, "b::slower": 50.0}
     reach = Reach([{"seconds": seconds, "failed": {}, "lines": {}}])

@@ -190,6 +190,7 @@ def test_free_rows_are_marked(path: Path, browser: Browser) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.heavy
 def test_twenty_students_of_noise_stay_under_three_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images of noise can't be compressed: no others of that size take more."""
     (tmp_path / "large").mkdir()

@@ -57,6 +57,8 @@ def test_pixels_are_averaged_until_there_are_few_enough() -> None:
     large = torch.rand(2, 3, 64, 64)
     assert flat_pixels(large).shape == (2, 3 * 16 * 16), "32 x 32 in three channels are not few enough"
     assert torch.allclose(flat_pixels(large)[:, 1], large[:, 0, :4, 4:8].mean((1, 2)))
+    assert flat_pixels(torch.rand(1, 1, 32, 32)).shape == (1, 1024), "1024 numbers are few enough"
+    assert flat_pixels(torch.rand(1, 1, 25, 41)).shape == (1, 13 * 21), "and 1025 are not"
     odd = torch.rand(2, 1, 33, 33)
     assert torch.equal(flat_pixels(odd)[:, -1], odd[:, 0, 32, 32]), "the edge is not lost"
 

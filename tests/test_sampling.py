@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import advance, sample, trajectory
+from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.solvers import SOLVERS, Deterministic, Solver
 from sfddm.diffusion.steps import Step
 from tests.gaussian import NO_NOISE, ONE, GaussianTeacher, Told, image_factor, level
@@ -122,6 +123,37 @@ def test_solvers_are_sorted_by_memory_and_noise(solver: Solver) -> None:
 
     assert bool(step(-0.5, 0) != step(None, 0)) == bool(SOLVERS[solver].memory)
     assert bool(step(None, 1) != step(None, 0)) == SOLVERS[solver].stochastic
+
+
+class Placed:
+    """A denoiser that keeps where the levels are that it is told."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.schedule = NoiseSchedule("cosine", 64).to(device)
+        self.seen: set[torch.device] = set()
+
+    def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, None]:
+        self.seen |= {level.device, landing.device}
+        return x, None
+
+
+def test_levels_are_told_on_the_device_of_the_states() -> None:
+    device = torch.device("meta")  # it has no memory, and stands for a GPU
+    network = Placed(device)
+    sampler = Sampler(solver="dpm-solver", levels=LEVELS, clip_sample=False)
+    assert sample(network, torch.empty(2, 1, 1, 1, device=device), sampler, NO_NOISE).device == device
+    assert network.seen == {device}
+
+
+def test_solvers_have_the_traits_that_exports_and_specs_go_by() -> None:
+    assert {name: traits.memory for name, traits in SOLVERS.items() if traits.memory} == {
+        "dpm-solver": 1,
+        "unipc": 2,
+        "angle-2m": 1,
+    }
+    assert {name for name, traits in SOLVERS.items() if traits.last_step} == {"angle-2m"}
+    assert {name for name, traits in SOLVERS.items() if traits.stochastic} == {"ancestral", "consistency"}
+    assert {traits.evaluations for traits in SOLVERS.values()} == {1}
 
 
 def test_a_sampler_counts_its_evaluations_and_is_stored_as_plain_data() -> None:

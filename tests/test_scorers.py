@@ -22,12 +22,12 @@ from sfddm.evaluation.scorers.published import read_published
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import read_json, write_json
 from sfddm.runtime.kinds import import_kind
-from sfddm.spec.evaluation import Inception, OwnStatistics, Torchvision
+from sfddm.spec.evaluation import EfficientNet, Inception, OwnStatistics, PixelValues, Torchvision
 from sfddm.spec.read import parse_spec
 from sfddm.training.checkpoints import Checkpoints
 from stages.scorer import scorer as stage
 from tests.judges import drawn, reference, splits
-from tests.parts import TINY, only_spec, tiny, with_scorers
+from tests.parts import TINY, only_spec, still_classifier, tiny, with_scorers
 
 CPU = torch.device("cpu")
 OWN = OwnStatistics(kind="data")
@@ -71,6 +71,7 @@ def installed(settings: Inception | Torchvision, folder: Path, images: np.ndarra
     return load_scorer(folder, CPU)
 
 
+@pytest.mark.heavy
 def test_inception_is_torch_fidelitys(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch_fidelity import FeatureExtractorInceptionV3
 
@@ -83,9 +84,11 @@ def test_inception_is_torch_fidelitys(weights: Path, tmp_path: Path, monkeypatch
     wanted, logits = theirs(torch.from_numpy(GREY[:2].repeat(3, axis=1)))
     ((found, scores),) = extractor.batches(GREY[:2])
     assert found.shape == (2, 2048) and torch.equal(found, wanted) and torch.equal(scores, logits)
+    assert (extractor.features, extractor.classes) == (2048, 1008)
     assert extractor.name == f"inception-1:{digest(path)[:8]}" and "torch-fidelity 0." in extractor.version
 
 
+@pytest.mark.heavy
 @torch.inference_mode()
 def test_a_torchvision_networks_features_are_what_its_head_is_given(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -143,7 +146,7 @@ def test_fewer_images_are_looked_at_together_where_they_are_larger(
     monkeypatch.setenv("SFDDM_TORCHVISION_WEIGHTS", str(path))
     install(torchvision(path), (3, 8, 8), tmp_path)
     described = read_json(tmp_path / "scorer.json")
-    for size, batch in ((32, 1000), (224, 32), (1268, 1)):
+    for size, batch in ((32, 1000), (113, 125), (224, 32), (1268, 1)):
         write_json(tmp_path / "scorer.json", {**described, "size": size})
         assert load_extractor(tmp_path, CPU).batch == batch
 
@@ -221,9 +224,64 @@ def test_weights_of_another_network_and_unknown_networks_are_refused(
         install(inception(path), (3, 32, 32), tmp_path)
     with pytest.raises(UserError, match="no classification network 'resnet81', did you mean 'resnet18'"):
         install(torchvision(path, "resnet81"), (3, 32, 32), tmp_path)
+    with pytest.raises(UserError, match="no classification network 'retinanet_resnet50_fpn'"):
+        install(torchvision(path, "retinanet_resnet50_fpn"), (3, 32, 32), tmp_path)
     with pytest.raises(UserError, match="squeezenet1_0 has no linear layer"):
         install(torchvision(path, "squeezenet1_0"), (3, 32, 32), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+NETWORK = "network: {kind: convolutions, channels: [2]}, features: 3"
+TRAINING = (
+    "training: {iterations: 1, batch_size: 4, learning_rate: 1.0e-9, warmup: 0, decay: 0.0, clip_norm: 1.0, "
+    "average: 0.0, precision: fp32, memory_format: contiguous, compile: false}"
+)
+CLASSIFIER = f"{{kind: classifier, trained_on: first-half, seed: 0, {NETWORK}, {TRAINING}}}"
+
+
+def test_features_of_a_trained_classifier_alone_are_in_units_of_their_own_spread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    only_spec(tmp_path, with_scorers(f"{{trained: {CLASSIFIER}, pixels: {{kind: pixels}}}}"))
+    paths = Paths("tiny")
+    paths.data.mkdir(parents=True)
+    prepare(tiny().data, paths.data)
+    for name, in_units in (("trained", True), ("pixels", False)):
+        stage("tiny", name)
+        judge = load_scorer(paths.scorer(name), CPU)
+        spread = judge.real.sample.features.std(0)
+        assert torch.allclose(spread, torch.ones_like(spread), rtol=1e-2) == in_units
+        assert bool((judge.real.scale == 1).all()) == (not in_units)
+    # The features of networks that others trained are compared elsewhere as they are.
+    published = [import_kind("scorer", kind) for kind in ("inception", "torchvision", "efficientnet")]
+    assert [kind.STANDARDISE for kind in published] == [False] * 3
+
+
+META = torch.device("meta")
+"""A device without memory, in place of a GPU: what is computed there has a place and a shape."""
+
+
+@pytest.mark.parametrize(
+    ("settings", "batch", "features", "classes"),
+    [
+        (PixelValues(kind="pixels"), 1000, 64, 0),
+        (still_classifier(), 1000, 16, 10),
+        (EfficientNet(kind="efficientnet"), 32, 1280, 1000),
+        (Torchvision(kind="torchvision", model="resnet18", size=32, sha256="0" * 64, statistics=OWN), 1000, 512, 1000),
+        (Inception(kind="inception", sha256="0" * 64, statistics=OWN), 32, 2048, 1008),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_a_scorer_looks_at_images_on_the_device_that_it_is_read_onto(
+    tmp_path: Path, settings: Any, batch: int, features: int, classes: int
+) -> None:
+    """One with random weights has ten classes, or as many as its architecture. On a GPU efficientnet takes 32."""
+    import_kind("scorer", settings.kind).write_random(tmp_path, settings, (1, 8, 8))
+    extractor = load_extractor(tmp_path, META)
+    assert (extractor.batch, extractor.features, extractor.classes) == (batch, features, classes)
+    for found, count in zip(extractor.extract(GREY[:2]), (features, classes), strict=True):
+        assert found.device == META and found.shape == (2, count)
 
 
 def save_statistics(path: Path, **arrays: Any) -> str:

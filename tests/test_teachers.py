@@ -56,7 +56,7 @@ def trained(images: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Den
     """A teacher of digits that is good enough to denoise: linear, T = 1000, epsilon."""
     teacher = described(FromDiffusers(kind="diffusers", model="x", revision="0" * 64))
     source = tiny().teacher.source
-    settings = evolve(source.training, iterations=250, learning_rate=4e-3, average=0.9)
+    settings = evolve(source.training, iterations=200, batch_size=32, learning_rate=4e-3, average=0.9)
     return fit(evolve(teacher, source=evolve(source, training=settings)), images, tmp_path_factory.mktemp("training"))
 
 
@@ -241,6 +241,7 @@ def test_a_wrong_schedule_is_caught_by_denoising(trained: Denoiser, images: np.n
         import_teacher(described(from_folder("digits", root), "cosine"), images, CPU)
 
 
+@pytest.mark.heavy
 def test_a_wrong_schedule_is_named_where_the_teacher_still_beats_a_guess(
     theirs: Any, images: np.ndarray, root: Path
 ) -> None:
@@ -432,6 +433,7 @@ def cosine(source: FromCheckpoint) -> Teacher:
     return described(source, "cosine", T, "v")
 
 
+@pytest.mark.heavy
 def test_a_checkpoint_of_the_authors_library_is_taken_over(theirs: Any, images: np.ndarray, root: Path) -> None:
     source = write(theirs, root / "model-9.pt")
     for weights in ("ema", "last"):
@@ -476,6 +478,7 @@ def test_a_checkpoint_tells_what_it_predicts(objective: str, clipped: bool, root
         read(root / "bare.pt", None, "ema", (16, 16))
 
 
+@pytest.mark.heavy
 def test_checkpoints_that_are_not_what_the_spec_means_are_refused(theirs: Any, images: np.ndarray, root: Path) -> None:
     from denoising_diffusion_pytorch import GaussianDiffusion, Unet
 
@@ -566,6 +569,7 @@ def inspected(*arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     return printed.out if ended.value.code == 0 else printed.err
 
 
+@pytest.mark.heavy
 def test_what_inspect_prints_can_be_pasted_into_a_spec(
     trained: Denoiser, theirs: Any, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -1,6 +1,7 @@
 """The training loop against Adam, clipping, averages and learning rates that are computed beside it."""
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -266,7 +267,7 @@ def test_a_weight_that_a_loss_leaves_out_stays_where_it_is() -> None:
     assert torch.equal(network.unused, before)
 
 
-@pytest.mark.parametrize("wanted", [False, True])
+@pytest.mark.parametrize("wanted", [False, pytest.param(True, marks=pytest.mark.heavy)])
 def test_network_and_average_are_compiled_where_the_spec_says_so(wanted: bool) -> None:
     """Which happens at the first call."""
     state = begin(Line(), evolve(SETTINGS, compile=wanted))
@@ -274,6 +275,43 @@ def test_network_and_average_are_compiled_where_the_spec_says_so(wanted: bool) -
     state = begin(Line(), evolve(SETTINGS, compile=wanted), target_average=0.2)
     for module in (state.network, state.average.module, state.target.module):
         assert (module._compiled_call_impl is not None) == wanted
+
+
+class Compiled(Line):
+    """Keeps how it was asked to be compiled, as its copies do."""
+
+    def compile(self, *arguments: object, **options: object) -> None:
+        self.asked = (arguments, options)
+
+
+def test_every_shape_is_compiled_for_itself() -> None:
+    state = begin(Compiled(), evolve(SETTINGS, compile=True), target_average=0.2)
+    for module in (state.network, state.average.module, state.target.module):
+        assert module.asked == ((), {"dynamic": False})
+
+
+def test_all_weights_are_updated_in_one_go() -> None:
+    assert begin(Line(), SETTINGS).optimizer.defaults["fused"] is True
+
+
+@pytest.mark.parametrize(("step", "number"), [(2, None), (0, signal.SIGTERM)])
+def test_weights_are_looked_at_before_they_are_kept(tmp_path: Path, step: int, number: int | None) -> None:
+    """At the end, and when a signal asks for a checkpoint: the next one by the clock is a minute away."""
+    network = Line()
+
+    def loss(now: int, _: Line) -> Losses:
+        if now == step and number:
+            signal.raise_signal(number)
+        endless = network.weight.abs().sqrt().sum() - network.weight.detach().abs().sqrt().sum()
+        return {"loss": endless if now == step else (0 * network.weight).sum()}  # at 0 its gradient is infinite
+
+    settings, words = (
+        evolve(SETTINGS, iterations=3, decay=0),
+        f"the weights weight are not finite at iteration {step + 1},",
+    )
+    with Curve(tmp_path / "curve.jsonl", "test", 3, 7) as curve, pytest.raises(UserError, match=words):
+        train(network, loss, settings, curve, Checkpoints(tmp_path / "kept", {}))
+    assert not list(tmp_path.glob("kept/*/*"))
 
 
 class Picture(nn.Module):

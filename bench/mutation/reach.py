@@ -28,14 +28,15 @@ class Reach:
     def tests(self, mutant: Mutant, text: str) -> list[str]:
         """Those that run what a mutant of a module with this text changes, the quickest first.
 
-        What runs when the module is imported, such as a constant, can matter to all that run any of its lines.
+        What runs when the module is imported, such as a constant, can matter to all that run any of its lines, and in
+        a module of which nothing runs later to all tests.
         """
         lines = self._lines.get(mutant.path, {})
         statement = statement_at(text, mutant.line)
         found = set().union(*(lines.get(line, set()) for line in statement)) if statement else {""}
         if "" in found:
-            found = set().union(*lines.values())
-        return sorted(found - {""}, key=lambda name: (self.seconds[name], name))
+            found = set().union(*lines.values()) - {""} or set(self.seconds)
+        return sorted(found, key=lambda name: (self.seconds[name], name))
 
     def affordable(self, tests: Sequence[str]) -> list[tuple[str, float]]:
         """As many of them as fit the budget, file by file, the quickest first."""

@@ -102,7 +102,7 @@ def jump_costs(schedule: Levels, walk: Walk) -> np.ndarray:
     Returns:
         float64 [G + 1, G + 1] over the walk's levels: from row to column, infinite unless that is downwards.
     """
-    alpha, sigma = schedule.at(torch.tensor(walk.levels, device=walk.states.device), walk.states)
+    alpha, sigma = schedule.at(torch.tensor(walk.levels), walk.states)
     costs = np.full((len(walk.levels), len(walk.levels)), np.inf)
     for start in range(1, len(walk.levels)):
         x, x0 = walk.states[start], walk.samples[start - 1]
@@ -121,14 +121,13 @@ def cheapest(costs: np.ndarray, steps: int) -> tuple[int, ...]:
     Returns:
         The positions that jumps start from, increasing; the last one is G.
     """
-    best = np.where(np.arange(len(costs)) == 0, 0, np.inf)
-    landings = []
-    for _ in range(steps):
+    best, landings = costs[:, 0], []
+    for _ in range(steps - 1):
         total = costs + best
         landings.append(total.argmin(axis=1))
         best = total.min(axis=1)
     way = [len(costs) - 1]
-    for landing in reversed(landings[1:]):
+    for landing in reversed(landings):
         way.append(int(landing[way[-1]]))
     return tuple(reversed(way))
 

@@ -171,7 +171,7 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
     device = next(network.parameters()).device
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
         losses = loss(step, cast(Network, state.target.module))
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     losses = _backward(state, losses, own_share(settings.batch_size))
     if settings.clip_norm:
         for each in state.networks.values():

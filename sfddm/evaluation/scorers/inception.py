@@ -104,8 +104,8 @@ def architecture() -> nn.Module:
     class WithoutWeights(FeatureExtractorInceptionV3):  # type: ignore[misc]
         """The constructor unpickles a file, whatever it holds; here it is an empty one of our own."""
 
-        def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:
-            return super().load_state_dict(state_dict or self.state_dict(), strict, assign)
+        def load_state_dict(self, state_dict: dict[str, Any], *how: Any, **other: Any) -> Any:
+            return super().load_state_dict(state_dict or self.state_dict(), *how, **other)
 
     empty = io.BytesIO()
     torch.save({}, empty)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import torch
@@ -44,7 +44,7 @@ def make(settings: Torchvision, job: Job) -> Write:
 
     def write(folder: Path) -> None:
         network = architecture(settings.model)
-        names = [weights.url.rsplit("/", 1)[-1] for weights in get_model_weights(settings.model)]
+        names = [PurePosixPath(weights.url).name for weights in get_model_weights(settings.model)]
         load_published(network, read_published(VARIABLE, names, settings.sha256))
         write_extractor(folder, network, _describe(settings, job.shape))
 
@@ -116,7 +116,7 @@ def architecture(model: str) -> nn.Module:
     if model not in known:
         raise UserError(f"evaluation.scorers: torchvision has no classification network {model!r}"
                         f"{nearest(model, known)[:300]}")  # fmt: skip
-    network: nn.Module = models.get_model(model, weights=None)
+    network: nn.Module = models.get_model(model)
     _head(network, model)
     return network
 
