@@ -20,7 +20,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from sfddm.pipeline.paths import Paths
-from sfddm.tracking.live import LiveRun, start_follower
+from sfddm.tracking.live import Training, start_follower
 
 STUDENT = "ours-t4"
 POINTS = 100
@@ -74,9 +74,7 @@ def _train(seconds: int) -> float:
     curve.parent.mkdir(exist_ok=True)
     began = time.perf_counter()
     tags = {"sfddm.run": "bench"}
-    start_follower(
-        LiveRun(experiment="bench", name="bench", curve=str(curve), iterations=POINTS, key=str(began), tags=tags)
-    )
+    start_follower(Training(experiment="bench", name="bench", key=str(began), tags=tags), curve, POINTS)
     started = time.perf_counter() - began
     with curve.open("w") as file:
         for step in range(1, POINTS + 1):

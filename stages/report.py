@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from sfddm.report.contents import contents_of
+from sfddm.report.contents import contents_of, curve_points, distance_points
 from sfddm.report.markdown import to_markdown
 from sfddm.report.page import to_html
-from sfddm.report.plots import curve_points, distance_points
 from sfddm.runtime.files import atomic_folder, write_json, write_text
 from sfddm.spec.read import load_spec
 from stages.harness import main

@@ -11,7 +11,7 @@ from attrs import frozen
 from filelock import FileLock
 
 from sfddm.runtime.files import digest_folder
-from sfddm.tracking.live import CONTENT_KEY, KEY, LiveRun, start_follower
+from sfddm.tracking.live import CONTENT_KEY, KEY, Training, start_follower
 from sfddm.training.curve import Curve, read_points
 from tests.processes import wait_for
 from tests.project import OURS, Project
@@ -101,9 +101,7 @@ def followed_curve(scratch: Path, environment: dict[str, str]) -> Curve:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**environment, "SFDDM_SCRATCH": str(scratch)}.items():
             patch.setenv(name, value)
-        start_follower(
-            LiveRun(experiment="tiny", name=OURS, curve=str(path), iterations=POINTS, key=tags[KEY], tags=tags)
-        )
+        start_follower(Training(experiment="tiny", name=OURS, key=tags[KEY], tags=tags), path, POINTS)
     return Curve(path, OURS, POINTS, 1)
 
 

@@ -11,9 +11,8 @@ from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import load_rows
 from sfddm.report.charts import curves_svg, distance_svg, pareto_front
 from sfddm.report.columns import columns_of, terminal_columns
-from sfddm.report.contents import Contents, contents_of
+from sfddm.report.contents import Contents, contents_of, curve_points, distance_points
 from sfddm.report.markdown import to_markdown
-from sfddm.report.plots import curve_points, distance_points
 from sfddm.report.style import THEME, inline, series_of
 from sfddm.report.terminal import to_terminal
 from sfddm.runtime.files import read_json, write_json

@@ -16,7 +16,6 @@ from sfddm.networks.layout import WEIGHTS
 from sfddm.networks.weights import read_tensors
 from sfddm.registry import reproduce as module
 from sfddm.registry import workspace
-from sfddm.registry.start import start_weights
 from sfddm.registry.version import Version
 from sfddm.runtime.machine import machine
 from sfddm.spec.experiment import Run, Spec
@@ -58,10 +57,10 @@ def test_a_training_that_moves_nothing_ends_where_the_student_is_said_to_have_st
     ended = read_tensors(tmp_path / "student" / WEIGHTS)
     spec = spec_of(job.student)
     for student in ("one", "again"):
-        found = start_weights(spec, run_of(student, 5), tmp_path / "teacher", tmp_path / "student")
+        found = module.start_weights(spec, run_of(student, 5), tmp_path / "teacher", tmp_path / "student")
         assert found is not None and same(found, ended)
     if start == "scratch":
-        other = start_weights(spec, run_of("one", 6), tmp_path / "teacher", tmp_path / "student")
+        other = module.start_weights(spec, run_of("one", 6), tmp_path / "teacher", tmp_path / "student")
         assert other is not None and not same(other, ended)
 
 
@@ -75,10 +74,10 @@ def test_a_free_student_started_where_its_teacher_did(tmp_path: Path) -> None:
     storage.write(tmp_path, teacher)
     spec = evolve(spec, teacher=still)
     assert isinstance(spec.students["ddim-t4"].method, Free)
-    found = start_weights(spec, run_of("ddim-t4", 0), tmp_path, tmp_path)
+    found = module.start_weights(spec, run_of("ddim-t4", 0), tmp_path, tmp_path)
     assert found is not None and same(found, read_tensors(tmp_path / WEIGHTS))
     imported = evolve(still, source=FromDiffusers(kind="diffusers", model="some", revision="0" * 64))
-    assert start_weights(evolve(spec, teacher=imported), run_of("ddim-t4", 0), tmp_path, tmp_path) is None
+    assert module.start_weights(evolve(spec, teacher=imported), run_of("ddim-t4", 0), tmp_path, tmp_path) is None
 
 
 def asked(folder: Path, machine: dict[str, Any]) -> dict[str, str]:

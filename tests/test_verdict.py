@@ -18,7 +18,6 @@ from sfddm.registry.verdict import (
     SAME_GPU,
     Item,
     Tolerance,
-    lock_file_item,
     machine_item,
     metrics_item,
     output_items,
@@ -73,7 +72,6 @@ GPU = {**MACHINE, "device": "cuda"}
         (MACHINE, MACHINE, None),
         (MACHINE, {**MACHINE, "threads": 8}, ANOTHER_KIND),
         ({**MACHINE, "more": 1}, MACHINE, ANOTHER_KIND),
-        ({}, MACHINE, ANOTHER_KIND),
         (GPU, GPU, SAME_GPU),
         (GPU, {**GPU, "processes": 2}, ANOTHER_KIND),
         (GPU, MACHINE, ANOTHER_DEVICE),
@@ -95,11 +93,6 @@ def test_what_several_machines_made_has_the_widest_tolerance_of_them() -> None:
     assert widest([None, None]) is None
     assert widest([None, ANOTHER_KIND]) == ANOTHER_KIND
     assert widest([ANOTHER_DEVICE, ANOTHER_KIND, None]) == ANOTHER_DEVICE
-
-
-@pytest.mark.parametrize(("found", "verdict"), [("abc", "equal"), ("abd", "another")])
-def test_another_lock_file_is_no_fault(found: str, verdict: str) -> None:
-    assert lock_file_item("abc", found) == Item(name="requirements.lock", verdict=verdict, passed=True)
 
 
 def lineage(**hashes: str) -> Lineage:
@@ -129,7 +122,7 @@ def weighed(
 ) -> Item:
     """The verdict on weights beside the registered ones."""
     registered, rebuilt = stored(folder / "registered", WEIGHTS), stored(folder / "rebuilt", other)
-    return weights_item("weights", registered, rebuilt, start, allowed)
+    return weights_item(registered, rebuilt, start, allowed)
 
 
 def moved(by: float) -> dict[str, Tensor]:
@@ -388,17 +381,16 @@ def version(**machines: dict[str, Any]) -> Version:
         (MACHINE, MACHINE, True, True),
         (MACHINE, MACHINE, False, False),
         (MACHINE, {**MACHINE, "threads": 8}, True, False),
-        (None, MACHINE, True, False),
     ],
 )
 def test_figures_are_equal_where_the_weights_were_made_and_judged_on_one_kind_of_machine(
-    tmp_path: Path, noted: dict[str, Any] | None, found: dict[str, Any], weights_of_one_kind: bool, strict: bool
+    tmp_path: Path, noted: dict[str, Any], found: dict[str, Any], weights_of_one_kind: bool, strict: bool
 ) -> None:
     run = Run(name="tiny-ours-s0", spec="tiny", student="ours", seed=0, method="sfddm")
     folder = tmp_path / Paths("tiny").result("ours", 0)
     write_json(folder / "metrics.json", {**METRICS, "ssim": METRICS["ssim"] * 1.001})
     write_json(folder / "timing.json", {"machine": found})
-    registered = version(**({"evaluation": noted} if noted else {}), student={"device": "another"})
+    registered = version(evaluation=noted, student={"device": "another"})
     machine, item = _metrics(registered, run, tmp_path, None if weights_of_one_kind else ANOTHER_KIND)
     assert machine.name == "machine of the evaluation" and ("same kind" in machine.verdict) == (noted == found)
     assert item.passed == (not strict) and ("same kind of machine" in item.verdict) == strict

@@ -7,8 +7,6 @@ from rich.console import Console
 from rich.text import Text
 
 from sfddm.cli import index_sets, models, registry, specs, teachers
-from sfddm.cli.compare import compare
-from sfddm.cli.export import export
 from sfddm.cli.plan import plan
 from sfddm.errors import USAGE_ERROR, UserError, shown
 from sfddm.runtime.machine import calm_threads
@@ -23,9 +21,8 @@ app.add_typer(specs.app, name="spec", help="Check, show and expand experiment sp
 app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")
 app.add_typer(teachers.app, name="teacher", help="Look at teachers that others trained.")
 COMMANDS = (
-    models.report, models.sample, models.ui,
+    plan, models.report, models.compare, models.sample, models.export, models.ui,
     registry.promote, registry.demote, registry.history, registry.track, registry.reproduce,
-    plan, compare, export,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

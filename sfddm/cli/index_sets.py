@@ -1,15 +1,20 @@
 """`sfddm index-set`: the noise levels where students stop, shown and searched for."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from sfddm.cli.models import Spacing, spaced
 from sfddm.diffusion.solvers import Deterministic
+from sfddm.errors import SpecError, UserError
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from torch import Tensor
 
     from sfddm.diffusion.search import Walk
@@ -31,9 +36,6 @@ def show(
     out: Annotated[Path | None, typer.Option(help="Draw them over log-SNR: a name that ends in .png or .svg.")] = None,
 ) -> None:
     """Print each student's levels with their angles and log-SNR."""
-    from rich.console import Console
-
-    from sfddm.errors import SpecError, UserError
     from sfddm.runtime.files import atomic_file
     from sfddm.spec.parse import nearest
     from sfddm.spec.read import load_spec
@@ -68,8 +70,6 @@ def search(
     solver: Annotated[Deterministic, typer.Option(help="The teacher's sampler over the grid.")] = "dpm-solver",
 ) -> None:
     """Find the levels on which DDIM comes nearest to the teacher's own images, and print them as lines of a spec."""
-    from rich.console import Console
-
     from sfddm.diffusion.search import Counting, take_walk
     from sfddm.diffusion.search import search as find
     from sfddm.spec.read import load_spec, spec_path
@@ -95,7 +95,6 @@ def search(
 
 def _grid(spec: "Spec", count: int | None, steps: int) -> tuple[int, ...]:
     from sfddm.diffusion.search import make_grid
-    from sfddm.errors import UserError
 
     timesteps = spec.teacher.timesteps
     if count is not None and count > timesteps:
@@ -109,7 +108,6 @@ def _grid(spec: "Spec", count: int | None, steps: int) -> tuple[int, ...]:
 
 
 def _teacher(spec: "Spec") -> "Denoiser":
-    from sfddm.errors import UserError
     from sfddm.networks import storage
     from sfddm.pipeline.paths import Paths
     from sfddm.runtime.machine import device
@@ -132,10 +130,8 @@ def _noise(teacher: "Denoiser", seed: int, indices: range) -> "Tensor":
     return torch.from_numpy(normals(seed, Purpose.SEARCH_NOISE, indices, teacher.image_shape)).to(teacher.device)
 
 
-def _errors_table(spec: "Spec", teacher: "Denoiser", fresh: "Walk", found: tuple[int, ...]) -> "Table":
+def _errors_table(spec: "Spec", teacher: "Denoiser", fresh: "Walk", found: tuple[int, ...]) -> Table:
     """The set found next to the fixed spacings, on noises that the search has not seen."""
-    from rich.table import Table
-
     from sfddm.diffusion.search import mean_squared_error
     from sfddm.diffusion.spacing import IndexSetError
 
@@ -158,13 +154,7 @@ def _errors_table(spec: "Spec", teacher: "Denoiser", fresh: "Walk", found: tuple
     return table
 
 
-def _levels_table(spec: "Spec", sets: dict[str, tuple[int, ...]]) -> "Table":
-    import math
-
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
+def _levels_table(spec: "Spec", sets: dict[str, tuple[int, ...]]) -> Table:
     from sfddm.diffusion.levels import angles, log_snr
 
     teacher = spec.teacher

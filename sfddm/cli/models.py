@@ -1,17 +1,19 @@
-"""Commands on finished students: report, sample, ui."""
+"""Commands on finished students: report, compare, sample, export, ui."""
 
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
+
+from sfddm.errors import UserError
+from sfddm.export import Format
 
 if TYPE_CHECKING:
     from sfddm.spec.index_set import IndexSet
 
 BATCH = 250
-
-
 Spacing = Literal["uniform-angle", "uniform", "quadratic", "uniform-log-snr"]
 """How a number of steps is spread over the noise levels."""
 Source = Annotated[str, typer.Argument(help="A run's name, a student's folder, or models:/NAME@ALIAS.")]
@@ -19,11 +21,11 @@ Steps = Annotated[int | None, typer.Option(min=1, help="Number of steps, instead
 Spaced = Annotated[Spacing, typer.Option(help="How --steps are spaced.")]
 LevelsAsked = Annotated[str | None, typer.Option(help="Any index set: noise levels as in 256,512,768,1024.")]
 
+NAMES = "Two or more of: SPEC-STUDENT-sSEED, models:/NAME@ALIAS, models:/NAME/VERSION, REVISION:SPEC-STUDENT-sSEED."
+
 
 def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
     """Print the comparison of a spec's students, and what to do next."""
-    from rich.console import Console
-
     from sfddm.pipeline.rows import load_rows
     from sfddm.report.table import make_table
     from sfddm.report.terminal import to_terminal
@@ -45,6 +47,30 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
         )
 
 
+def compare(
+    names: Annotated[list[str], typer.Argument(help=NAMES)],
+    out: Annotated[Path | None, typer.Option(help="Write their images side by side: a name that ends in .png.")] = None,
+) -> None:
+    """Say which fields of their specs and which figures differ between students, beyond their spread."""
+    from sfddm.report.compare import find, side_by_side
+    from sfddm.report.terminal import LETTERS, show
+    from sfddm.runtime.files import atomic_file
+    from sfddm.tracking.versions import registered
+
+    if not 2 <= len(names) <= len(LETTERS):
+        raise UserError(f"compare takes 2 to {len(LETTERS)} students, found {len(names)}: {NAMES}")
+    if out is not None and out.suffix != ".png":
+        raise UserError(f"--out {out}: expected a name that ends in .png.")
+    subjects = [registered(name) if name.startswith("models:/") else find(name) for name in names]
+    show(subjects, Console())
+    if out is None:
+        typer.echo("`--out FILE.png` writes their images side by side.")
+        return
+    with atomic_file(out) as partial:
+        partial.write_bytes(side_by_side(subjects))
+    typer.echo(f"{out}: {len(subjects)} students' images side by side")
+
+
 def sample(
     source: Source,
     out: Annotated[Path, typer.Option(help="Where to write: .png for a grid, .npz for arrays.")] = Path("samples.png"),
@@ -57,7 +83,6 @@ def sample(
     """Draw images from a student."""
     import numpy as np
 
-    from sfddm.errors import UserError
     from sfddm.images import grid, png
     from sfddm.networks import storage
     from sfddm.networks.generation import generate, on_index_set
@@ -79,6 +104,32 @@ def sample(
             with partial.open("wb") as file:
                 np.savez(file, images=images)
     typer.echo(f"{out}: {num} images, {sampler.nfe} network evaluations each, seed {seed}")
+
+
+def export(
+    source: Source,
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    form: Annotated[Format, typer.Option("--format", help="Whose format.")],
+    steps: Steps = None,
+    spacing: Spaced = "uniform-angle",
+    levels: LevelsAsked = None,
+) -> None:
+    """Write a student for diffusers, torch.export or ONNX, and compare what was written with the student."""
+    from sfddm.export.export import IMAGES
+    from sfddm.export.export import export as write
+    from sfddm.networks.generation import on_index_set
+    from sfddm.networks.layout import read_sampler
+    from sfddm.networks.storage import read_contract
+
+    folder = student_folder(source)
+    sampler = read_sampler(folder)
+    if asked := asked_index_set(levels, steps, spacing):
+        sampler = on_index_set(sampler, read_contract(folder), asked)
+    written = write(folder, sampler, out, form)
+    typer.echo(
+        f"{out}: {written.size / 2**20:.2f} MiB, {sampler.nfe} network evaluations per image. Of {IMAGES} images from "
+        f"the same noises no pixel differs from the student's own by more than {written.difference:.1e}."
+    )
 
 
 def ui(
@@ -117,7 +168,6 @@ def asked_index_set(levels: str | None, steps: int | None, spacing: Spacing) -> 
     Raises:
         UserError: both levels and steps, or levels that are not numbers.
     """
-    from sfddm.errors import UserError
     from sfddm.spec.index_set import Explicit
 
     if levels is not None and steps is not None:

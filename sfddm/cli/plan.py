@@ -1,12 +1,17 @@
 """`sfddm plan`: what a spec's pipeline will do and take, before anything of it runs."""
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.filesize import decimal as size
+from rich.markup import escape
+from rich.table import Table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from sfddm.pipeline.plan import Estimate
 
 UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
@@ -14,11 +19,6 @@ UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 def plan(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
     """Show the stages of a spec, which are done already, and about what time, disk and memory the others will take."""
-    import shutil
-    from pathlib import Path
-
-    from rich.console import Console
-
     from sfddm.pipeline.params import require_current
     from sfddm.pipeline.plan import estimates, stages, to_run
     from sfddm.runtime.machine import device, free_memory
@@ -48,11 +48,7 @@ def plan(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
         typer.echo(f"warning: more memory than is free will be needed by {', '.join(large)}. Lower their batch_size.")
 
 
-def _table(names: list[str], found: "dict[str, Estimate]") -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
+def _table(names: list[str], found: "dict[str, Estimate]") -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("stage", "time", "disk", "trajectories", "memory"):
         table.add_column(column, justify="left" if column == "stage" else "right", no_wrap=column != "stage")
@@ -71,11 +67,3 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def size(count: float) -> str:
-    """Bytes in the unit that fits, in powers of ten."""
-    for power, unit in ((12, "TB"), (9, "GB"), (6, "MB")):
-        if count >= 10**power:
-            return f"{count / 10**power:.1f} {unit}"
-    return f"{count / 1000:.0f} kB"

@@ -1,10 +1,18 @@
 """Commands on the model registry: promote, demote, history, track, reproduce."""
 
-from typing import Annotated
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from sfddm.errors import USAGE_ERROR
+from sfddm.errors import USAGE_ERROR, UserError
+
+if TYPE_CHECKING:
+    from sfddm.pipeline.promotions import History
 
 NOT_REPRODUCED = 1
 """The exit code of `sfddm reproduce` where something else came out."""
@@ -17,17 +25,11 @@ def promote(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what each gate finds.")] = False,
 ) -> None:
     """Hold a student against its spec's gates, and give it an alias of the registered model if it passes all."""
-    from typing import get_args
-
-    from rich.console import Console
-
-    from sfddm.errors import UserError
     from sfddm.pipeline.promotions import PROMOTIONS, Alias
     from sfddm.pipeline.rows import find_run, load_row
     from sfddm.registry.gates import gates
     from sfddm.registry.promote import check_artifacts, check_committed, check_marked, deciding
     from sfddm.registry.promote import promote as give
-    from sfddm.registry.terminal import gates_table
     from sfddm.spec.parse import nearest
 
     alias: Alias | None = next((word for word in get_args(Alias) if word == to), None)
@@ -41,7 +43,8 @@ def promote(
         holders = events.holders()
         asked = holders.get((model, "champion")) if alias == "champion" else None
         decided = list(gates(spec, row, asked))
-        Console().print(gates_table(f"{run} as {alias} of {model}", decided))
+        rows = ((gate.name, gate.figure, gate.bound, gate.passed) for gate in decided)
+        Console().print(_marked_table(f"{run} as {alias} of {model}", ("gate", "figure", "bound"), rows))
         if not all(gate.passed for gate in decided):
             typer.echo(f"Refused. The gates are in specs/{spec.name}.yaml, section promotion.")
             raise typer.Exit(USAGE_ERROR)
@@ -77,17 +80,13 @@ def history(
     model: Annotated[str | None, typer.Argument(help="A registered model; all of them when left out.")] = None,
 ) -> None:
     """List what was promoted and demoted, oldest first."""
-    from rich.console import Console
-
-    from sfddm.errors import UserError
     from sfddm.pipeline.promotions import PROMOTIONS, read_history
-    from sfddm.registry.terminal import history_table
     from sfddm.spec.parse import nearest
 
     events = read_history()
     if model is not None and model not in events.models():
         raise UserError(f"nothing was promoted of a model {model!r}{nearest(model, events.models())}")
-    Console().print(history_table(events, model))
+    Console().print(_history_table(events, model))
     typer.echo(f"From {PROMOTIONS}.")
 
 
@@ -106,18 +105,49 @@ def reproduce(
     quick: Annotated[bool, typer.Option("--quick", help="Train nothing: check hashes and evaluate again.")] = False,
 ) -> None:
     """Rebuild a registered version from its commit, and say whether the same came out."""
-    from rich.console import Console
-
-    from sfddm.errors import UserError
     from sfddm.registry.reproduce import reproduce as rebuild
     from sfddm.registry.reproduce import write_verdict
-    from sfddm.registry.terminal import marked_table
 
     if not name.startswith("models:/"):
         raise UserError(f"{name}: expected models:/NAME@ALIAS or models:/NAME/VERSION.")
     items = list(rebuild(name, quick))
     rows = ((item.name, item.verdict, item.passed) for item in items)
-    Console().print(marked_table(name, ("what", "verdict"), rows))
+    Console().print(_marked_table(name, ("what", "verdict"), rows))
     typer.echo(f"{name} was {write_verdict(name, quick, items)}.")
     if not all(item.passed for item in items):
         raise typer.Exit(NOT_REPRODUCED)
+
+
+def _history_table(history: "History", model: str | None) -> Table:
+    """What happened to one model or to all, oldest first, with the distance to the first scorer."""
+    from sfddm.evaluation.metrics import panel, part
+    from sfddm.pipeline.promotions import Promotion
+
+    table = _table("", ("time (UTC)", "model", "alias", "what", "run", "distance", "content", "commit"))
+    holders = list(history.holders().values())
+    for event in history.events:
+        if model not in (None, event.model):
+            continue
+        what, distance = "demoted", ""
+        if isinstance(event, Promotion):
+            what = "promoted, holds" if event in holders else "promoted"
+            distance = f"{part(event.figures, panel(event.figures)[0])['frechet_distance']:.4f}"
+        time = event.time[:16].replace("T", " ")
+        cells = (time, event.model, event.alias, what, event.run, distance, event.content_key, event.commit[:8])
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def _marked_table(title: str, columns: Sequence[str], rows: Iterable[tuple[str | bool, ...]]) -> Table:
+    """A table whose rows end with whether they passed."""
+    table = _table(title, (*columns, ""))
+    for *cells, passed in rows:
+        table.add_row(*(escape(str(cell)) for cell in cells), "[green]pass[/green]" if passed else "[bold red]FAIL[/]")
+    return table
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=escape(title) or None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

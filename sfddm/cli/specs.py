@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from sfddm.errors import SpecError, UserError
+
 app = typer.Typer(no_args_is_help=True)
 Names = Annotated[list[str] | None, typer.Argument(help="Names in specs/, or paths; all of specs/ when left out.")]
 
@@ -28,7 +30,6 @@ def check(
     gallery: Annotated[bool, typer.Option("--gallery", help="Check the examples in specs/gallery/ instead.")] = False,
 ) -> None:
     """Say what is wrong with specs, all of it at once, with file, line and path."""
-    from sfddm.errors import SpecError, UserError
     from sfddm.spec.read import GALLERY, example_names, load_spec, spec_names
 
     if names and gallery:
@@ -49,18 +50,12 @@ def check(
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Name in specs/, or path.")]) -> None:
     """Print a spec as it is understood, with anchors resolved, and every student's levels and cost."""
-    import sys
-
-    from ruamel.yaml import YAML
-
+    from sfddm.runtime.files import to_yaml
     from sfddm.spec.parse import unstructure
     from sfddm.spec.read import load_spec
 
     spec = load_spec(name)
-    yaml = YAML()
-    yaml.default_flow_style = None
-    yaml.width = 120
-    yaml.dump(unstructure(spec), sys.stdout)
+    typer.echo(to_yaml(unstructure(spec)), nl=False)
     typer.echo("# Cost in forward-equivalents: a forward pass of one image is 1, forward and backward 3.")
     typer.echo("# A student's own network counts in full here, and by its share of multiply-adds once trained.")
     for name, student in spec.students.items():

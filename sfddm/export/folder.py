@@ -32,13 +32,7 @@ from __future__ import annotations
 
 
 def write_folder(folder: Path, network: Any, student: Mapping[str, Any]) -> None:
-    """Write a student into an existing folder.
-
-    Args:
-        folder: where.
-        network: diffusers' own.
-        student: its description, as `sfddm.export.bare` has it.
-    """
+    """Write a student into an existing folder: diffusers' network, and a description that `sfddm.export.bare` reads."""
     about = {"_diffusers_version": diffusers.__version__}
     config = {name: value for name, value in network.config.items() if not name.startswith("_")}
     (folder / "unet").mkdir()

@@ -10,14 +10,14 @@ from pathlib import Path
 from sfddm.errors import UserError
 
 
-def git(*arguments: str, folder: Path | None = None) -> str:
+def git(*arguments: str) -> str:
     """What a git command prints.
 
     Raises:
         UserError: git is not installed, or refuses.
     """
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise UserError("git is not installed: versions are promoted and rebuilt from its commits.") from None
     if done.returncode:

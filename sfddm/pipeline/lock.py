@@ -17,7 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from sfddm.errors import UserError
 from sfddm.pipeline.params import CODE as CODE_YAML
-from sfddm.pipeline.params import code
+from sfddm.pipeline.params import at, code
 from sfddm.runtime.files import digest_file
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.read import plain_data
@@ -39,17 +39,17 @@ def stages_of(spec: Spec, run: Run) -> list[str]:
     return [*shared, *made_from, f"distill@{run.name}", f"evaluate@{run.name}"]
 
 
-def lineage(spec: Spec, run: Run, path: Path = LOCK) -> dict[str, Any]:
-    """What a dvc.lock says of the stages that the run rests on.
+def lineage(spec: Spec, run: Run) -> dict[str, Any]:
+    """What dvc.lock says of the stages that the run rests on.
 
     Raises:
         UserError: it is damaged, or has no entry for one of them.
     """
-    changed = path.stat().st_mtime_ns if path.exists() else 0
-    stages = {name: _stage(path, changed, name) for name in stages_of(spec, run)}
+    changed = LOCK.stat().st_mtime_ns if LOCK.exists() else 0
+    stages = {name: _stage(changed, name) for name in stages_of(spec, run)}
     missing = [name for name, entry in stages.items() if entry is None]
     if missing:
-        raise UserError(f"{path} has no entry for {', '.join(missing)}: run `dvc repro`, or `dvc commit` for outputs "
+        raise UserError(f"{LOCK} has no entry for {', '.join(missing)}: run `dvc repro`, or `dvc commit` for outputs "
                         "that were made elsewhere.")  # fmt: skip
     return stages
 
@@ -64,29 +64,6 @@ def other_code(entries: Lineage) -> list[str]:
     sections = (entry.get("params", {}).get(str(CODE_YAML), {}) for entry in entries.values())
     locked = {name: hash_ for section in sections for name, hash_ in section.items()}
     return sorted(name for name, hash_ in locked.items() if code(name) != hash_)
-
-
-def changes(entries: Lineage, digest: Callable[[Path], str] | None = None) -> list[str]:
-    """What is here no longer as dvc.lock has it: sections of specs, code, and outputs, these with both hashes.
-
-    `digest` is what takes a path's MD5; for many runs one that remembers the outputs that they share.
-    """
-    digest = digest or md5
-    found = ((path, locked, digest(Path(path))) for path, locked in outputs(entries).items())
-    return [
-        *_changed_params(entries),
-        *(f"the code of {name} is not what it was run with" for name in other_code(entries)),
-        *(
-            f"{path} is {now or 'missing'}, in dvc.lock {locked}{_culprit(Path(path), locked)}"
-            for path, locked, now in found
-            if now != locked
-        ),
-    ]
-
-
-def remembering() -> Callable[[Path], str]:
-    """`md5`, taken once for each path."""
-    return cache(md5)
 
 
 def md5(path: Path) -> str:
@@ -108,6 +85,23 @@ def files_of(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): digest_file(path, "md5") for path in files}
 
 
+def changes(entries: Lineage, digest: Callable[[Path], str] = md5) -> list[str]:
+    """What is here no longer as dvc.lock has it: sections of specs, code, and outputs, these with both hashes.
+
+    `digest` takes a path's MD5; for many runs it may be one that remembers what they share.
+    """
+    found = ((path, locked, digest(Path(path))) for path, locked in outputs(entries).items())
+    return [
+        *_changed_params(entries),
+        *(f"the code of {name} is not what it was run with" for name in other_code(entries)),
+        *(
+            f"{path} is {now or 'missing'}, in dvc.lock {locked}{_culprit(Path(path), locked)}"
+            for path, locked, now in found
+            if now != locked
+        ),
+    ]
+
+
 def _culprit(folder: Path, locked: str) -> str:
     """Which files of a folder are others, where DVC's cache has the list of those that were."""
     listed = Path(".dvc/cache/files/md5") / locked[:2] / locked[2:]
@@ -127,31 +121,25 @@ def _changed_params(entries: Lineage) -> Iterator[str]:
     for name, entry in entries.items():
         for file in files & set(entry.get("params", {})):
             for section, locked in entry["params"][file].items():
-                if _section(present.get(file), section) != locked:
+                if at(present.get(file), section) != locked:
                     yield f"{file}: {section} is not what {name} was run with"
 
 
-def _section(content: Any, path: str) -> Any:
-    for key in path.split("."):
-        content = content.get(key) if isinstance(content, dict) else None
-    return content
-
-
 @cache
-def _blocks(path: Path, _: int) -> dict[str, str]:
-    """The text of each stage of a dvc.lock as it was changed last. To read all of them as YAML takes many seconds."""
-    if not path.exists():
+def _blocks(_: int) -> dict[str, str]:
+    """The text of each stage of dvc.lock as it was changed last. To read all of them as YAML takes many seconds."""
+    if not LOCK.exists():
         return {}
-    text = path.read_text(encoding="utf-8")
+    text = LOCK.read_text(encoding="utf-8")
     if not re.match(r"schema: '[0-9.]+'\nstages:\n  \S", text):
-        raise _damaged(path, "expected a schema and stages")
+        raise _damaged("expected a schema and stages")
     blocks = re.split(r"^(?=  \S)", text, flags=re.MULTILINE)[1:]
     return {block.partition(":\n")[0].strip(): block for block in blocks}
 
 
 @cache
-def _stage(path: Path, changed: int, name: str) -> dict[str, Any] | None:
-    block = _blocks(path, changed).get(name)
+def _stage(changed: int, name: str) -> dict[str, Any] | None:
+    block = _blocks(changed).get(name)
     if block is None:
         return None
     try:
@@ -159,8 +147,8 @@ def _stage(path: Path, changed: int, name: str) -> dict[str, Any] | None:
         outputs({name: entry})  # every path has its hash
         return dict(entry)
     except (YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise _damaged(path, (str(error) or type(error).__name__).splitlines()[0]) from None
+        raise _damaged((str(error) or type(error).__name__).splitlines()[0]) from None
 
 
-def _damaged(path: Path, reason: str) -> UserError:
-    return UserError(f"{path} is damaged ({reason}): `git checkout {path}`, or delete it and `dvc repro`.")
+def _damaged(reason: str) -> UserError:
+    return UserError(f"{LOCK} is damaged ({reason}): `git checkout {LOCK}`, or delete it and `dvc repro`.")

@@ -4,17 +4,15 @@ Both follow from the specs of the folder that commands are started in, the root 
 where there is no code, as on a machine that has the package alone, from the installed one.
 """
 
-import io
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from sfddm.errors import SpecError, UserError
 from sfddm.pipeline.paths import Paths
-from sfddm.runtime.files import write_text
+from sfddm.runtime.files import to_yaml, write_text
 from sfddm.runtime.fingerprint import INSTALLED, fingerprint
 from sfddm.runtime.kinds import module_name
 from sfddm.spec.experiment import Spec
@@ -24,7 +22,7 @@ from sfddm.spec.students import Student
 PARAMS, CODE = Path("params.yaml"), Path("code.yaml")
 SYNC = "`sfddm spec sync`"
 """The command that writes both."""
-HEADER = "# Written by {sync} from {origin}: change those, then run it again.\n"
+HEADER = f"# Written by {SYNC} from {{origin}}: change those, then run it again.\n"
 PLAIN = ("teacher", "reference", "track", "report")
 """The stages whose code is the same for every spec."""
 
@@ -57,7 +55,7 @@ def expand() -> str:
                 "scorers": scorer_kinds(spec),
                 "parent": Paths(spec.name).parent(spec.parent(run)).as_posix(),
             }
-    return _yaml({"specs": specs, "scorers": scorers, "runs": runs}, "specs/*.yaml")
+    return HEADER.format(origin="specs/*.yaml") + to_yaml({"specs": specs, "scorers": scorers, "runs": runs})
 
 
 def scorer_kinds(spec: Spec) -> str:
@@ -95,10 +93,15 @@ def code(section: str) -> str:
 def require_current_code(section: str) -> None:
     """Raises: UserError: a section of code.yaml does not have the fingerprint of the code as it is."""
     content = plain_data(CODE.read_text(encoding="utf-8"), str(CODE)) if CODE.exists() else {}
-    for part in section.split("."):
-        content = content.get(part) if isinstance(content, dict) else None
-    if content != code(section):
+    if at(content, section) != code(section):
         raise UserError(f"{CODE} does not describe the code of {section} as it is now: run {SYNC}, then `dvc repro`.")
+
+
+def at(content: Any, path: str) -> Any:
+    """What nested plain data have under keys joined by dots, as DVC names a param; None where there is nothing."""
+    for key in path.split("."):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
 
 
 def sync() -> list[Path]:
@@ -144,7 +147,7 @@ def expand_code() -> str:
         "evaluate": _fingerprints("evaluate", {scorer_kinds(spec) for spec in specs}),
     }
     found |= {stage: _quoted(code(stage)) for stage in PLAIN}
-    return _yaml(found, "specs/*.yaml and the code")
+    return HEADER.format(origin="specs/*.yaml and the code") + to_yaml(found)
 
 
 def _fingerprints(stage: str, kinds: set[str]) -> dict[str, Any]:
@@ -164,12 +167,3 @@ def _has(path: Path, text: str) -> bool:
 def _quoted(hash_: str) -> Any:
     """A fingerprint that no reader of YAML takes for a number."""
     return DoubleQuotedScalarString(hash_)
-
-
-def _yaml(content: dict[str, Any], origin: str) -> str:
-    buffer = io.StringIO()
-    yaml = YAML()
-    yaml.default_flow_style = None
-    yaml.width = 120
-    yaml.dump(content, buffer)
-    return HEADER.format(sync=SYNC, origin=origin) + buffer.getvalue()

@@ -17,7 +17,7 @@ PROMOTED = "sfddm.promotions"
 Alias = Literal["champion", "staging"]
 
 
-@frozen(kw_only=True)
+@frozen
 class Gate:
     """One gate that a student was held against."""
 

@@ -5,7 +5,6 @@ from typing import Any
 from attrs import frozen
 
 from sfddm.errors import UserError
-from sfddm.evaluation.metrics import PANEL
 from sfddm.pipeline.params import require_current
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import digest
@@ -47,15 +46,13 @@ def load_row(spec: Spec, run: Run) -> Row:
     """One run's row.
 
     Raises:
-        UserError: it has not been evaluated yet, or by another version of this program.
+        UserError: it has not been evaluated yet.
     """
     folder = Paths(spec.name).result(run.student, run.seed)
     if not has_results(spec, run):
         require_current()
         raise UserError(f"{run.name} has not been evaluated: run `dvc repro report@{spec.name}`.")
     metrics = dict(read_mapping(folder / "metrics.json"))
-    if PANEL not in metrics:
-        raise UserError(f"{folder / 'metrics.json'} was written by another version of this program: run `dvc repro`.")
     key = digest({"spec": resolved(spec, run), "metrics": metrics})[:16]
     return Row(
         run=run,

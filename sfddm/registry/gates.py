@@ -18,14 +18,14 @@ from sfddm.evaluation.metrics import (
 from sfddm.evaluation.statistics import Difference, difference, measured, paired_difference, why_not
 from sfddm.pipeline.promotions import Gate, Promotion
 from sfddm.pipeline.rows import Row, load_row
+from sfddm.report.table import DISTANCE, TEACHERS
 from sfddm.spec.evaluation import Against
 from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Free
 
-COMPARED, TEACHERS = "frechet_distance", "teacher_frechet_distance"
 INCOMPARABLE = "does not compare"
 REMEMBERED = (*CONDITIONS, *SUMMARY, PANEL, "weights")
-REMEMBERED_OF_SCORERS = (*JUDGED_CONDITIONS, COMPARED, JACKKNIFE[COMPARED], TEACHERS)
+REMEMBERED_OF_SCORERS = (*JUDGED_CONDITIONS, DISTANCE, JACKKNIFE[DISTANCE], TEACHERS)
 """Keys of metrics.json that promotions.json keeps of a promoted student; the next one is compared with it."""
 
 
@@ -59,20 +59,16 @@ def gates(spec: Spec, row: Row, champion: Promotion | None) -> Iterator[Gate]:
         yield gate if gate.figure != INCOMPARABLE else evolve(gate, bound=gate.bound + remedy)
 
 
-def _gate(name: str, figure: str, bound: str, passed: bool) -> Gate:
-    return Gate(name=name, figure=figure, bound=bound, passed=passed)
-
-
 def _at_least(name: str, form: str, value: float, wanted: float) -> Gate:
     """The gate of a value that has a lower bound."""
-    return _gate(name, form.format(value), f"at least {wanted}", value >= wanted)
+    return Gate(name, form.format(value), f"at least {wanted}", value >= wanted)
 
 
 def _agreement(metrics: Mapping[str, Any], wanted: float) -> Gate:
     """The lowest agreement that a scorer with classes sees."""
     seen = [part(metrics, name)["agreement"] for name in panel(metrics) if "agreement" in part(metrics, name)]
     if not seen:
-        return _gate("agreement", "unknown", f"at least {wanted}: no scorer has classes", wanted == 0)
+        return Gate("agreement", "unknown", f"at least {wanted}: no scorer has classes", wanted == 0)
     return _at_least("agreement", "{:.4f}", min(seen), wanted)
 
 
@@ -80,13 +76,13 @@ def _against_teacher(metrics: Mapping[str, Any], margin: float | None) -> Gate:
     """The difference from the teacher's own images: below a share of its distance, or else not shown to be larger."""
     found, passed = {}, []
     for name in panel(metrics):
-        own, teachers = measured(metrics, COMPARED, name), measured(metrics, TEACHERS, name)
+        own, teachers = measured(metrics, DISTANCE, name), measured(metrics, TEACHERS, name)
         assert own is not None and teachers is not None
         found[name] = paired_difference([own], [teachers])
         allowed = 0.0 if margin is None else margin * teachers.whole
         passed.append(found[name].low <= 0 if margin is None else found[name].high < allowed)
     bound = "not worse than the teacher" if margin is None else f"less than {margin:.0%} above the teacher's"
-    return _gate("against_teacher", _shown(found), bound, all(passed))
+    return Gate("against_teacher", _shown(found), bound, all(passed))
 
 
 def _against_free(spec: Spec, row: Row, wanted: Against) -> Gate:
@@ -96,12 +92,12 @@ def _against_free(spec: Spec, row: Row, wanted: Against) -> Gate:
     rows = [other for other in rows if other.metrics["nfe"] <= row.metrics["nfe"]]
     if not rows:
         steps = row.metrics["nfe"]
-        return _gate(
+        return Gate(
             "against_free", "nothing to compare", f"{wanted}: add a free student of at most {steps} steps", False
         )
     rivals = {}
     for name in panel(row.metrics):
-        best = min(rows, key=lambda free: float(part(free.metrics, name).get(COMPARED, float("inf"))))
+        best = min(rows, key=lambda free: float(part(free.metrics, name).get(DISTANCE, float("inf"))))
         rivals[name] = best.run.student, best.metrics
     return _against("against_free", row.metrics, rivals, wanted)
 
@@ -114,11 +110,11 @@ def _against(
     bound = f"{wanted.replace('-', ' ')} than {names}"
     reasons = dict.fromkeys(reason for scorer, (_, rival) in rivals.items() for reason in _why_not(rival, own, scorer))
     if reasons:
-        return _gate(gate, INCOMPARABLE, f"{bound}: {'; '.join(reasons)}", False)
-    found = {scorer: difference(rival, own, COMPARED, scorer) for scorer, (_, rival) in rivals.items()}
+        return Gate(gate, INCOMPARABLE, f"{bound}: {'; '.join(reasons)}", False)
+    found = {scorer: difference(rival, own, DISTANCE, scorer) for scorer, (_, rival) in rivals.items()}
     seen = {scorer: of for scorer, of in found.items() if of is not None}
     passed = [of.high < 0 if wanted == "better" else of.low <= 0 for of in seen.values()]
-    return _gate(gate, _shown(seen), bound, all(passed))
+    return Gate(gate, _shown(seen), bound, all(passed))
 
 
 def _why_not(rival: Mapping[str, Any], own: Mapping[str, Any], scorer: str) -> list[str]:
@@ -126,7 +122,7 @@ def _why_not(rival: Mapping[str, Any], own: Mapping[str, Any], scorer: str) -> l
     panels = [", ".join(sorted(panel(metrics))) for metrics in (rival, own)]
     if panels[0] != panels[1]:
         return [f"other scorers ({' | '.join(panels)})"]
-    unknown = [] if measured(rival, COMPARED, scorer) else [f"{scorer}: unknown errors"]
+    unknown = [] if measured(rival, DISTANCE, scorer) else [f"{scorer}: unknown errors"]
     return why_not(rival, own, scorer) or unknown
 
 

@@ -1,24 +1,28 @@
 """Rebuilding a version in a worktree of its commit, and comparing the result."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import chdir
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from sfddm.errors import UserError
+from sfddm.networks import storage
+from sfddm.networks.denoiser import build, unet_config
 from sfddm.networks.layout import WEIGHTS
+from sfddm.networks.student import first_student
 from sfddm.pipeline.git import worktree
 from sfddm.pipeline.lock import REQUIREMENTS, Lineage, lineage, other_code, outputs, stages_of
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import resolved
 from sfddm.registry.packages import packages_item
-from sfddm.registry.start import start_weights
 from sfddm.registry.verdict import (
     Item,
     Tolerance,
-    lock_file_item,
     machine_item,
     metrics_item,
     output_items,
@@ -32,6 +36,8 @@ from sfddm.runtime.files import digest_file
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import read_mapping
 from sfddm.spec.read import load_spec
+from sfddm.spec.students import Free, Resampled
+from sfddm.spec.teacher import Trained
 
 
 def reproduce(uri: str, quick: bool) -> Iterator[Item]:
@@ -75,8 +81,10 @@ def _checkout_items(version: Version, spec: Spec, found: Run) -> Iterator[Item]:
     yield Item(name="spec", verdict="equal" if same else "the commit has another one", passed=same)
     other = other_code(_entries(version, spec, found))
     yield Item(name="code", verdict=f"another one: {', '.join(other)}" if other else "equal", passed=not other)
+    # Another lock file is not a fault: the packages count that are installed.
     now = digest_file(REQUIREMENTS) if REQUIREMENTS.exists() else ""
-    yield lock_file_item(str(version.origin["requirements_lock"]), now)
+    pinned = "equal" if now == version.origin["requirements_lock"] else "another"
+    yield Item(name="requirements.lock", verdict=pinned, passed=True)
     yield packages_item(REQUIREMENTS)
 
 
@@ -124,8 +132,28 @@ def _rebuilt(version: Version, spec: Spec, found: Run, folder: Path) -> Iterator
     allowed = widest([of_teacher, of_student])
     student = paths.student(found.student, found.seed)
     start = start_weights(spec, found, folder / paths.teacher, version.student)
-    yield weights_item("weights", version.student / WEIGHTS, folder / student / WEIGHTS, start, allowed)
+    yield weights_item(version.student / WEIGHTS, folder / student / WEIGHTS, start, allowed)
     yield from _metrics(version, found, folder, allowed)
+
+
+def start_weights(spec: Spec, run: Run, teacher: Path, student: Path) -> Mapping[str, Tensor] | None:
+    """The weights before the first iteration, with the names that the student's have.
+
+    A student that is trained starts from the teacher's weights, or from fresh ones. A free one is the teacher itself,
+    whose training started from fresh weights; None where that was not trained here. `teacher` and `student` are
+    folders.
+    """
+    method, source = spec.students[spec.trained(run.student)].method, spec.teacher.source
+    assert not isinstance(method, Resampled), "a student that resamples another is never resampled"
+    contract = storage.read_contract(student)
+    if not isinstance(method, Free):
+        start = storage.load(teacher, torch.device("cpu"))
+        first = first_student(start, method.start, run.seed, contract.index_levels, contract.two_times)
+    elif isinstance(source, Trained):
+        first = build(unet_config(source.network, spec.data.shape), contract, source.seed)
+    else:
+        return None
+    return dict(first.network.state_dict())
 
 
 def _stages_by_machine(spec: Spec, found: Run) -> dict[str, list[str]]:
@@ -158,8 +186,8 @@ def _metrics(version: Version, found: Run, folder: Path, made: Tolerance | None)
 
 
 def _machine(version: Version, what: str) -> dict[str, Any]:
-    """Where the teacher, the student or its evaluation was made; empty where that was not noted."""
-    return dict(version.origin["machines"].get(what, {}))
+    """Where the teacher, the student or its evaluation was made."""
+    return dict(version.origin["machines"][what])
 
 
 def _stage(folder: Path, command: list[str], machine: dict[str, Any]) -> None:

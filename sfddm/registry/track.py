@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfddm.errors import UserError
 from sfddm.pipeline.git import worktree
-from sfddm.pipeline.lock import changes, lineage, remembering
+from sfddm.pipeline.lock import changes, lineage, md5
 from sfddm.pipeline.promotions import History, Promotion, read_history
 from sfddm.pipeline.rows import Row, has_results, load_row
 from sfddm.registry.aliases import check_newest, set_aliases
@@ -42,7 +43,7 @@ def track(names: list[str]) -> Iterator[str]:
 
 def _current_rows(spec: Spec) -> tuple[list[Row], list[str]]:
     """The runs whose results are still those of dvc.lock, and a line for each other run that has results."""
-    rows, left_out, digest = list[Row](), list[str](), remembering()
+    rows, left_out, digest = list[Row](), list[str](), cache(md5)
     for run in spec.runs():
         if not has_results(spec, run):
             continue

@@ -48,7 +48,7 @@ ANOTHER_DEVICE = Tolerance(machines="a CPU on one side and a GPU on the other", 
 
 def tolerance(noted: Mapping[str, Any], found: Mapping[str, Any]) -> Tolerance | None:
     """What two machines, as `sfddm.runtime.machine.machine` describes them, allow; None where bits have to agree."""
-    if noted and noted["device"] != found["device"]:
+    if noted["device"] != found["device"]:
         return ANOTHER_DEVICE
     if noted != found:
         return ANOTHER_KIND
@@ -71,11 +71,6 @@ def machine_item(name: str, noted: Mapping[str, Any], found: Mapping[str, Any]) 
     return Item(name=name, verdict=kind, passed=True)
 
 
-def lock_file_item(noted: str, found: str) -> Item:
-    """Whether the commit asks for the packages that were there. A difference is not a fault: installed ones count."""
-    return Item(name="requirements.lock", verdict="equal" if noted == found else "another", passed=True)
-
-
 def output_items(registered: Lineage, rebuilt: Lineage, names: Mapping[str, str]) -> list[Item]:
     """Whether outputs have the same hashes; `names` gives each path that is compared and what to call it."""
     before, after = outputs(registered), outputs(rebuilt)
@@ -88,25 +83,21 @@ def output_items(registered: Lineage, rebuilt: Lineage, names: Mapping[str, str]
 
 
 def weights_item(
-    name: str, registered: Path, rebuilt: Path, start: "Mapping[str, Tensor] | None", allowed: Tolerance | None
+    registered: Path, rebuilt: Path, start: "Mapping[str, Tensor] | None", allowed: Tolerance | None
 ) -> Item:
     """Two files of weights: equal bytes, or within a tolerance that is measured by what training changed.
 
-    Args:
-        name: what the item is called.
-        registered: the version's file.
-        rebuilt: the file that was made anew.
-        start: the weights that the training started from; None where nothing was trained, so that bytes must agree.
-        allowed: the tolerance; None where bytes must agree.
+    `start` are the weights that the training started from. Bytes must agree where it is None, because nothing was
+    trained, or `allowed` is.
     """
     if registered.read_bytes() == rebuilt.read_bytes():
-        return Item(name=name, verdict="bit-identical", passed=True)
+        return Item(name="weights", verdict="bit-identical", passed=True)
     if allowed is None or start is None:
         why = "differs on the same kind of machine" if allowed is None else "differs, though nothing was trained"
-        return Item(name=name, verdict=why, passed=False)
+        return Item(name="weights", verdict=why, passed=False)
     apart = share_of_training(registered, rebuilt, start)
     verdict = f"differ by {apart:.2%} of what training changed, {allowed.weights:.0%} allowed ({allowed.machines})"
-    return Item(name=name, verdict=verdict, passed=apart <= allowed.weights)
+    return Item(name="weights", verdict=verdict, passed=apart <= allowed.weights)
 
 
 def share_of_training(registered: Path, rebuilt: Path, start: "Mapping[str, Tensor]") -> float:
@@ -151,14 +142,8 @@ class Change:
         return f"{self.path} {_short(self.registered)} | {_short(self.rebuilt)}"
 
 
-class _Absent:
-    """Takes the place of a value that one of the documents lacks."""
-
-    def __repr__(self) -> str:
-        return "missing"
-
-
-ABSENT = _Absent()
+ABSENT = "missing"
+"""Takes the place of a value that one of the documents lacks."""
 DIGEST = re.compile(r"(?<![^:])[0-9a-f]{8,64}$")
 """A hash of bytes, alone or after a name: another machine makes other bytes."""
 
@@ -218,4 +203,4 @@ def _range(values: Sequence[Any]) -> float:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else f"{value!r}"[:60]
+    return f"{value:.6g}" if isinstance(value, float) else f"{value}"[:60]

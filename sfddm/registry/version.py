@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from attrs import frozen
@@ -108,9 +108,9 @@ def _tampered(version: Version, provenance: Path) -> list[str]:
     locked, paths = outputs(version.lineage), Paths(version.name)
     student, seed = version.run
     folder, metrics = paths.student(student, int(seed)), paths.result(student, int(seed)) / "metrics.json"
-    key = digest({"spec": version.spec, "metrics": version.metrics})[:16]
-    faults = [f"spec.yaml and metrics.json have the content key {key}, the version {version.content_key}"]
-    faults = faults if key != version.content_key else []
+    faults = []
+    if (key := digest({"spec": version.spec, "metrics": version.metrics})[:16]) != version.content_key:
+        faults.append(f"spec.yaml and metrics.json have the content key {key}, the version {version.content_key}")
     if (now := md5(provenance / "metrics.json")) != locked[metrics.as_posix()]:
         faults.append(f"metrics.json is {now}, in lineage.json {locked[metrics.as_posix()]}")
     found = files_of(version.student)
@@ -128,26 +128,18 @@ def _changed_files(found: Mapping[str, str], noted: Mapping[str, str], locked: s
 
 def _check_schema(version: Version) -> None:
     """Raises: UserError: today's classes don't take the version's spec; with every field that changed."""
-    known = attrs.fields_dict(Spec)
-    faults: list[str] = []
+    known, faults = attrs.fields_dict(Spec), list[str]()
     for section, content in version.spec.items():
-        kind = known[section].type if section in known else None
+        if section not in known:
+            faults.append(f"unknown section {section!r}")
+            continue
         try:
-            if kind is None:
-                faults.append(f"unknown section {section!r}")
-            else:
-                structure(content, kind)
+            structure(content, cast(type, known[section].type))
         except StructureError as error:
-            faults += [str(fault).replace("$", f"$.{section}", 1) for fault in _described(error)]
+            faults.append(f"{section}: {error}")
     if faults:
         raise UserError(
             f"{version.uri} has another spec schema (version {version.spec.get('version')}) than this checkout:\n  "
             + "\n  ".join(faults)
             + f"\n`git checkout {commit_of(version)}` has the code of its time: run the command there."
         )
-
-
-def _described(error: StructureError) -> list[str]:
-    from sfddm.spec.parse import dotted
-
-    return [f"{fault.message} @ {dotted(fault.path)}" for fault in error.faults]

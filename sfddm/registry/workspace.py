@@ -30,13 +30,13 @@ def run(folder: Path, *command: str, quiet: bool = False, machine: Mapping[str, 
     kept = {name: text for name, text in os.environ.items() if name not in cleared}
     asked = _environment(machine or {})
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    streams: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL) if quiet else {}
     done = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,
         env={**kept, "PATH": path, "SFDDM_LIVE_CURVES": "off", **asked},
         check=False,
-        **(streams or {"stdout": sys.stderr}),
+        stdout=subprocess.DEVNULL if quiet else sys.stderr,
+        stderr=subprocess.DEVNULL if quiet else None,
     )
     return done.returncode
 
@@ -92,10 +92,8 @@ def fetch(folder: Path, entries: Lineage, stages: Sequence[str]) -> None:
     missing = [f"{path} ({hash_})" for path, hash_ in wanted.items() if md5(folder / path) != hash_]
     if missing:
         raise UserError(
-            "DVC has no object of "
-            + ", ".join(missing)
-            + ", neither in its cache nor in a remote: `dvc push` where it "
-            "was made, and name that remote here (`dvc remote add`)."
+            f"DVC has no object of {', '.join(missing)}, neither in its cache nor in a remote: `dvc push` where it was "
+            "made, and name that remote here (`dvc remote add`)."
         )
 
 

@@ -190,14 +190,7 @@ INCHES = 0.42
 def index_sets_figure(
     sets: dict[str, tuple[int, ...]], schedule: Schedule, timesteps: int, file_format: Format
 ) -> bytes:
-    """The figure as a file's bytes, the same for the same arguments.
-
-    Args:
-        sets: the levels phi_1 < ... < phi_T' under each name, drawn from top to bottom.
-        schedule: the teacher's noise schedule.
-        timesteps: T.
-        file_format: png or svg.
-    """
+    """The figure as a file's bytes, the same for the same arguments: the levels of each set, from top to bottom."""
     ratios = log_snr(schedule, timesteps)
 
     def paint(figure: Figure) -> None:

@@ -40,7 +40,7 @@ def columns_of(table: Table) -> list[Column]:
     steps, *others = (_column(metric) for metric in common)
     return [
         steps,
-        *_ratios(table.panel),
+        *(_ratio(scorer, table.panel) for scorer in table.panel),
         VS_BEST,
         _vs_teacher(table.entries[0].margin),
         *others,
@@ -61,7 +61,13 @@ def columns_of_scorer(table: Table, scorer: str) -> list[Column]:
     judged = [metric for metric in METRICS if metric.heading and metric.judged and metric.key not in twice]
     distance, *others = (_column(metric, scorer) for metric in sorted(judged, key=_place))
     said = [column for column in others if any(column.value(entry) is not None for entry in table.entries)]
-    return [distance, *(_above(scorer, *of) for of in ABOVE), *said]
+    best = "the row that competes for best, with 95 % intervals that hold for all rows of a T' at once"
+    return [
+        distance,
+        _above(scorer, "above best", lambda entry: entry.above_best, best),
+        _above(scorer, "above teacher", lambda entry: entry.above_teacher, "the teacher's, with its 95 % interval"),
+        *said,
+    ]
 
 
 def _place(metric: Metric) -> int:
@@ -105,29 +111,15 @@ def _value(metric: Metric, row: Row, scorer: str | None) -> float | None:
     return value / float(values[metric.relative_to])
 
 
-def _ratios(panel: list[str]) -> list[Column]:
+def _ratio(scorer: str, panel: list[str]) -> Column:
     meaning = f"{', '.join(panel)}: Frechet distance to real images in that scorer's view, times the teacher's."
-    return [_ratio(scorer, "" if number else meaning) for number, scorer in enumerate(panel)]
-
-
-def _ratio(scorer: str, meaning: str) -> Column:
     return Column(
         name=scorer,
         group=RATIO,
         value=lambda entry: entry.ratio(scorer),
         text=lambda entry: f"{entry.ratio(scorer):.2f}",
-        meaning=meaning,
+        meaning=meaning if scorer == panel[0] else "",
     )
-
-
-ABOVE = (
-    (
-        "above best",
-        lambda entry: entry.above_best,
-        "the row that competes for best, with 95 % intervals that hold for all rows of a T' at once",
-    ),
-    ("above teacher", lambda entry: entry.above_teacher, "the teacher's, with its 95 % interval"),
-)
 
 
 def _above(scorer: str, name: str, differences: Callable[[Entry], dict[str, Difference]], of: str) -> Column:

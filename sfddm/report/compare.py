@@ -1,7 +1,6 @@
 """Runs and revisions side by side: what `sfddm compare` takes, and where it finds it."""
 
 import io
-import subprocess
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -10,7 +9,8 @@ from attrs import frozen
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sfddm.errors import UserError, missing
+from sfddm.errors import UserError
+from sfddm.pipeline.git import git
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import find_run, flatten, load_row, resolved, section_of
 from sfddm.report.style import draw
@@ -59,8 +59,6 @@ def find(name: str) -> Subject:
         return _at_revision(name)
     spec, run = find_run(name)
     row, picture = load_row(spec, run), Paths(spec.name).result(run.student, run.seed) / "grid.png"
-    if not picture.exists():
-        raise missing(picture)
     fields = fields_of(resolved(spec, run), run.student)
     return Subject(name=name, fields=fields, metrics=row.metrics, timing=row.timing, picture=picture.read_bytes())
 
@@ -79,7 +77,8 @@ def _at_revision(name: str) -> Subject:
         files = DVCFileSystem(rev=revision)
         files.ls(".")
     except (DvcException, SCMError):  # the latter where the branch has no commit yet
-        raise UserError(f"no git revision is called {revision!r}{nearest(revision, _references())}") from None
+        names = git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").split()
+        raise UserError(f"no git revision is called {revision!r}{nearest(revision, names)}") from None
     stem, content, student, seed = _find(files, revision, run)
     folder = PurePosixPath(Paths(stem).result(student, seed))
     try:
@@ -94,8 +93,8 @@ def _at_revision(name: str) -> Subject:
     return Subject(
         name=name,
         fields=fields_of(content, student),
-        metrics=_mapping(metrics, f"{revision}:{folder / 'metrics.json'}"),
-        timing=_mapping(timing, f"{revision}:{folder / 'timing.json'}"),
+        metrics=parse_json(metrics),
+        timing=parse_json(timing),
         picture=picture,
     )
 
@@ -123,34 +122,14 @@ def _find(files: Any, revision: str, run: str) -> tuple[str, dict[str, Any], str
     raise UserError(f"no run is called {run!r} at {revision}{nearest(run, known)}")
 
 
-def _mapping(content: bytes, origin: str) -> dict[str, Any]:
-    try:
-        found = parse_json(content)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{origin} is damaged ({error}).") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{origin} is damaged (expected a mapping).")
-    return found
-
-
-def _references() -> list[str]:
-    """Names of branches and tags."""
-    listed = subprocess.run(
-        ["git", "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return listed.stdout.split()
-
-
 WIDTH = 5.0
 """Inches per subject."""
 
 
 def side_by_side(subjects: list[Subject]) -> bytes:
     """A PNG with each subject's grid of images under its name; where noises are shared, so are places in the grid."""
-    grids = [_grid(subject) for subject in subjects]
+    pictures = [Image.open(io.BytesIO(subject.picture), formats=["PNG"]) for subject in subjects]
+    grids = [np.asarray(picture.convert("RGBA")) for picture in pictures]
     tallest = max(grid.shape[0] / grid.shape[1] for grid in grids)
 
     def paint(figure: Figure) -> None:
@@ -160,10 +139,3 @@ def side_by_side(subjects: list[Subject]) -> bytes:
             axes.set_axis_off()
 
     return draw(paint, (WIDTH * len(grids), WIDTH * tallest + 0.4), "side-by-side", "png")
-
-
-def _grid(subject: Subject) -> np.ndarray:
-    try:
-        return np.asarray(Image.open(io.BytesIO(subject.picture), formats=["PNG"]).convert("RGBA"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise UserError(f"{subject.name}: its grid.png is not a picture that this project wrote.") from None

@@ -1,11 +1,16 @@
-"""All that a report shows, gathered once for its page and its Markdown."""
+"""All that a report shows, gathered once for its page, its Markdown and `dvc plots`."""
+
+from statistics import fmean
+from typing import Any
 
 from attrs import frozen
 
+from sfddm.evaluation.metrics import panel, part
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import Row, load_rows
 from sfddm.report.charts import curves_svg, distance_svg, index_sets_figure, quality_time_svg
 from sfddm.report.gallery import Gallery, galleries_of
+from sfddm.report.style import series_name, series_of
 from sfddm.report.table import Table, make_table
 from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Trained
@@ -105,3 +110,35 @@ def contents_of(spec: Spec) -> Contents:
     table = make_table(spec, rows)
     charts, galleries = charts_of(spec, rows), galleries_of(spec, table.groups)
     return Contents(spec=spec, rows=rows, table=table, charts=charts, galleries=galleries)
+
+
+def distance_points(spec: Spec, rows: list[Row]) -> list[dict[str, Any]]:
+    """What `dvc plots` draws and compares across revisions: a point per student, to the first scorer.
+
+    It has the mean, the lowest and the highest distance of its seeds, and the teacher's.
+    """
+    points, scorer = [], panel(rows[0].metrics)[0]
+    for series in series_of(spec, rows):
+        for seeds in series.students:
+            distances = [part(seed.metrics, scorer)["frechet_distance"] for seed in seeds]
+            points.append(
+                {
+                    "series": series.label,
+                    "student": seeds[0].run.student,
+                    "steps": seeds[0].metrics["nfe"],
+                    "distance": fmean(distances),
+                    "lowest": min(distances),
+                    "highest": max(distances),
+                    "teacher": part(seeds[0].metrics, scorer)["teacher_frechet_distance"],
+                }
+            )
+    return points
+
+
+def curve_points(spec: Spec, rows: list[Row]) -> list[dict[str, Any]]:
+    """The same for every point of every training curve."""
+    return [
+        {"run": row.run.name, "series": series_name(row.run.student), "step": point["step"], "loss": point["loss"]}
+        for row, curve in trainings(spec, rows)
+        for point in curve
+    ]

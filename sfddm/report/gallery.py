@@ -6,7 +6,6 @@ import numpy as np
 from attrs import frozen
 
 from sfddm.data.store import BYTES, read_array
-from sfddm.errors import damaged
 from sfddm.evaluation.metrics import part
 from sfddm.images import grid, png, reduced
 from sfddm.pipeline.paths import Paths
@@ -110,17 +109,11 @@ def _interpolations(spec: Spec, groups: list[list[Entry]]) -> Gallery:
     found = []
     for _, best in _with_trained(groups):
         run = best.rows[0].run
-        path = Paths(spec.name).result(run.student, run.seed) / "interpolation.npy"
-        stored = read_array(path, BYTES, 6)
-        if len(stored) != 2:
-            raise damaged(path, "expected strips of the teacher and of the student")
-        seen = part(best.rows[0].metrics, best.panel[0])
+        teachers, own = read_array(Paths(spec.name).result(run.student, run.seed) / "interpolation.npy", BYTES, 6)
+        seen, name = part(best.rows[0].metrics, best.panel[0]), f"interpolation-{best.student}"
         strips = [
-            _strip(images, f"interpolation-{best.student}-{part}", label, f"path {seen[key]:.2f}")
-            for part, label, key, images in (
-                ("teacher", "teacher", "teacher_path_length", stored[0, 0]),
-                ("student", best.student, "path_length", stored[1, 0]),
-            )
+            _strip(teachers[0], f"{name}-teacher", "teacher", f"path {seen['teacher_path_length']:.2f}"),
+            _strip(own[0], f"{name}-student", best.student, f"path {seen['path_length']:.2f}"),
         ]
         found.append((best.student, strips))
     return Gallery(

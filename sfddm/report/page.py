@@ -1,19 +1,15 @@
 """The report as one self-contained page, `reports/SPEC.html`: no other file, no request, dark and light."""
 
-import io
 from base64 import b64encode
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from ruamel.yaml import YAML
 
 from sfddm.evaluation.metrics import part
 from sfddm.report import summary as cost
 from sfddm.report.columns import (
-    Column,
     basis_of_scorer,
     columns_of,
     columns_of_scorer,
@@ -24,7 +20,8 @@ from sfddm.report.contents import Contents
 from sfddm.report.gallery import Strip, strip
 from sfddm.report.style import inline
 from sfddm.report.summary import headline
-from sfddm.report.table import Entry, Table, best_trained, first_of
+from sfddm.report.table import Entry, best_trained, first_of
+from sfddm.runtime.files import to_yaml
 from sfddm.spec.parse import unstructure
 
 HERE = Path(__file__).parent
@@ -36,10 +33,7 @@ SHOWN = 5
 class Best:
     """The best student of one number of steps, and what it has to beat."""
 
-    steps: int
     entry: Entry
-    ratios: dict[str, float]
-    """Its distance over the teacher's, to each scorer."""
     free: Entry | None
     """The best free sampler of as many steps."""
     equals: list[str]
@@ -64,9 +58,9 @@ def to_html(contents: Contents) -> str:
         columns=columns,
         column_groups=[(name, len(list(members))) for name, members in groupby(columns, lambda column: column.group)],
         explanations=explanations(table, columns),
-        scorers=[_by_scorer(table, name) for name in table.panel],
+        scorers=[(name, basis_of_scorer(table.shared, name), columns_of_scorer(table, name)) for name in table.panel],
         explanations_of_scorers=explanations_of_scorers(table),
-        sections={name: _yaml(section) for name, section in unstructure(spec)["students"].items()},
+        sections={name: to_yaml(section, width=100) for name, section in unstructure(spec)["students"].items()},
         charts=contents.charts,
         galleries=contents.galleries,
         cost=cost,
@@ -87,23 +81,8 @@ def _best(contents: Contents) -> list[Best]:
         free = next((other for other in group if other.free), None)
         shown = strip(contents.spec, entry, SHOWN, f"best-{entry.steps}", entry.student)
         equals = [other.student for other in group if other.verdict == "open" and not other.over_budget]
-        ratios = {scorer: entry.ratio(scorer) for scorer in entry.panel}
-        found.append(Best(steps=entry.steps, entry=entry, ratios=ratios, free=free, equals=equals, strip=shown))
+        found.append(Best(entry=entry, free=free, equals=equals, strip=shown))
     return found
-
-
-@frozen(kw_only=True)
-class ByScorer:
-    """What one scorer says of every row."""
-
-    name: str
-    basis: str
-    columns: list[Column]
-
-
-def _by_scorer(table: Table, name: str) -> ByScorer:
-    basis, columns = basis_of_scorer(table.shared, name), columns_of_scorer(table, name)
-    return ByScorer(name=name, basis=basis, columns=columns)
 
 
 def _facts(contents: Contents) -> list[tuple[str, str]]:
@@ -120,15 +99,6 @@ def _facts(contents: Contents) -> list[tuple[str, str]]:
         ("Images per row", f"{shared['samples']}, noises of seed {shared['noise_seed']}"),
         ("Reference", shared["reference"]),
     ]
-
-
-def _yaml(section: Any) -> str:
-    """A section of the spec as it is written."""
-    yaml, buffer = YAML(), io.StringIO()
-    yaml.default_flow_style = None
-    yaml.width = 100
-    yaml.dump(section, buffer)
-    return buffer.getvalue()
 
 
 def _data_uri(png: bytes) -> str:

@@ -5,6 +5,7 @@ a `.NAME.partial`, which the next writer of the same name clears away.
 """
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -14,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
 
 from sfddm.errors import UserError, damaged, missing
 
@@ -80,6 +83,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON with sorted keys, so that equal content gives equal bytes. NaN is refused: it is not JSON."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def to_yaml(content: Any, width: int = 120) -> str:
+    """Plain data as YAML, short lists and mappings on a line."""
+    yaml, buffer = YAML(), io.StringIO()
+    yaml.default_flow_style = None
+    yaml.width = width
+    yaml.dump(content, buffer)
+    return buffer.getvalue()
 
 
 def read_json(path: Path) -> Any:

@@ -118,7 +118,7 @@ def own_rows(size: int, offset: int = 0) -> slice:
 
 
 def own_share(size: int) -> float:
-    """The part of a batch of `size` rows that this process takes. Raises: UserError: as `own`."""
+    """The part of a batch of `size` rows that this process takes. Raises: UserError: as `own_rows`."""
     return len(range(size)[own_rows(size)]) / size
 
 

@@ -28,7 +28,8 @@ def inspect(name: str, revision: str) -> str:
         path = given_path(name)
     if path.is_dir():
         found = folder.read(path, name, None, published=False)
-        return _text(found, _of_folder(path.resolve().name, found.pinned), _place(path))
+        source = f"  source:\n    kind: diffusers\n    model: {path.resolve().name}\n    revision: {found.pinned}"
+        return _text(found, source, _place(path))
     if path.is_file():
         return _of_checkpoint(path)
     if name.count("/") != 1:
@@ -37,10 +38,6 @@ def inspect(name: str, revision: str) -> str:
     commit = fetched.name if COMMIT.fullmatch(fetched.name) else revision
     found = folder.read(fetched, f"{name} at {commit}", commit, published=bool(COMMIT.fullmatch(revision)))
     return _text(found, f"  source: {{kind: diffusers, model: {name}, revision: {commit}}}", "")
-
-
-def _of_folder(name: str, sha256: str) -> str:
-    return f"  source:\n    kind: diffusers\n    model: {name}\n    revision: {sha256}"
 
 
 def _of_checkpoint(path: Path) -> str:

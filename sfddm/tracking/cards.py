@@ -80,12 +80,8 @@ LONGEST_CARD = 5000
 def model_card(spec: Spec, row: Row, siblings: list[Row], lock: dict[str, Any], run_id: str) -> str:
     """The card of one run's student, in Markdown.
 
-    Args:
-        spec: its spec.
-        row: its results.
-        siblings: the rows of the same student under all of its training seeds.
-        lock: what dvc.lock says of the stages, by name.
-        run_id: the MLflow run that has the sample grid.
+    `siblings` are the rows of the same student under all of its training seeds; `lock` is what dvc.lock says of the
+    stages, by name; the MLflow run `run_id` has the grid of samples.
     """
     sections = [
         f"## {row.run.student}, seed {row.run.seed}, of {spec.name}",

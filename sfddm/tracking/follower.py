@@ -1,4 +1,4 @@
-"""The process that ships a growing curve to MLflow: `python -m sfddm.tracking.follower DESCRIPTION PID`."""
+"""The process that ships a growing curve to MLflow; `start_follower` in `live.py` starts it."""
 
 import os
 import sys
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from sfddm.errors import UserError
-from sfddm.tracking.live import FOLLOWED_BY, LiveRun, follower_lock, follower_name, live_run, read_live_run
+from sfddm.spec.parse import read_stored
+from sfddm.tracking.live import FOLLOWED_BY, Training, create_run, follower_lock, follower_name, live_run
 from sfddm.tracking.logging import send_points, steps_sent
 from sfddm.tracking.server import connect, experiment_id, users_errors
 from sfddm.training.curve import read_points
@@ -19,49 +20,46 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0
 """Pause between two looks at the file."""
-AGAIN_SECONDS = 20.0
-"""Pause after MLflow did not answer."""
 NICENESS = 10
 
 
-def main(description: str, pid: str) -> None:
+def main(description: str, curve: str, iterations: str, pid: str) -> None:
     """Follow the training of process `pid` until it is complete or the process is gone."""
     os.nice(NICENESS)
-    run = read_live_run(Path(description))
-    with FileLock(follower_lock(run.name)):
-        _follow(run, int(pid))
+    training = read_stored(Path(description), Training)
+    with FileLock(follower_lock(training.name)):
+        _follow(training, Path(curve), int(iterations), int(pid))
 
 
-def _follow(run: LiveRun, pid: int) -> None:
+def _follow(training: Training, curve: Path, iterations: int, pid: int) -> None:
     """Send points as they come. Through an outage of MLflow they wait in their file; `track` sends what is left."""
-    tracked: _Curve | None = None
+    shown: _Curve | None = None
     while True:
         alive = _is_alive(pid)  # before the file is read: what is written later will be read next time
-        points = read_points(Path(run.curve))
-        complete = bool(points) and points[-1]["step"] == run.iterations
+        points = read_points(curve)
+        complete = bool(points) and points[-1]["step"] == iterations
         try:
             with users_errors():
-                tracked = tracked or _Curve(run)
-                tracked.send(points)
+                shown = shown or _Curve(training)
+                shown.send(points)
                 if complete or not alive:
-                    tracked.end("FINISHED" if complete else "KILLED")
-                    return
+                    shown.end("FINISHED" if complete else "KILLED")
         except UserError as error:
             print(error, file=sys.stderr, flush=True)
-            tracked = None  # what MLflow has is asked again
-            if complete or not alive:
-                return
-            _wait(pid, AGAIN_SECONDS)
+            shown = None  # what MLflow has is asked again
+        if complete or not alive:
+            return
         time.sleep(SECONDS)
 
 
 class _Curve:
     """The run in MLflow that shows a training, and the points that it has."""
 
-    def __init__(self, run: LiveRun) -> None:
+    def __init__(self, training: Training) -> None:
         self.client: MlflowClient = connect()
-        experiment = experiment_id(self.client, run.experiment)
-        self.run_id = live_run(self.client, experiment, run.key) or self._create(experiment, run)
+        experiment = experiment_id(self.client, training.experiment)
+        found = live_run(self.client, experiment, training.key)
+        self.run_id = found or create_run(self.client, experiment, training)
         self.client.update_run(self.run_id, status="RUNNING")  # one that goes on was shown as killed
         self.client.set_tag(self.run_id, FOLLOWED_BY, follower_name())
         self.sent = steps_sent(self.client, self.run_id)
@@ -73,16 +71,6 @@ class _Curve:
 
     def end(self, status: str) -> None:
         self.client.set_terminated(self.run_id, status)
-
-    def _create(self, experiment: str, run: LiveRun) -> str:
-        return str(self.client.create_run(experiment, run_name=run.name, tags=run.tags).info.run_id)
-
-
-def _wait(pid: int, seconds: float) -> None:
-    """Wait so long, or until the process is gone."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and _is_alive(pid):
-        time.sleep(SECONDS)
 
 
 def _is_alive(pid: int) -> bool:

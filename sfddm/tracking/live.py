@@ -23,7 +23,7 @@ from sfddm.runtime.files import digest, write_json, write_text
 from sfddm.runtime.machine import scratch
 from sfddm.runtime.processes import is_main
 from sfddm.spec.experiment import Run, Spec
-from sfddm.spec.parse import read_stored, unstructure
+from sfddm.spec.parse import unstructure
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,23 +36,69 @@ CONTENT_KEY = "sfddm.content_key"
 """The tag that `track` sets last; runs without it are unfinished."""
 FOLLOWED_BY = "sfddm.followed_by"
 """The tag with the `follower_name` of the clone that writes to a live run: the training one, then the adopting one."""
+SWEEP = "sfddm.experiment"
+"""The tag of runs that DVC's experiments made."""
 
 
 @frozen(kw_only=True)
-class LiveRun:
-    """What a follower needs to know of a training, and how `track` recognises its run."""
+class Training:
+    """A training as MLflow shows it, and how `track` recognises its run."""
 
     experiment: str
     name: str
-    curve: str
-    iterations: int
+    """What its run in MLflow is called."""
     key: str
-    """Hash of all that the training depends on."""
+    """Hash of all that it depends on; known before there is a result."""
     tags: dict[str, str]
+    """By these its run is found, while it trains and afterwards."""
 
 
-def start_follower(run: LiveRun) -> None:
-    """Start following a training; does nothing where mlflow is not installed, or SFDDM_LIVE_CURVES is off.
+def student_training(spec: Spec, run: Run, device: str) -> Training:
+    """The training of a run on `device`."""
+    student, teacher = unstructure(spec.students[run.student]), weights_digest(Paths(spec.name).teacher)
+    key = digest({"index_set": student["index_set"], "method": student["method"], "seed": run.seed, "teacher": teacher})
+    own = {"sfddm.student": run.student, "sfddm.method": run.method, "sfddm.seed": str(run.seed), **sweep_tags()}
+    return _training(spec, run.name, key, device, own)
+
+
+def teacher_training(spec: Spec, device: str) -> Training:
+    """The training of a spec's teacher on `device`."""
+    return _training(spec, teacher_name(spec), teacher_key(spec), device, {})
+
+
+def _training(spec: Spec, name: str, key: str, device: str, own: dict[str, str]) -> Training:
+    tags = {"sfddm.spec": spec.name, "sfddm.run": name, "sfddm.device": device, KEY: key, **own}
+    return Training(experiment=spec.name, name=name, key=key, tags=tags)
+
+
+def teacher_key(spec: Spec) -> str:
+    """The key of the teacher's training."""
+    return digest({"data": unstructure(spec.data), "teacher": unstructure(spec.teacher)})
+
+
+def teacher_name(spec: Spec) -> str:
+    """What MLflow calls the run with the teacher's training."""
+    return f"{spec.name}-teacher-training"
+
+
+def sweep_tags() -> dict[str, str]:
+    """The name that DVC gave the experiment (`dvc exp run`) in which this process runs; nothing outside of one."""
+    name = os.environ.get("DVC_EXP_NAME")
+    return {SWEEP: name} if name else {}
+
+
+def follow_training(spec: Spec, run: Run, curve: Path, iterations: int, device: str) -> None:
+    """Follow the curve of a run's training, which is about to begin on `device`."""
+    start_follower(student_training(spec, run, device), curve, iterations)
+
+
+def follow_teacher(spec: Spec, curve: Path, iterations: int, device: str) -> None:
+    """Follow the curve of the teacher's training, which is about to begin on `device`."""
+    start_follower(teacher_training(spec, device), curve, iterations)
+
+
+def start_follower(training: Training, curve: Path, iterations: int) -> None:
+    """Start following a curve; does nothing where mlflow is not installed, or SFDDM_LIVE_CURVES is off.
 
     If several processes share the training, the first one starts the follower.
 
@@ -64,24 +110,18 @@ def start_follower(run: LiveRun) -> None:
         raise UserError(f"{LIVE} is {choice!r}: expected on or off.")
     if choice == "off" or not is_main() or importlib.util.find_spec("mlflow") is None:
         return
-    description = _folder() / f"{run.name}.json"
-    write_json(description, asdict(run))
-    Path(run.curve).unlink(missing_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with (_folder() / f"{run.name}.log").open("w", encoding="utf-8") as log:
+    description = _folder() / f"{training.name}.json"
+    write_json(description, asdict(training))
+    curve.unlink(missing_ok=True)
+    with (_folder() / f"{training.name}.log").open("w", encoding="utf-8") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "sfddm.tracking.follower", str(description), str(os.getpid())],
+            [sys.executable, "-m", "sfddm.tracking.follower", description, curve, str(iterations), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env=environment,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-
-
-def read_live_run(description: Path) -> LiveRun:
-    """What `start_follower` wrote."""
-    return read_stored(description, LiveRun)
 
 
 def live_run(client: "MlflowClient", experiment: str, key: str) -> str | None:
@@ -92,6 +132,11 @@ def live_run(client: "MlflowClient", experiment: str, key: str) -> str | None:
     found = client.search_runs([experiment], f"tags.`{KEY}` = '{key}'", order_by=["attributes.start_time DESC"])
     usable = (run.info.run_id for run in found if CONTENT_KEY not in run.data.tags and not run.data.params)
     return next(usable, None)
+
+
+def create_run(client: "MlflowClient", experiment: str, training: Training) -> str:
+    """Create the run of a training, and return its id."""
+    return str(client.create_run(experiment, run_name=training.name, tags=training.tags).info.run_id)
 
 
 def follower_lock(name: str) -> Path:
@@ -112,84 +157,3 @@ def _folder() -> Path:
     path = scratch() / "live"
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-SWEEP = "sfddm.experiment"
-"""The tag of runs that DVC's experiments made."""
-
-
-def follow_training(spec: Spec, run: Run, curve: Path, iterations: int, device: str) -> None:
-    """Follow the curve of a run's training, which is about to begin on `device`."""
-    start_follower(
-        LiveRun(
-            experiment=spec.name,
-            name=run.name,
-            curve=str(curve),
-            iterations=iterations,
-            key=training_key(spec, run),
-            tags=tags(spec, run, device),
-        )
-    )
-
-
-def follow_teacher(spec: Spec, curve: Path, iterations: int, device: str) -> None:
-    """Follow the curve of the teacher's training, which is about to begin on `device`."""
-    start_follower(
-        LiveRun(
-            experiment=spec.name,
-            name=teacher_name(spec),
-            curve=str(curve),
-            iterations=iterations,
-            key=teacher_key(spec),
-            tags=teacher_tags(spec, device),
-        )
-    )
-
-
-def training_key(spec: Spec, run: Run) -> str:
-    """Hash of what a training depends on; a follower knows it before there is a result."""
-    student = unstructure(spec.students[run.student])
-    teacher = weights_digest(Paths(spec.name).teacher)
-    return digest(
-        {"index_set": student["index_set"], "method": student["method"], "seed": run.seed, "teacher": teacher}
-    )
-
-
-def teacher_key(spec: Spec) -> str:
-    """The same for the teacher's training."""
-    return digest({"data": unstructure(spec.data), "teacher": unstructure(spec.teacher)})
-
-
-def tags(spec: Spec, run: Run, device: str) -> dict[str, str]:
-    """Tags by which a run is found, while it trains and afterwards."""
-    return {
-        "sfddm.spec": spec.name,
-        "sfddm.run": run.name,
-        "sfddm.student": run.student,
-        "sfddm.method": run.method,
-        "sfddm.seed": str(run.seed),
-        "sfddm.device": device,
-        KEY: training_key(spec, run),
-        **sweep_tags(),
-    }
-
-
-def sweep_tags() -> dict[str, str]:
-    """The name that DVC gave the experiment (`dvc exp run`) in which this process runs; nothing outside of one."""
-    name = os.environ.get("DVC_EXP_NAME")
-    return {SWEEP: name} if name else {}
-
-
-def teacher_tags(spec: Spec, device: str) -> dict[str, str]:
-    """The same for the teacher's training."""
-    return {
-        "sfddm.spec": spec.name,
-        "sfddm.run": teacher_name(spec),
-        "sfddm.device": device,
-        KEY: teacher_key(spec),
-    }
-
-
-def teacher_name(spec: Spec) -> str:
-    """What MLflow calls the run with the teacher's training."""
-    return f"{spec.name}-teacher-training"

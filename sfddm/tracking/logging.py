@@ -1,6 +1,7 @@
 """What else a run in MLflow shows: curves, data sets, pictures."""
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from sfddm.data.store import BYTES, read_array
-from sfddm.errors import damaged
 from sfddm.images import grid, reduced
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import Row
@@ -17,12 +17,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-BATCH = 900
-"""Metrics per call; MLflow takes at most 1000."""
-
-
 def send_points(client: "MlflowClient", run_id: str, points: Iterable[dict[str, Any]]) -> None:
-    """Add points to a run, in as few calls as MLflow allows."""
+    """Add points to a run."""
     values = [
         (f"train/{name}", value, point["step"]) for point in points for name, value in point.items() if name != "step"
     ]
@@ -31,14 +27,10 @@ def send_points(client: "MlflowClient", run_id: str, points: Iterable[dict[str, 
 
 def send_metrics(client: "MlflowClient", run_id: str, values: list[tuple[str, float, int]]) -> None:
     """Add metrics, each a name, a value and a step, to a run; MLflow shows them in this order."""
-    import time
-
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    metrics = [Metric(name, value, now, step) for name, value, step in values]
-    for start in range(0, len(metrics), BATCH):
-        client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+    client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value, step in values])
 
 
 def steps_sent(client: "MlflowClient", run_id: str) -> set[int]:
@@ -51,14 +43,9 @@ CONTEXTS = {"data": "training", "reference": "evaluation"}
 
 
 def log_datasets(client: "MlflowClient", run_id: str, spec_name: str, kind: str, lock: Mapping[str, Any]) -> None:
-    """List the data set and the teacher's reference images among the inputs of a run.
+    """List a spec's data set, of a kind, and the teacher's reference images among the inputs of a run.
 
-    Args:
-        client: the tracking server's.
-        run_id: the run.
-        spec_name: the spec whose data it is.
-        kind: the data set's kind.
-        lock: what dvc.lock says of the stages, by name.
+    `lock` is what dvc.lock says of the stages, by name.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -84,11 +71,9 @@ def log_pictures(client: "MlflowClient", run_id: str, row: Row) -> None:
     folder = Paths(row.run.spec).result(row.run.student, row.run.seed)
     shown = read_array(folder / "shown.npy", BYTES, 4)
     client.log_image(run_id, _picture(shown[:SHOWN], COLUMNS), key="samples", step=0)
-    strips = read_array(folder / "interpolation.npy", BYTES, 6)
-    if len(strips) != 2:
-        raise damaged(folder / "interpolation.npy", "expected strips of the teacher and of the student")
-    first = np.concatenate([strips[0, 0], strips[1, 0]])
-    client.log_image(run_id, _picture(first, strips.shape[2]), key="interpolation", step=0)
+    teachers, own = read_array(folder / "interpolation.npy", BYTES, 6)
+    first = np.concatenate([teachers[0], own[0]])
+    client.log_image(run_id, _picture(first, len(own[0])), key="interpolation", step=0)
 
 
 def _picture(images: np.ndarray, columns: int) -> Image.Image:

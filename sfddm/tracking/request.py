@@ -16,9 +16,9 @@ from sfddm.spec.parse import StructureError, nearest, structure
 
 MOST_IMAGES = 10_000
 """Images per request, which is answered at once, from memory."""
-KEYS = ("seed", "num", "steps", "index_set", "noise")
 NOTHING: dict[str, Any] = {"seed": 0, "num": 0, "steps": 0, "index_set": []}
 """What a key that is left out means."""
+KEYS = (*NOTHING, "noise")
 
 
 @frozen(kw_only=True)

@@ -2,52 +2,24 @@
 
 import re
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from attrs import frozen
-from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
-from sfddm.evaluation.metrics import panel, part
-from sfddm.networks.layout import CONFIG
-from sfddm.pipeline.lock import lineage
-from sfddm.pipeline.paths import Paths
-from sfddm.pipeline.rows import Row, has_results, load_row
+from sfddm.pipeline.rows import Row
 from sfddm.report.compare import Subject, fields_of
-from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import nearest, read_mapping
 from sfddm.spec.read import plain_data
-from sfddm.tracking.cards import model_card
-from sfddm.tracking.provenance import provenance
 from sfddm.tracking.server import connect, users_errors, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-    from mlflow.models.model import ModelInfo
-
-REQUIREMENTS = (
-    "attrs",
-    "cattrs",
-    "diffusers",
-    "filelock",
-    "numpy",
-    "pillow",
-    "rich",
-    "ruamel.yaml",
-    "safetensors",
-    "torch",
-)
-"""What the served model imports; the library itself is stored with the version."""
-
-SURROUNDINGS = ("mlflow.source.name", "mlflow.source.git.repoURL", "mlflow.user")
-"""Tags that MLflow would set by itself, with paths, names, and the remote's address and its password."""
 
 
 def versions_by_key(client: "MlflowClient", model: str) -> dict[str, str]:
@@ -55,37 +27,6 @@ def versions_by_key(client: "MlflowClient", model: str) -> dict[str, str]:
     found = client.search_model_versions(f"name='{model}'")
     keys = {version.tags.get("sfddm.content_key", ""): str(version.version) for version in found}
     return {key: number for key, number in keys.items() if key}
-
-
-def register(client: "MlflowClient", spec: Spec, row: Row, run_id: str) -> None:
-    """Make the run's student a version of the spec's model."""
-    from mlflow.exceptions import MlflowException
-
-    name = spec.registry.model
-    try:
-        client.get_registered_model(name)
-    except MlflowException:
-        client.create_registered_model(name)
-    logged = _log_model(spec, row, run_id)
-    tags = {
-        "sfddm.content_key": row.content_key,
-        "sfddm.run": row.run.name,
-        "sfddm.student": row.run.student,
-        **{
-            f"sfddm.distance.{name}": f"{part(row.metrics, name)['frechet_distance']:.4f}"
-            for name in panel(row.metrics)
-        },
-        "sfddm.nfe": str(row.metrics["nfe"]),
-    }
-    siblings = [load_row(spec, run) for run in spec.runs() if run.student == row.run.student and has_results(spec, run)]
-    client.create_model_version(
-        name,
-        source=logged.model_uri,
-        run_id=run_id,
-        tags=tags,
-        model_id=logged.model_id,
-        description=model_card(spec, row, siblings, lineage(spec, row.run), run_id),
-    )
 
 
 def require_version(spec: Spec, row: Row) -> str:
@@ -108,15 +49,12 @@ class Downloaded:
 
     uri: str
     """As the user gave it."""
-    model: str
-    number: str
     content_key: str
     """Empty if it was registered by something else."""
-    run_id: str
     student: Path
     """The folder with its network and sampler."""
     provenance: Path
-    """The folder with what `sfddm.tracking.provenance` says of it."""
+    """The folder with what `sfddm.tracking.register` wrote about it."""
 
 
 def download(uri: str) -> Downloaded:
@@ -128,23 +66,14 @@ def download(uri: str) -> Downloaded:
     import mlflow
     from mlflow.models import Model
 
-    client = connect()
-    with _known_version(client, uri):
-        version = _version(client, uri)
+    with _found(uri) as (_, version):
         folder = Path(mlflow.artifacts.download_artifacts(uri)).resolve()
         listed = Model.load(folder).flavors["python_function"]["artifacts"]
         student, described = ((folder / str(listed[part]["path"])).resolve() for part in ("student", "provenance"))
     if not (student.is_relative_to(folder) and described.is_relative_to(folder)):
         raise UserError(f"{uri} is not a student of this project: its files would be outside of it, in {student}.")
-    return Downloaded(
-        uri=uri,
-        model=version.name,
-        number=str(version.version),
-        content_key=version.tags.get("sfddm.content_key", ""),
-        run_id=version.run_id,
-        student=student,
-        provenance=described,
-    )
+    key = version.tags.get("sfddm.content_key", "")
+    return Downloaded(uri=uri, content_key=key, student=student, provenance=described)
 
 
 def registered(uri: str) -> Subject:
@@ -153,31 +82,22 @@ def registered(uri: str) -> Subject:
     Raises:
         UserError: no such model, alias or version; or it was registered by something else.
     """
-    with tempfile.TemporaryDirectory() as temporary:
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as temporary, _found(uri) as (_, version):
+        if "sfddm.student" not in version.tags:
+            raise UserError(f"{uri} was not registered by `dvc repro track@SPEC`: there are no results of it.")
+        for file in ("metrics.json", "timing.json", "grid.png", "spec.yaml"):
+            mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=temporary)
         folder = Path(temporary)
-        student = _download_results(uri, folder)
         content = plain_data((folder / "spec.yaml").read_text(encoding="utf-8"), f"{uri}, spec.yaml")
         return Subject(
             name=uri,
-            fields=fields_of(content, student),
+            fields=fields_of(content, version.tags["sfddm.student"]),
             metrics=dict(read_mapping(folder / "metrics.json")),
             timing=dict(read_mapping(folder / "timing.json")),
             picture=(folder / "grid.png").read_bytes(),
         )
-
-
-def _download_results(uri: str, folder: Path) -> str:
-    """Put what the version's run logged of its results into a folder, and return the name of its student."""
-    import mlflow
-
-    client = connect()
-    with _known_version(client, uri):
-        version = _version(client, uri)
-        if "sfddm.student" not in version.tags:
-            raise UserError(f"{uri} was not registered by `dvc repro track@SPEC`: there are no results of it.")
-        for file in ("metrics.json", "timing.json", "grid.png", "spec.yaml"):
-            mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=str(folder))
-    return str(version.tags["sfddm.student"])
 
 
 def content_key(uri: str) -> str:
@@ -186,9 +106,8 @@ def content_key(uri: str) -> str:
     Raises:
         UserError: no such version, or MLflow does not answer.
     """
-    client = connect()
-    with _known_version(client, uri):
-        return str(_version(client, uri).tags.get("sfddm.content_key", ""))
+    with _found(uri) as (_, version):
+        return str(version.tags.get("sfddm.content_key", ""))
 
 
 def set_version_tag(uri: str, name: str, text: str) -> None:
@@ -197,82 +116,38 @@ def set_version_tag(uri: str, name: str, text: str) -> None:
     Raises:
         UserError: no such version, or MLflow does not answer.
     """
-    client = connect()
-    with _known_version(client, uri):
-        version = _version(client, uri)
+    with _found(uri) as (client, version):
         client.set_model_version_tag(version.name, version.version, name, text)
 
 
-def _version(client: "MlflowClient", uri: str) -> "ModelVersion":
-    name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri).groups()  # type: ignore[union-attr]
-    return client.get_model_version_by_alias(name, word) if separator == "@" else client.get_model_version(name, word)
-
-
 @contextmanager
-def _known_version(client: "MlflowClient", uri: str) -> Iterator[None]:
-    """Tell users which part of a version's name MLflow doesn't know, or that something else registered it."""
+def _found(uri: str) -> Iterator[tuple["MlflowClient", "ModelVersion"]]:
+    """A version that `models:/NAME@ALIAS` or `models:/NAME/VERSION` names, and the server's client.
+
+    What goes wrong in the block is put down to the version: MLflow doesn't know it, or something else registered it.
+    """
     from mlflow.exceptions import MlflowException
 
+    client = connect()
+    name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri, re.DOTALL).groups()  # type: ignore[union-attr]
+    by_alias = separator == "@"
     try:
-        yield
+        get = client.get_model_version_by_alias if by_alias else client.get_model_version
+        yield client, get(name, word)
     except MlflowException as error:
-        reason = _unknown(client, uri) or f": {without_secrets(str(error).splitlines()[0])}"
+        said = without_secrets(str(error).splitlines()[0])
+        reason = _unknown(client, name, word if by_alias else None) or f": {said}"
         raise UserError(f"{uri}{reason}\n`sfddm promote RUN` sets the alias champion.") from None
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise UserError(f"{uri} is not a student of this project ({without_secrets(repr(error))}).") from None
 
 
-def _unknown(client: "MlflowClient", uri: str) -> str:
+def _unknown(client: "MlflowClient", name: str, alias: str | None) -> str:
     """Which part of a version's name MLflow doesn't know, and what is nearest; empty if it knows all."""
-    name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri).groups()  # type: ignore[union-attr]
     with users_errors():
         models = {model.name: model for model in client.search_registered_models()}
     if name not in models:
         return f": no registered model {name!r}{nearest(name, models)}"
-    if separator == "@" and word not in models[name].aliases:
-        return f": no alias {word!r}{nearest(word, models[name].aliases)}"
+    if alias is not None and alias not in models[name].aliases:
+        return f": no alias {alias!r}{nearest(alias, models[name].aliases)}"
     return ""
-
-
-def _log_model(spec: Spec, row: Row, run_id: str) -> "ModelInfo":
-    """Store the student as an MLflow model made of code and safetensors; nothing is pickled."""
-    import mlflow
-
-    folder = Paths(spec.name).student(row.run.student, row.run.seed)
-    package = Path(__file__).parents[1]
-    with tempfile.TemporaryDirectory() as temporary:
-        described = Path(temporary) / "provenance"
-        described.mkdir()
-        for name, content in provenance(spec, row).items():
-            if name.endswith(".json"):
-                write_json(described / name, content)
-            else:
-                YAML().dump(content, described / name)
-        # MLflow recommends type hints and an example, from which it would guess the signature that is given here.
-        # It sets filters of its own, so warnings are not ignored but recorded, and dropped.
-        with mlflow.start_run(run_id=run_id), warnings.catch_warnings(record=True):
-            return mlflow.pyfunc.log_model(
-                name="student",
-                python_model=str(package / "tracking" / "served.py"),
-                artifacts={"student": str(folder), "provenance": str(described)},
-                signature=_signature(folder),
-                code_paths=[str(package)],
-                pip_requirements=list(REQUIREMENTS),
-                tags=dict.fromkeys(SURROUNDINGS, ""),
-            )
-
-
-def _signature(folder: Path) -> Any:
-    """Takes a request, as `sfddm.tracking.request` reads it, and returns images."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-    from mlflow.types.schema import Array
-
-    config = read_json(folder / CONFIG)
-    shape = (-1, config["in_channels"], *config["sample_size"])
-    numbers = [ColSpec(DataType.long, name, required=False) for name in ("seed", "num", "steps")]
-    levels = ColSpec(Array(DataType.long), "index_set", required=False)
-    noise = ColSpec(Array(Array(Array(Array(DataType.double)))), "noise", required=False)
-    return ModelSignature(
-        inputs=Schema([*numbers, levels, noise]), outputs=Schema([TensorSpec(np.dtype(np.uint8), shape)])
-    )
