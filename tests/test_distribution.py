@@ -10,10 +10,11 @@ from attrs import evolve
 from torch import Tensor
 
 from sfddm.methods.job import distill
-from sfddm.methods.scores import Scored, score
+from sfddm.methods.scores import Fake, Scored, score
 from sfddm.networks import storage
 from sfddm.networks.denoiser import Contract, Denoiser
 from sfddm.networks.student import first_student
+from sfddm.randomness import Purpose, generator
 from sfddm.spec.index_set import Uniform
 from sfddm.training.batches import rows_of
 from tests.gaussian import S, gaussian_job, level, linear_teacher, use_linear_networks
@@ -89,6 +90,28 @@ def test_the_spread_is_that_of_the_images_in_units_of_the_teachers() -> None:
     assert float(one["spread"]) == 1.0
 
 
+@pytest.mark.parametrize(("step", "share"), [(24, None), (25, 0.1), (29, 0.5), (34, 1.0), (99, 1.0)])
+def test_the_weight_rises_from_the_first_iteration_that_has_the_term(step: int, share: float | None) -> None:
+    """Of a hundred iterations a quarter go without, and in ten it rises."""
+    teacher = linear_teacher(EXACT)
+    made = Fake(
+        term=evolve(DISTRIBUTION, begin=0.25, ramp=0.1),
+        network=fake_of(other_teacher(2 * S)),
+        teacher=teacher,
+        seed=0,
+        iterations=100,
+        rows=rows_of(4),
+    )
+    x, level = torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.long)
+    scoring = made.at(step)
+    if share is None:
+        assert scoring is None
+        return
+    assert scoring is not None
+    whole = score(x, level, teacher, made.network, generator(0, Purpose.SCORE_NOISE, step), rows_of(4))
+    assert torch.allclose(scoring(x, level).direction, share * whole.direction)
+
+
 def other_teacher(data: float) -> Denoiser:
     """The exact teacher of data N(0, data^2)."""
     teacher = linear_teacher(EXACT)
@@ -102,7 +125,7 @@ def other_teacher(data: float) -> Denoiser:
 @pytest.mark.parametrize("steps", [1, 2])
 def test_alone_it_gives_every_hidden_variable_the_teachers_deviation(tmp_path: Path, steps: int) -> None:
     levels = tuple(T * k // steps for k in range(1, steps + 1))
-    term = evolve(DISTRIBUTION, begin=0.0, learning_rate=0.1)
+    term = evolve(DISTRIBUTION, begin=0.0, ramp=0.0, learning_rate=0.1)
     training = evolve(FEW, iterations=500, batch_size=64, learning_rate=0.01, decay=0.7, average=0.9, clip_norm=0.0)
     method = evolve(METHODS["distribution"], terms=(term,), training=training)
     described = gaussian_job(tmp_path, method, levels, EXACT)

@@ -8,6 +8,7 @@ from scipy.stats import t as student_t
 
 from sfddm.evaluation.metrics import COST, QUALITY, TEACHER
 from sfddm.pipeline.rows import Row
+from sfddm.report.advice import advice, headline
 from sfddm.report.columns import (
     Column,
     basis_of_scorer,
@@ -17,8 +18,8 @@ from sfddm.report.columns import (
     explanations_of_scorers,
     terminal_columns,
 )
-from sfddm.report.summary import COLUMNS as COSTS
-from sfddm.report.summary import cost_rows, headline, resampled
+from sfddm.report.costs import COLUMNS as COSTS
+from sfddm.report.costs import cost_rows, resampled
 from sfddm.report.table import Table, best_trained, first_of, make_table
 from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Resampled
@@ -358,7 +359,7 @@ def test_what_trainings_took_is_that_of_the_longest_and_largest_seed() -> None:
     ]
     spec = spec_of({"ours": OURS, "free": FREE, "other": Resampled(kind="resampled", student="ours")})
     found = cost_rows(spec, make_table(spec, [*rows, row("free"), row("other")]).entries)
-    assert found == [["ours (3 seeds)", "128 k", "7501 k", "7629 k", "3", "21", "500", "cpu, cuda"]]
+    assert found == [["ours (3 seeds)", "0 k", "128 k", "7501 k", "7629 k", "3", "21", "500", "cpu, cuda"]]
     assert len(found[0]) == len(COSTS)
 
 
@@ -374,14 +375,26 @@ def headline_of(*students: list[Row], free: tuple[str, ...] = ()) -> str:
     return headline(spec_with(*students, free=free), table_of(*students, free=free))
 
 
-def test_a_headline_has_a_sentence_for_every_number_of_steps_that_something_was_trained_for() -> None:
+FREE_MANY = seeds("free", 0.25, nfe=16)
+
+
+def test_a_headline_names_the_fewest_steps_at_the_teachers_quality_with_and_without_training() -> None:
     few, wide = seeds("few", 0.4, 0.44, nfe=2), seeds("wide", 0.25, nfe=8)
-    found = headline_of(wide, few, seeds("free", 0.1, nfe=16), free=("free",))
-    assert found == (
-        "A 64-step teacher of digits, distilled into 2 students of 2 to 8 steps. "
-        "At 2 steps few has no rival; few is not shown to be as good as its teacher (1.68 times its distance). "
-        "At 8 steps wide has no rival; wide is as good as its teacher (1.00 times its distance)."
+    assert headline_of(wide, few, FREE_MANY, free=("free",)) == (
+        "A 64-step teacher of digits, distilled into 2 students of 2 to 8 steps. As good as the teacher with the "
+        "fewest steps: wide, 8 steps, for 3 k forward-equivalents of training; without any training: free, 16 steps."
     )
+    assert headline_of(wide, few).endswith("of training; without any training: no row.")
+    assert headline_of(few, FREE_MANY, free=("free",)) == (
+        "A 64-step teacher of digits, distilled into one student of 2 steps. As good as the teacher with the fewest "
+        "steps: free, 16 steps, without any training."
+    )
+    assert headline_of(few).endswith("No row is shown to be as good as the teacher.")
+
+
+def test_a_headline_where_nothing_was_trained() -> None:
+    found = headline_of(seeds("a", 0.25), seeds("b", 0.6), free=("a", "b"))
+    assert found.startswith("A 64-step teacher of digits, under 2 free samplers. As good as the teacher")
 
 
 ONE, TWO = seeds("a", 0.5, nfe=1), seeds("b", 0.6, nfe=1)
@@ -393,48 +406,53 @@ def free(distance: float, **changed: Any) -> list[Row]:
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "use", "why"),
     [
-        ([ONE, TWO], "a is best"),
-        ([ONE, TWO, NEAR], "a is not told apart from near"),
-        ([ONE, seeds("b", 0.6, nfe=1, pixels=(4.0,))], "the scorers differ on who is best"),
-        ([ONE, TWO, free(0.7)], "a is better than every free sampler"),
-        ([ONE, NEAR, free(0.7)], "a is better than every free sampler"),
-        ([ONE, TWO, free(0.51, error=FAR)], "no student is shown to be better than free, a free sampler"),
-        ([ONE, TWO, free(0.51, pixels=(4.0,))], "no student is shown to be better than free, a free sampler"),
-        ([ONE, TWO, free(0.3)], "free, a free sampler, is better than any student"),
-        ([NEAR, TWO, free(0.5)], "no student is shown to be better than free, a free sampler"),
-        (
-            [ONE, seeds("b", 0.6, nfe=1, pixels=(2.0,)), free(0.3)],
-            "no student is shown to be better than free, a free sampler",
-        ),
+        ([ONE], "a", "no rival"),
+        ([ONE, TWO], "a", "best"),
+        ([ONE, TWO, NEAR], "a", "not told apart from near"),
+        ([ONE, seeds("b", 0.6, nfe=1, pixels=(4.0,))], "a", "though the scorers differ on the best student"),
+        ([free(0.5)], "free", "no student has as many steps"),
+        ([ONE, TWO, free(0.7)], "a", "better than every free sampler"),
+        ([ONE, NEAR, free(0.7)], "a", "better than every free sampler, not told apart from near"),
+        ([ONE, TWO, free(0.51, error=FAR)], "free", "no student is shown to be better"),
+        ([ONE, TWO, free(0.51, pixels=(4.0,))], "free", "no student is shown to be better"),
+        ([ONE, TWO, free(0.3)], "free", "better than any student"),
+        ([NEAR, TWO, free(0.5)], "free", "no student is shown to be better"),
+        ([ONE, seeds("b", 0.6, nfe=1, pixels=(2.0,)), free(0.3)], "free", "no student is shown to be better"),
         (
             [seeds("dear", 0.2, nfe=1, cost=DEAR), ONE, TWO, free(0.3)],
-            "no student of usual cost is shown to be better than free, a free sampler",
+            "free",
+            "no student of usual cost is shown to be better",
         ),
-        ([seeds("dear", 0.2, nfe=1, cost=DEAR), ONE, TWO], "a is best"),
-        ([ONE, TWO, seeds("dear", 0.51, nfe=1, cost=DEAR, error=FAR)], "a is best"),
+        ([seeds("dear", 0.2, nfe=1, cost=DEAR), ONE, TWO], "a", "best"),
+        ([ONE, TWO, seeds("dear", 0.51, nfe=1, cost=DEAR, error=FAR)], "a", "best"),
     ],
 )
-def test_a_headline_says_who_wins_and_a_free_sampler_first_where_no_student_is_shown_to_be_better(
-    rows: list[list[Row]], said: str
+def test_a_student_is_advised_only_where_every_free_sampler_is_shown_to_be_worse(
+    rows: list[list[Row]], use: str, why: str
 ) -> None:
-    found = headline_of(*rows, free=("free",))
-    assert found.partition(" step. At 1 step ")[2].partition("; ")[0] == said
+    (found,) = advice(table_of(*rows, free=("free",)))
+    steps, used, _, said = found.cells()
+    assert (steps, used, said.partition("; ")[0]) == ("1", use, why)
+
+
+def test_advice_is_for_every_number_of_steps_few_first() -> None:
+    table = table_of(seeds("wide", 0.25, nfe=8), seeds("few", 0.4, nfe=2), FREE_MANY, free=("free",))
+    assert [each.use.student for each in advice(table)] == ["few", "wide", "free"]
+    assert [each.price for each in advice(table)] == ["3 k", "3 k", "3 k"]
+    (paid,) = advice(table_of(seeds("free", 0.25, cost=dict.fromkeys(USUAL, 0)), free=("free",)))
+    assert paid.price == "free"
 
 
 @pytest.mark.parametrize(
     ("pixels", "said"),
     [
-        (2.0, "better than its teacher (0.80 times its distance)"),
-        (2.55, "as good as its teacher (0.80 to 1.02 times its distance)"),
-        (3.0, "as good as its teacher to some scorers and worse to others (0.80 to 1.20 times its distance)"),
+        (2.0, "better than the teacher (0.80 times its distance)"),
+        (2.55, "as good as the teacher (0.80 to 1.02 times its distance)"),
+        (3.0, "as good as the teacher to some scorers and worse to others (0.80 to 1.20 times its distance)"),
     ],
 )
-def test_a_headline_compares_the_best_student_with_its_teacher(pixels: float, said: str) -> None:
-    assert headline_of(seeds("ours", 0.2, pixels=(pixels,))).endswith(f"; ours is {said}.")
-
-
-def test_a_headline_where_nothing_was_trained() -> None:
-    found = headline_of(seeds("a", 0.5), seeds("b", 0.6), free=("a", "b"))
-    assert found == "A 64-step teacher of digits, under 2 free samplers."
+def test_advice_compares_what_it_names_with_the_teacher(pixels: float, said: str) -> None:
+    (found,) = advice(table_of(seeds("ours", 0.2, pixels=(pixels,))))
+    assert found.cells()[3] == f"no rival; {said}"

@@ -21,7 +21,7 @@ app.add_typer(specs.app, name="spec", help="Check, show and expand experiment sp
 app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")
 app.add_typer(teachers.app, name="teacher", help="Look at teachers that others trained.")
 COMMANDS = (
-    plan, models.report, models.compare, models.sample, models.export, models.ui,
+    plan, models.report, models.advise, models.compare, models.sample, models.export, models.ui,
     registry.promote, registry.demote, registry.history, registry.track, registry.reproduce,
 )  # fmt: skip
 for command in COMMANDS:

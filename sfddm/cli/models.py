@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 
 from sfddm.errors import UserError
 from sfddm.export import Format
@@ -45,6 +47,25 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
             f"  git add dvc.lock && git commit -m Results            keep the results, before a promotion\n"
             f"  sfddm promote {name}                    make it the champion of {experiment.registry.model}"
         )
+
+
+def advise(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
+    """Say what to use at each number of steps: a free sampler, wherever no student is shown to be better."""
+    from rich.table import Table
+
+    from sfddm.pipeline.rows import load_rows
+    from sfddm.report.advice import COLUMNS, advice, headline
+    from sfddm.report.table import make_table
+    from sfddm.spec.read import load_spec
+
+    experiment = load_spec(spec)
+    table = make_table(experiment, load_rows(experiment))
+    shown = Table(title=experiment.name, caption=headline(experiment, table), caption_justify="left", box=SIMPLE_HEAD)
+    for column in COLUMNS:
+        shown.add_column(column, overflow="fold", justify="right" if column in ("steps", "cost") else "left")
+    for each in advice(table):
+        shown.add_row(*map(escape, each.cells()))
+    Console().print(shown)
 
 
 def compare(

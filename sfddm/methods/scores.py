@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from sfddm.diffusion.schedule import NoiseSchedule
@@ -72,8 +72,8 @@ class Fake:
     """Told the landing level too, where a student has several."""
     teacher: Denoiser
     seed: int
-    first: int
-    """The first iteration that asks for it."""
+    iterations: int
+    """Those of the training."""
     rows: Rows
     """The rows of a batch that this process scores."""
 
@@ -84,10 +84,15 @@ class Fake:
 
     def at(self, step: int) -> Scoring | None:
         """How iteration `step` scores; None where it doesn't yet."""
-        if step < self.first:
+        if step < self.term.first(self.iterations):
             return None
-        random = generator(self.seed, Purpose.SCORE_NOISE, step)
-        return lambda landed, level: score(landed, level, self.teacher, self.network, random, self.rows)
+        random, share = generator(self.seed, Purpose.SCORE_NOISE, step), self.term.risen(step, self.iterations)
+
+        def scored(landed: Tensor, level: Tensor) -> Scored:
+            found = score(landed, level, self.teacher, self.network, random, self.rows)
+            return evolve(found, direction=share * found.direction)
+
+        return scored
 
 
 def fake_of(task: Task[SFDDM] | Task[AnyStep]) -> Fake | None:
@@ -101,7 +106,7 @@ def fake_of(task: Task[SFDDM] | Task[AnyStep]) -> Fake | None:
         network=first_student(task.teacher, copy, task.seed, two_times=len(task.levels) > 1),
         teacher=task.teacher,
         seed=task.seed,
-        first=term.first(training.iterations),
+        iterations=training.iterations,
         rows=rows_of(training.batch_size),
     )
 

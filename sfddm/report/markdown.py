@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from sfddm.report import summary as cost
+from sfddm.report import advice, costs
 from sfddm.report.columns import (
     basis_of_scorer,
     columns_of,
@@ -12,7 +12,6 @@ from sfddm.report.columns import (
 )
 from sfddm.report.contents import Contents
 from sfddm.report.gallery import Gallery
-from sfddm.report.summary import headline
 from sfddm.report.table import Table
 
 
@@ -28,7 +27,8 @@ def to_markdown(contents: Contents) -> str:
 
 def _lines(contents: Contents) -> Iterator[str]:
     spec, table = contents.spec, contents.table
-    yield from (f"# {spec.name}", "", headline(spec, table), "")
+    yield from (f"# {spec.name}", "", advice.headline(spec, table), "")
+    yield from (*markdown_table(advice.COLUMNS, (each.cells() for each in advice.advice(table))), "")
     columns = columns_of(table)
     header = ["student", *(column.name for column in columns), "content key"]
     rows = [
@@ -51,16 +51,16 @@ def _lines(contents: Contents) -> Iterator[str]:
         )
     for gallery in contents.galleries:
         yield from _gallery(contents, gallery)
-    trained = cost.cost_rows(spec, table.entries)
+    trained = costs.cost_rows(spec, table.entries)
     if trained:
         yield from (
             "## Cost",
             "",
-            *markdown_table(list(cost.COLUMNS), trained),
+            *markdown_table(list(costs.COLUMNS), trained),
             "",
-            cost.MEANING,
+            costs.MEANING,
             "",
-            cost.resampled(spec),
+            costs.resampled(spec),
             "",
         )
     yield f"Made by `dvc repro report@{spec.name}`. The same as one page: `reports/{spec.name}.html`."

@@ -8,7 +8,8 @@ from attrs import frozen
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sfddm.evaluation.metrics import part
-from sfddm.report import summary as cost
+from sfddm.report import costs
+from sfddm.report.advice import Advice, advice, compared, headline
 from sfddm.report.columns import (
     basis_of_scorer,
     columns_of,
@@ -19,8 +20,7 @@ from sfddm.report.columns import (
 from sfddm.report.contents import Contents
 from sfddm.report.gallery import Strip, strip
 from sfddm.report.style import inline
-from sfddm.report.summary import headline
-from sfddm.report.table import Entry, best_trained, first_of
+from sfddm.report.table import Entry
 from sfddm.runtime.files import to_yaml
 from sfddm.spec.parse import unstructure
 
@@ -30,14 +30,11 @@ SHOWN = 5
 
 
 @frozen(kw_only=True)
-class Best:
-    """The best student of one number of steps, and what it has to beat."""
+class Shown:
+    """What to use at one number of steps, with images, and the best free sampler of as many."""
 
-    entry: Entry
+    advice: Advice
     free: Entry | None
-    """The best free sampler of as many steps."""
-    equals: list[str]
-    """Rows that not all scorers tell apart from it."""
     strip: Strip
 
 
@@ -52,7 +49,8 @@ def to_html(contents: Contents) -> str:
     return environment.get_template("page.html").render(
         spec=spec,
         headline=headline(spec, table),
-        best=_best(contents),
+        advised=_advised(contents),
+        compared=compared,
         facts=_facts(contents),
         table=table,
         columns=columns,
@@ -63,25 +61,20 @@ def to_html(contents: Contents) -> str:
         sections={name: to_yaml(section, width=100) for name, section in unstructure(spec)["students"].items()},
         charts=contents.charts,
         galleries=contents.galleries,
-        cost=cost,
-        cost_rows=cost.cost_rows(spec, table.entries),
-        resampled=cost.resampled(spec),
+        cost=costs,
+        cost_rows=costs.cost_rows(spec, table.entries),
+        resampled=costs.resampled(spec),
         style=(HERE / "page.css").read_text(encoding="utf-8"),
         script=(HERE / "page.js").read_text(encoding="utf-8"),
     )
 
 
-def _best(contents: Contents) -> list[Best]:
-    """The first row of every number of steps that something was trained for, few first."""
+def _advised(contents: Contents) -> list[Shown]:
     found = []
-    for group in reversed(contents.table.groups):
-        if best_trained(group) is None:
-            continue
-        entry = first_of(group)
+    for group, each in zip(reversed(contents.table.groups), advice(contents.table), strict=True):
         free = next((other for other in group if other.free), None)
-        shown = strip(contents.spec, entry, SHOWN, f"best-{entry.steps}", entry.student)
-        equals = [other.student for other in group if other.verdict == "open" and not other.over_budget]
-        found.append(Best(entry=entry, free=free, equals=equals, strip=shown))
+        images = strip(contents.spec, each.use, SHOWN, f"best-{each.use.steps}", each.use.student)
+        found.append(Shown(advice=each, free=free, strip=images))
     return found
 
 

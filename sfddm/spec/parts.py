@@ -298,6 +298,8 @@ class DistributionTerm(TermBase):
     """Factor of this term in the loss."""
     begin: Share
     """The first share of the iterations, which go without this term."""
+    ramp: Share
+    """The share of them after that, in which its weight rises linearly: a loss that is suddenly larger does harm."""
     learning_rate: Positive
     """The fake's, which is constant: it has to keep up with the student, and does once that one's falls."""
 
@@ -307,6 +309,11 @@ class DistributionTerm(TermBase):
     def first(self, iterations: int) -> int:
         """The first of so many iterations that has this term."""
         return round(self.begin * iterations)
+
+    def risen(self, step: int, iterations: int) -> float:
+        """The share of its weight that the term has in an iteration, from `first` on."""
+        rising = round(self.ramp * iterations)
+        return min(1.0, (step - self.first(iterations) + 1) / rising) if rising else 1.0
 
 
 Term = OutputTerm | HiddenTerm | FeatureTerm | DistributionTerm

@@ -6,9 +6,9 @@ from typing import Any
 from sfddm.evaluation.metrics import Figure, figures, panel, part
 from sfddm.evaluation.statistics import measured, standard_error
 from sfddm.pipeline.rows import Row, flatten
+from sfddm.report import advice
 from sfddm.report.columns import basis_of_scorer, explanations, terminal_columns
 from sfddm.report.markdown import markdown_table
-from sfddm.report.summary import headline
 from sfddm.report.table import make_table
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import unstructure
@@ -44,7 +44,8 @@ def comparison_description(spec: Spec, rows: list[Row]) -> str:
     columns = terminal_columns(table)
     header = ["student", *(column.name for column in columns)]
     body = [[entry.label, *(column.text(entry) for column in columns)] for entry in table.entries]
-    lines = [headline(spec, table), "", *markdown_table(header, body)]
+    advised = markdown_table(advice.COLUMNS, (each.cells() for each in advice.advice(table)))
+    lines = [advice.headline(spec, table), "", *advised, "", *markdown_table(header, body)]
     end = ["", " ".join([*table.warnings, *explanations(table, columns)]), "",
            f"Made again by `dvc repro track@{spec.name} report@{spec.name}`; `reports/{spec.name}.html` shows all "
            "columns, pictures and spreads."]  # fmt: skip
