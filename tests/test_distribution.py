@@ -22,6 +22,7 @@ from tests.parts import COPY, CPU, DISTRIBUTION, FEW, METHODS
 
 T = 64
 EXACT = Contract(timesteps=T, noise_schedule="cosine", prediction="v")
+NOISE = Contract(timesteps=T, noise_schedule="cosine", prediction="epsilon")
 LANDINGS = (0, 16, 48)
 
 
@@ -42,21 +43,24 @@ def fake_of(teacher: Denoiser) -> Denoiser:
 
 
 def scored(fake: Denoiser, landing: int, size: int = 2000, data: float = S, seed: int = 0) -> Scored:
-    """Hidden variables of data N(0, data^2), scored against data N(0, S^2)."""
+    """Hidden variables of data N(0, data^2), scored against data N(0, S^2) by a teacher of the fake's contract."""
+    teacher = linear_teacher(evolve(fake.contract, two_times=False))
     x = deviation(landing, data) * torch.randn(size, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
     levels = torch.full((size,), landing)
-    return score(x, levels, linear_teacher(EXACT), fake, np.random.default_rng(seed), rows_of(size))
+    return score(x, levels, teacher, fake, np.random.default_rng(seed), rows_of(size))
 
 
+@pytest.mark.parametrize("contract", [EXACT, NOISE])
 @pytest.mark.parametrize("landing", LANDINGS)
-def test_equal_distributions_give_no_direction(landing: int) -> None:
-    assert float(scored(fake_of(linear_teacher(EXACT)), landing, 100).direction.abs().max()) < 1e-5
+def test_equal_distributions_give_no_direction(landing: int, contract: Contract) -> None:
+    assert float(scored(fake_of(linear_teacher(contract)), landing, 100).direction.abs().max()) < 1e-5
 
 
+@pytest.mark.parametrize("contract", [EXACT, NOISE])
 @pytest.mark.parametrize("landing", LANDINGS)
-def test_the_fakes_optimum_is_the_score_of_what_it_sees(landing: int) -> None:
+def test_the_fakes_optimum_is_the_score_of_what_it_sees(landing: int, contract: Contract) -> None:
     """Its loss has no slope in the factor of any level where it sees the teacher's own hidden variables."""
-    fake = fake_of(linear_teacher(EXACT))
+    fake = fake_of(linear_teacher(contract))
     slopes = []
     for seed in range(16):
         fake.network.zero_grad()
