@@ -79,7 +79,7 @@ def test_a_method_depends_on_the_terms_of_its_loss_alone(copy: Path) -> None:
 
 
 def test_what_a_method_costs_is_part_of_what_it_stores(copy: Path) -> None:
-    old, new = "training=round(self.training.images * TRAINED * share), folds=1", "training=1, folds=1"
+    old, new = "training = self.training.images * TRAINED * share + scoring_cost(", "training = 1 + scoring_cost("
     found = changed(copy, "sfddm/spec/students.py", old, new)
     assert found == {"distill.any-step+hidden"}
 

@@ -90,10 +90,10 @@ def test_the_last_good_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_a_collapse_stops_the_training_and_names_the_weight_to_lower(tmp_path: Path) -> None:
-    """Half of the teacher's spread, or a single batch of none, is let pass; what stays below is not."""
+    """A start without any spread, a single batch of none, and a little more than half of the widest are let pass."""
     watching = guard(tmp_path)
-    for step, spread in enumerate([1.0, 0.0, *[0.51] * 200]):
+    for step, spread in enumerate([0.0, *[1.0] * 200, 0.0, *[0.55] * 200]):
         watching.add(step, 0.25, {"loss": torch.tensor(1.0), "spread": torch.tensor(spread)})
-    with pytest.raises(UserError, match=r"to 0.50 times .* at iteration 20\d, .*\nLower the weight of the dist"):
-        for step in range(200, 220):
+    with pytest.raises(UserError, match=r"from 1.00 to 0.\d+ times .* at iteration 4\d+, .*\nLower the weight"):
+        for step in range(402, 450):
             watching.add(step, 0.25, {"loss": torch.tensor(1.0), "spread": torch.tensor(0.4)})

@@ -18,6 +18,7 @@ def test_purposes_keep_their_numbers() -> None:
         "SEARCH_NOISE": 7,
         "IMPORT_NOISE": 8,
         "FLIP": 9,
+        "SCORE_NOISE": 10,
     }
 
 
@@ -36,7 +37,7 @@ def test_streams_of_other_seeds_purposes_and_positions_are_others() -> None:
         for purpose in Purpose
         for index in (0, 1)
     }
-    assert len(drawn) == 2 * 9 * 2
+    assert len(drawn) == 2 * 10 * 2
 
 
 def test_a_noise_is_the_same_whatever_is_drawn_with_it() -> None:

@@ -16,6 +16,7 @@ min(1, 10 (b / sigma_u)^2).
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,6 @@ from sfddm.networks.denoiser import Denoiser, Evaluated
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.parts import DistributionTerm, FromTeacher, distribution_of
-from sfddm.spec.students import SFDDM, AnyStep
 from sfddm.training.batches import Rows, noise_like, rows_of, sent
 from sfddm.training.guard import SPREAD
 from sfddm.training.loop import Companion, Losses
@@ -95,8 +95,8 @@ class Fake:
         return scored
 
 
-def fake_of(task: Task[SFDDM] | Task[AnyStep]) -> Fake | None:
-    """The fake that a method's terms ask for: first a copy of the teacher; None where none does."""
+def fake_of(task: Task[Any]) -> Fake | None:
+    """The fake that the terms of the task's method ask for: first a copy of the teacher; None where none does."""
     term, training = distribution_of(task.method.terms), task.method.training
     if term is None:
         return None

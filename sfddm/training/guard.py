@@ -18,7 +18,7 @@ LOWER = "Lower learning_rate or set a lower clip_norm, or lengthen warmup, in th
 SPREAD = "spread"
 """The name of a value beside the losses: the deviation of a student's images over that of its teacher's."""
 COLLAPSED, REMEMBERED = 0.5, 0.95
-"""The least spread, as a moving average of this decay: that of a single batch scatters."""
+"""A collapse: the share of the widest spread so far that is left, of moving averages with this decay."""
 
 
 class Guard:
@@ -29,7 +29,8 @@ class Guard:
         self._checkpoints = checkpoints
         self._unseen: list[tuple[int, float, Tensor]] = []
         self._smallest = float("inf")
-        self._spread = 1.0
+        self._spread: float | None = None
+        self._widest = 0.0
 
     def add(self, step: int, rate: float, losses: Mapping[str, Tensor]) -> None:
         """Take the losses of iteration `step` (scalars by name) and its learning rate.
@@ -51,10 +52,12 @@ class Guard:
             self._smallest = min(self._smallest, value)
             if value > EXPLODED * max(self._smallest, 1):
                 raise self._stopped(f"the loss exploded from {self._smallest:.3g} to {value:.3g}", step, rate)
-            self._spread = REMEMBERED * self._spread + (1 - REMEMBERED) * spread
-            if self._spread < COLLAPSED:
+            self._spread = spread if self._spread is None else self._spread + (1 - REMEMBERED) * (spread - self._spread)
+            self._widest = max(self._widest, self._spread)
+            if self._spread < COLLAPSED * self._widest:
                 raise self._stopped(
-                    f"the student's images have collapsed to {self._spread:.2f} times the spread of its teacher's",
+                    f"the student's images have collapsed from {self._widest:.2f} to {self._spread:.2f} times the "
+                    "spread of its teacher's",
                     step,
                     rate,
                     "Lower the weight of the distribution term, or raise that of the hidden term, in the spec.",
