@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 help:
 	@echo "make demo   set up, then run the main job: dvc repro over specs/*.yaml, at first digits.yaml alone"
 	@echo "make sync   write params.yaml and code.yaml anew, after a change of specs or code"
-	@echo "make check  lint, types and the quick tests that start no processes (3 minutes)"
+	@echo "make check  lint, types and the quick tests that start no processes (2 minutes)"
 	@echo "make test   lint, types and everything that has to hold at every commit (a quarter of an hour)"
 	@echo "make prove  the long proofs: 100 kills, full disks, two at once, all exports (about half an hour)"
 	@echo "make lock   resolve requirements.lock anew (needs uv)"
