@@ -168,10 +168,11 @@ def test_text_is_shown_as_it_is_and_never_run(path: Path, browser: Browser) -> N
 def test_what_to_use_at_each_number_of_steps_is_said_above(made: tuple[Path, list[Row]], browser: Browser) -> None:
     """One that is over budget is not among them, though it has the lowest distance."""
     texts = Visit(browser, made[0]).ask("[...document.querySelectorAll('.best li')].map((item) => item.innerText)")
-    assert len(texts) == 2 and "half-t2" in texts[0] and "ddim-t2, free: 40.00 · 40.00" in texts[0]
-    assert "ours-t4" in texts[1] and "convolutional 2.25 · pixels 2.25 × teacher" in texts[1]
-    assert "better than every free sampler" in texts[0] and "not told apart" not in texts[0]
-    assert "not told apart from near-t4" in texts[1], "seeds .125 apart hide a difference of .01"
+    assert len(texts) == 3 and "half-t2" in texts[0] and "ddim-t2, free: 40.00 · 40.00" in texts[0]
+    assert "better than every free sampler" in texts[0]
+    assert "ddim-t4" in texts[1] and "convolutional 6.00 · pixels 6.00 × teacher" in texts[1]
+    assert "no student is shown to be better" in texts[1], "the seeds of one are too far apart"
+    assert "no student has as many steps" in texts[2]
 
 
 def test_free_rows_are_marked(path: Path, browser: Browser) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sfddm.runtime.kinds import kinds_of
+from sfddm.spec.parts import Term
 from tests.processes import wait_for
 from tests.project import OURS, Project
 
@@ -56,8 +58,9 @@ def test_every_run_is_there_with_figures_params_tags_and_files(original: Project
 def test_every_run_has_numbers_to_compare_by_its_data_its_images_and_a_note(client: "MlflowClient") -> None:
     weights = {name: {key: value for key, value in run.data.params.items() if key.startswith("Weight.")}
                for name, run in runs(client).items()}  # fmt: skip
-    assert weights["tiny-ddim-t4-s0"] == dict.fromkeys(("Weight.output", "Weight.hidden", "Weight.feature"), "0.0")
-    assert weights[OURS] == {"Weight.output": "0.0", "Weight.hidden": "1.0", "Weight.feature": "0.3"}
+    none = dict.fromkeys((f"Weight.{kind}" for kind in kinds_of(Term)), "0.0")
+    assert weights["tiny-ddim-t4-s0"] == none
+    assert weights[OURS] == {**none, "Weight.hidden": "1.0", "Weight.feature": "0.3"}
     run = runs(client)[OURS]
     data = {found.tags[0].value: found.dataset for found in run.inputs.dataset_inputs}
     lineage = mlflow_yaml(client, run.info.run_id, "lineage.yaml")
