@@ -2,8 +2,11 @@
 
 Its gradient is g, the direction in which a fake and the teacher disagree (`sfddm.methods.scores`): distribution
 matching distillation (DMD: Yin et al. 2024), at images, and its phased form at every other landing level (Fan et al.
-2025). Regression alone blurs what one step can't fit; this term restores it, at the price of nearness to the teacher's
-own image of each noise.
+2025). Regression blurs what one step can't fit, and this term is meant to restore it, at the price of nearness to the
+teacher's own image of each noise.
+
+Expected results (8x8 digits, cosine teacher of v; docs/study.md): at equal cost not told apart from regression, .88 to
+1.00 times the teacher's distance at T' = 2 (584 k forward-equivalents) and 1.00 to 1.08 at T' = 1 (1472 k).
 """
 
 from torch import Tensor
