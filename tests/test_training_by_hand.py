@@ -16,7 +16,7 @@ from sfddm.spec.training import Training
 from sfddm.training import loop
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
-from sfddm.training.loop import Losses, begin, iterate, learning_rate_factor, train
+from sfddm.training.loop import Companion, Losses, begin, iterate, learning_rate_factor, train
 from tests.ranks import group_of_itself, one_of
 
 SETTINGS = Training(
@@ -347,3 +347,24 @@ def test_too_little_memory_before_the_first_checkpoint(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"Lower batch_size \(7\) in .*, or make the network smaller\.$"):
         fit(tmp_path, seen=no_room)
+
+
+def test_a_companion_learns_from_its_own_loss_at_a_constant_rate_and_with_a_norm_of_its_own() -> None:
+    """Its slopes are clipped apart from the network's; the rate of the network rises and falls, and its does not."""
+    network, other = Line(), Line()
+    state = begin(network, SETTINGS, companion=Companion(network=other, loss="other", learning_rate=0.2))
+    for step, (slope, rate) in enumerate(zip(SLOPES, RATES, strict=True)):
+        own, others = (torch.tensor(each, dtype=torch.float32) for each in (slope, 10 * slope))
+        losses = {"loss": (own * network.weight).sum(), "other": (others * other.weight).sum()}
+        iterate(state, lambda *_, losses=losses: losses, step, rate, SETTINGS)
+    clipped = 10 * SLOPES / np.maximum(1, np.linalg.norm(10 * SLOPES, axis=1))[:, None]
+    assert network.weight.tolist() == pytest.approx(adam(CLIPPED, RATES)[-1], abs=1e-6)
+    assert other.weight.tolist() == pytest.approx(adam(clipped, [0.2] * 5)[-1], abs=1e-6)
+    assert set(state.parts) == {"network", "other", "average"}, "in checkpoints, and not averaged"
+
+
+def test_a_companion_without_a_loss_in_an_iteration_stays_as_it_is() -> None:
+    network, other = Line(), Line()
+    state = begin(network, SETTINGS, companion=Companion(network=other, loss="other", learning_rate=0.2))
+    iterate(state, lambda *_: {"loss": network.weight.sum()}, 0, 0.1, SETTINGS)
+    assert other.weight.tolist() == [0.0, 0.0]

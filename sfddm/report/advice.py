@@ -2,6 +2,7 @@
 
 from attrs import frozen
 
+from sfddm.report.columns import COST_COLUMN
 from sfddm.report.table import Entry, Table, best_trained, first_of
 from sfddm.spec.experiment import Spec
 
@@ -24,15 +25,9 @@ class Advice:
     why: str
 
     @property
-    def good(self) -> bool:
-        """Whether it is shown to be as good as the teacher."""
-        return self.use.against_teacher in ("better", "as good")
-
-    @property
     def price(self) -> str:
         """What making it takes."""
-        total = self.use.rows[0].metrics["cost"]["total"]
-        return f"{total / 1000:.0f} k" if total else "free"
+        return COST_COLUMN.text(self.use)
 
     def cells(self) -> list[str]:
         """A row under COLUMNS."""
@@ -57,15 +52,22 @@ def headline(spec: Spec, table: Table) -> str:
 
 
 def _fewest(table: Table) -> str:
-    good = [each for each in advice(table) if each.good]
-    if not good:
-        return "No row is shown to be as good as the teacher."
-    first = good[0]
+    first = next((each for each in advice(table) if _good(each.use)), None)
+    if first is None:
+        return "Nothing that is advised here is shown to be as good as the teacher."
     said = f"As good as the teacher with the fewest steps: {first.use.student}, {_counted(first.use.steps)}"
     if first.use.free:
         return f"{said}, without any training."
-    free = next((f"{each.use.student}, {_counted(each.use.steps)}" for each in good if each.use.free), "no row")
+    few_first = (entry for group in reversed(table.groups) for entry in group)
+    free = next(
+        (f"{each.student}, {_counted(each.steps)}" for each in few_first if each.free and _good(each)), "no row"
+    )
     return f"{said}, for {first.price} forward-equivalents of training; without any training: {free}."
+
+
+def _good(entry: Entry) -> bool:
+    """Whether a row is shown to be as good as the teacher."""
+    return entry.against_teacher in ("better", "as good")
 
 
 def compared(entry: Entry) -> str:

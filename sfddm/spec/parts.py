@@ -235,8 +235,6 @@ class TermBase:
     """The state where the jump should land."""
     looks_ahead = False
     """The teacher's features there."""
-    asks_fake = False
-    """A second network that learns what the student makes."""
 
 
 @frozen(kw_only=True)
@@ -304,7 +302,6 @@ class DistributionTerm(TermBase):
     """The fake's, which is constant: it has to keep up with the student, and does once that one's falls."""
 
     lands = True  # a collapse shows beside the teacher's landing states
-    asks_fake = True
 
     def first(self, iterations: int) -> int:
         """The first of so many iterations that has this term."""
@@ -341,7 +338,7 @@ def check_terms(
                 f"none of the {iterations} iterations has this term: give it an earlier begin, or leave it out",
                 (*path, position, "begin"),
             )
-    if all(isinstance(term, DistributionTerm) and term.first(iterations) for term in terms):
+    if terms and all(isinstance(term, DistributionTerm) and term.first(iterations) for term in terms):
         yield Fault("nothing is learnt before the distribution term begins: set begin to 0, or add another term", path)
 
 

@@ -12,9 +12,8 @@ TOGETHER = 25
 """Losses looked at in one go on a GPU, where every look waits for all that was sent to it."""
 EXPLODED = 1e4
 """Times the smallest loss so far, or 1 where that is smaller: images are in [-1, 1], so a loss stays near 1."""
-
-
 LOWER = "Lower learning_rate or set a lower clip_norm, or lengthen warmup, in the spec's training section."
+"""The remedy for a loss that breaks."""
 SPREAD = "spread"
 """The name of a value beside the losses: the deviation of a student's images over that of its teacher's."""
 COLLAPSED, REMEMBERED = 0.5, 0.95

@@ -11,7 +11,7 @@ from sfddm.methods.scores import Scored
 from sfddm.methods.sources import Batch
 from sfddm.networks.denoiser import Denoiser, Evaluated
 from sfddm.runtime.kinds import import_kind
-from sfddm.spec.parts import Term
+from sfddm.spec.parts import DistributionTerm, Term
 from sfddm.training.loop import Losses
 
 
@@ -36,12 +36,12 @@ Loss = Callable[[Any, At], Tensor]
 def loss_of(terms: Sequence[Term]) -> Callable[[At], Losses]:
     """The weighted sum of terms as `loss`, each term without its weight under its kind, and what is beside them.
 
-    Terms that ask for a fake are left out until there is something scored.
+    The distribution term is left out until there is something scored.
     """
     functions: list[tuple[Term, Loss]] = [(term, import_kind("terms", term.kind).loss) for term in terms]
 
     def losses(at: At) -> Losses:
-        active = [(term, loss) for term, loss in functions if at.scored or not term.asks_fake]
+        active = [(term, loss) for term, loss in functions if at.scored or not isinstance(term, DistributionTerm)]
         each: Losses = {term.kind: loss(term, at) for term, loss in active}
         total = torch.stack([term.weight * each[term.kind] for term, _ in active]).sum()
         return {"loss": total, **each, **(at.scored.beside(at.batch.landing) if at.scored else {})}
