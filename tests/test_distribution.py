@@ -56,6 +56,20 @@ def test_equal_distributions_give_no_direction(landing: int, contract: Contract)
     assert float(scored(fake_of(linear_teacher(contract)), landing, 100).direction.abs().max()) < 1e-5
 
 
+@pytest.mark.parametrize("landing", LANDINGS)
+def test_the_fake_is_told_where_jumps_land(landing: int) -> None:
+    """It knows the distribution at this landing level alone."""
+    fake = fake_of(linear_teacher(EXACT))
+    weights = fake.network.conv_out.weight.data
+    fake.network.conv_out.weight.data = weights * (torch.arange(T + 1) == landing)
+    assert float(scored(fake, landing, 100).direction.abs().max()) < 1e-5
+
+
+def test_states_at_the_noisiest_landing_level_are_noised_further() -> None:
+    found = scored(fake_of(other_teacher(2 * S)), T - 1, 100)
+    assert bool(found.direction.isfinite().all()) and bool(found.fake.isfinite())
+
+
 @pytest.mark.parametrize("contract", [EXACT, NOISE])
 @pytest.mark.parametrize("landing", LANDINGS)
 def test_the_fakes_optimum_is_the_score_of_what_it_sees(landing: int, contract: Contract) -> None:
@@ -86,9 +100,10 @@ def test_the_direction_brings_the_deviation_nearer(landing: int, data: float) ->
 
 
 def test_the_spread_is_that_of_the_images_in_units_of_the_teachers() -> None:
-    """Of eight images of which each pixel has one value, 3 above or below; the teacher's are 2 above or below."""
+    """Of eight images whose pixels are 3 above or below a common image; the teacher's are 2 above or below another."""
+    common = torch.linspace(-9, 9, 64).view(1, 8, 8)
     signs = torch.tensor([1.0, -1.0]).repeat(4).view(8, 1, 1, 1).expand(8, 1, 8, 8)
-    found = Scored(landed=5 + 3 * signs, direction=signs, fake=torch.tensor(0.5)).beside(1 - 2 * signs)
+    found = Scored(landed=common + 3 * signs, direction=signs, fake=torch.tensor(0.5)).beside(1 - 2 * signs)
     assert {name: float(value) for name, value in found.items()} == pytest.approx({"fake": 0.5, "spread": 1.5})
     one = Scored(landed=signs[:1], direction=signs[:1], fake=torch.tensor(0.5)).beside(signs[:1])
     assert float(one["spread"]) == 1.0
