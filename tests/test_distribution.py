@@ -66,7 +66,10 @@ def test_the_fake_is_told_where_jumps_land(landing: int) -> None:
 
 
 def test_states_at_the_noisiest_landing_level_are_noised_further() -> None:
-    found = scored(fake_of(other_teacher(2 * S)), T - 1, 100)
+    """Where it is beyond Karras' noisiest, too: at least one level further."""
+    teacher = linear_teacher(Contract(timesteps=1024, noise_schedule="cosine", prediction="v"))
+    x, r = torch.randn(100, 1, 8, 8), torch.full((100,), 1023)
+    found = score(x, r, teacher, fake_of(teacher), np.random.default_rng(0), rows_of(100))
     assert bool(found.direction.isfinite().all()) and bool(found.fake.isfinite())
 
 
