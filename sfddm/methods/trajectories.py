@@ -138,4 +138,5 @@ def _batch(
 
 def _features(features: Tensor | None) -> Tensor:
     assert features is not None, "the network is evaluated at every level above 0"
-    return features.half().cpu()
+    most = torch.finfo(torch.float16).max  # what is larger would become infinite
+    return features.clamp(-most, most).half().cpu()
