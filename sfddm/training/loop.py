@@ -13,7 +13,7 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sfddm.runtime.machine import memory_errors
+from sfddm.runtime.machine import memory_errors, require_bf16
 from sfddm.runtime.processes import all_reduce_max, all_reduce_sum, own_share
 from sfddm.runtime.signals import Interrupted, postponed
 from sfddm.spec.training import Training
@@ -266,7 +266,12 @@ def prepare(network: nn.Module, training: Training) -> None:
 
     In place; names and shapes of the weights stay. Every shape of a batch is compiled for itself: there are few,
     but for rollouts, which run eagerly (`sfddm.methods.sources`).
+
+    Raises:
+        UserError: a GPU that has no bfloat16 is to train in it.
     """
+    if training.precision == "bf16":
+        require_bf16(next(network.parameters()).device)
     if training.memory_format == "channels_last":
         network.to(memory_format=torch.channels_last)
     if training.compile:
