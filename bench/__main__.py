@@ -28,7 +28,7 @@ from sfddm.spec.teacher import Trained, UNet2D  # noqa: E402
 
 CIFAR = UNet2D(
     kind="unet2d", channels=(128, 256, 256, 256), attention=(False, True, False, False), middle_attention=True,
-    layers_per_block=2, norm_groups=32,
+    head_channels=64, layers_per_block=2, norm_groups=32,
 )  # fmt: skip
 LAYOUTS = ("contiguous", "channels_last")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
