@@ -26,6 +26,7 @@ from tests.project import ROOT
 
 SHAPES = {
     "cifar10": (3, 32, 32),
+    "cifar10-short": (3, 32, 32),
     "celeba-hq": (3, 256, 256),
     "lsun-church": (3, 256, 256),
     "lsun-bedroom": (3, 256, 256),
