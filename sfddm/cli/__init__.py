@@ -8,6 +8,7 @@ from rich.text import Text
 
 from sfddm.cli import index_sets, models, registry, specs, teachers
 from sfddm.cli.plan import plan
+from sfddm.cli.run import run
 from sfddm.errors import USAGE_ERROR, UserError, shown
 from sfddm.runtime.machine import calm_threads
 
@@ -21,7 +22,7 @@ app.add_typer(specs.app, name="spec", help="Check, show and expand experiment sp
 app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")
 app.add_typer(teachers.app, name="teacher", help="Look at teachers that others trained.")
 COMMANDS = (
-    plan, models.report, models.advise, models.compare, models.sample, models.export, models.ui,
+    plan, run, models.report, models.advise, models.compare, models.sample, models.export, models.ui,
     registry.promote, registry.demote, registry.history, registry.track, registry.reproduce,
 )  # fmt: skip
 for command in COMMANDS:
