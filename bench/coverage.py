@@ -102,9 +102,8 @@ def _difference(case: Case, random: torch.Generator) -> Difference:
     noises = _normal(case.images, case, random)
     students = []
     for scale in (1.0, case.other_scale):
-        students.append(
-            [_measured(_images(case, noises, scale, random) * case.spectrum, real) for _ in range(case.seeds)]
-        )
+        drawn = (_images(case, noises, scale, random) for _ in range(case.seeds))
+        students.append([_measured(images * case.spectrum, real) for images in drawn])
     return paired_difference(students[1], students[0])
 
 
@@ -131,8 +130,8 @@ def main(repetitions: int = 1000, large: int = 50) -> None:
     for case, count in [*((case, repetitions) for case in CASES), *([(INCEPTION, large)] if large else [])]:
         seen = simulate(case, count)
         print(
-            f"| {case.name}, D = {case.dimensions} | {case.seeds} | {seen.truth:.4f} | {seen.bias:+.4f} | {seen.scatter:.4f} | "
-            f"{seen.error:.4f} | {seen.coverage:.1%} | {seen.sign:.1%} |",
+            f"| {case.name}, D = {case.dimensions} | {case.seeds} | {seen.truth:.4f} | {seen.bias:+.4f} | "
+            f"{seen.scatter:.4f} | {seen.error:.4f} | {seen.coverage:.1%} | {seen.sign:.1%} |",
             flush=True,
         )
 

@@ -55,8 +55,8 @@ class Frechet:
     at_n: float
     """The usual estimate, which is too large by about a / n + b / m for n and m images."""
     unbiased: float
-    """The same less that bias: what it would be for endless images, as Chong and Forsyth (2020) extrapolate it. It can be
-    negative near 0."""
+    """The same less that bias: what it would be for endless images, which Chong and Forsyth (2020) extrapolate too. It
+    can be negative near 0."""
     jackknife: Jackknife
     """The estimates without one block each, less the same bias."""
 

@@ -1,8 +1,8 @@
 """Whether two students differ by more than chance explains, and whether a student is as good as its teacher.
 
-The estimate is the difference of the metric over all images; a Frechet distance is given less its bias. Its error comes from values without one block of images
-each, a delete-one-block jackknife (Efron and Stein 1981), of both draws: the noises, which all rows share, so that most
-of what they do cancels in a difference, and the real images. What a block of one does depends on the other draw; that
+The estimate is the difference of the metric over all images; a Frechet distance is given less its bias. Its error
+comes from values without one block of images each, a delete-one-block jackknife (Efron and Stein 1981), of both draws:
+the noises, which all rows share, so that most of what they do cancels in a difference, and the real images. What a block of one does depends on the other draw; that
 part is in the spread over both, so it is taken out once (docs/evaluation.md). With several training seeds their spread
 is added.
 
@@ -177,7 +177,7 @@ Verdict = Literal["better", "as good", "worse", "open", "scorers differ"]
 
 
 def told_apart(teachers: Measured) -> bool:
-    """Whether the teacher's distance from real images is more than its own error, so that shares of it mean something."""
+    """Whether the teacher's distance from real images is more than its error, so that shares of it mean something."""
     return teachers.whole > standard_error(teachers)
 
 

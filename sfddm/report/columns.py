@@ -213,5 +213,6 @@ def basis_of_scorer(metrics: Mapping[str, Any], scorer: str) -> str:
         floor = f"; {shared['floor_images']} other real images, the floor, are at {shared['floor']:.3f} with their bias"
     return (
         f"{shared['scorer']}; distances are to {shared['real_images']} {held_out} images. The teacher's "
-        f"{metrics['samples']} images are at {teachers.whole:.3f} (standard error {standard_error(teachers):.3f}){floor}."
+        f"{metrics['samples']} images are at {teachers.whole:.3f} (standard error {standard_error(teachers):.3f})"
+        f"{floor}."
     )
