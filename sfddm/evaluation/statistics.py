@@ -2,9 +2,9 @@
 
 The estimate is the difference of the metric over all images; a Frechet distance is given less its bias. Its error
 comes from values without one block of images each, a delete-one-block jackknife (Efron and Stein 1981), of both draws:
-the noises, which all rows share, so that most of what they do cancels in a difference, and the real images. What a block of one does depends on the other draw; that
-part is in the spread over both, so it is taken out once (docs/evaluation.md). With several training seeds their spread
-is added.
+the noises, which all rows share, so that most of what they do cancels in a difference, and the real images. What a
+block of one does depends on the other draw; that part is in the spread over both, so it is taken out once
+(docs/evaluation.md). With several training seeds their spread is added.
 
 There is no bootstrap over images: images drawn again with replacement have a Frechet distance's bias twice, so the
 bootstrap's values don't surround the value whose spread is wanted.
