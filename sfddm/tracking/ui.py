@@ -16,7 +16,7 @@ from sfddm.pipeline.rows import load_rows
 from sfddm.spec.experiment import Spec
 from sfddm.tracking.charts import opened_with_charts
 from sfddm.tracking.live import SWEEP
-from sfddm.tracking.server import connect, server_name, tracking_uri
+from sfddm.tracking.server import connect, find_experiment, server_name, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,10 +35,10 @@ def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
     Raises:
         UserError: the spec has no runs in MLflow.
     """
-    experiment = client.get_experiment_by_name(spec.name)
+    experiment = find_experiment(client, spec.name)
     if experiment is None:
         raise UserError(f"MLflow has no runs of {spec.name}: run `sfddm track {spec.name}`.")
-    number = experiment.experiment_id
+    number = str(experiment.experiment_id)
     current = {row.content_key for row in load_rows(spec)}
     tracked = client.search_runs([number], "tags.`sfddm.content_key` != ''")
     swept = [run for run in tracked if SWEEP in run.data.tags]
