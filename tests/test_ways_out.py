@@ -99,7 +99,7 @@ def test_a_version_without_its_files_is_made_anew(released: Project) -> None:
 
 def test_a_commit_that_was_amended_is_replaced_by_the_next_promotion(released: Project) -> None:
     before = events(released)
-    commit(released, ".")
+    released.run("git", "add", "--all")
     released.run("git", "reset", "--soft", released.run("git", "rev-list", "--max-parents=0", "HEAD").strip())
     released.run("git", "commit", "--quiet", "--amend", "--no-edit", **WHO)
     released.run("git", "reflog", "expire", "--expire=now", "--all")
@@ -115,7 +115,6 @@ def test_a_commit_that_was_amended_is_replaced_by_the_next_promotion(released: P
 
 def test_a_champion_that_nothing_can_make_again_is_demoted(released: Project) -> None:
     """Version, results and DVC's objects are gone."""
-    commit(released, ".")
     moved = [(released.folder / name, released.folder / f"{name}-elsewhere") for name in ("runs", ".dvc/cache")]
     client_of(released).delete_registered_model(MODEL)
     for path, elsewhere in moved:
