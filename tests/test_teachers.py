@@ -19,7 +19,8 @@ from sfddm.diffusion.spacing import resolve
 from sfddm.errors import SpecError, UserError
 from sfddm.methods.job import distill
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract, Denoiser, LucidrainsUNet
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser, LucidrainsUNet
 from sfddm.networks.generation import generate
 from sfddm.networks.layout import WEIGHTS
 from sfddm.networks.student import first_student
