@@ -12,7 +12,8 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.export import Format
 from sfddm.export.export import export
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract, build
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import build
 
 CONFIG = {
     "sample_size": [32, 32], "in_channels": 3, "out_channels": 3, "block_out_channels": [128, 256, 256, 256],

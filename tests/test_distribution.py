@@ -12,7 +12,8 @@ from torch import Tensor
 from sfddm.methods.job import distill
 from sfddm.methods.scores import Fake, Scored, score
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.index_set import Uniform

@@ -22,7 +22,8 @@ from sfddm.errors import UserError
 from sfddm.export import export as module
 from sfddm.export.export import ABOUT, TOLERANCE, export
 from sfddm.networks import storage
-from sfddm.networks.denoiser import LUCIDRAINS, Contract, Denoiser, LucidrainsUNet
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import LUCIDRAINS, Denoiser, LucidrainsUNet
 from sfddm.networks.layout import weights_digest, write_sampler
 from sfddm.networks.student import first_student
 from sfddm.spec.parts import FromTeacher

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.text import Text
 
 from sfddm.cli import index_sets, models, registry, specs, teachers
+from sfddm.cli.listing import list_specs
+from sfddm.cli.new import new
 from sfddm.cli.plan import plan
 from sfddm.errors import USAGE_ERROR, UserError, shown
 from sfddm.runtime.machine import calm_threads
@@ -17,15 +19,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Distil diffusion models from one declarative spec. The pipeline itself is run by `dvc repro`.",
 )
-app.add_typer(specs.app, name="spec", help="Check, show and expand experiment specs.")
+app.add_typer(specs.app, name="spec", help="Check and show specs, and list their runs for DVC.")
 app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")
 app.add_typer(teachers.app, name="teacher", help="Look at teachers that others trained.")
 COMMANDS = (
-    plan, models.report, models.advise, models.compare, models.sample, models.export, models.ui,
+    new, plan, models.report, models.advise, models.compare, models.sample, models.export, models.ui,
     registry.promote, registry.demote, registry.history, registry.track, registry.reproduce,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
+app.command("list")(list_specs)
 
 
 def main() -> None:

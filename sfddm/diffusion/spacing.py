@@ -50,8 +50,8 @@ def resolve(index_set: Listed | Spaced, schedule: Schedule, timesteps: int) -> t
         timesteps: T, the teacher's number of noise levels.
 
     Raises:
-        IndexSetError: T' above T, a level outside 1..T, levels that do not increase, or more steps than the spacing
-            has room for.
+        IndexSetError: T' above T, listed levels that do not increase or do not end at T, or more steps than the
+            spacing has room for.
     """
     if isinstance(index_set, Listed):
         _check_levels(index_set.levels, timesteps)
@@ -139,5 +139,10 @@ def _check_levels(levels: tuple[int, ...], timesteps: int) -> None:
     for lower, higher in pairwise(levels):
         if lower >= higher:
             raise IndexSetError(f"expected increasing levels, found {lower} before {higher}", "levels")
+    if levels[-1] < timesteps:
+        raise IndexSetError(
+            f"they end at {levels[-1]}, and images start from pure noise, which is level {timesteps}: end with it",
+            "levels",
+        )
     if levels[-1] > timesteps:
         raise IndexSetError(f"level {levels[-1]} is above the teacher's noisiest, {timesteps}", "levels")

@@ -13,9 +13,10 @@ from sfddm.diffusion.sampling import sample
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.solvers import SOLVERS
 from sfddm.errors import UserError
-from sfddm.export import Format
+from sfddm.export import Format, require_new
 from sfddm.networks import storage
-from sfddm.networks.denoiser import LUCIDRAINS, Contract, LucidrainsUNet, time_input
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import LUCIDRAINS, LucidrainsUNet, time_input
 from sfddm.networks.layout import weights_digest
 from sfddm.randomness import Purpose, normals
 from sfddm.runtime.files import atomic_folder, write_json
@@ -51,8 +52,7 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format, source: Map
         UserError: `out` is there already, a library is missing, the network is not one of diffusers, or what was
             written makes other images than the student; then nothing is left of it.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already: give the name of a new folder.")
+    require_new(out)
     write, draw = _writer(form)
     denoiser = storage.load(student, CPU)
     network, contract = storage.load_network(student)
