@@ -144,9 +144,14 @@ def precision_recall(generated: Tensor, real: Tensor) -> tuple[float, float]:
 
 
 def _share_inside(points: Tensor, region: Tensor) -> float:
-    radii = torch.cat([_squares(chunk, region).kthvalue(NEIGHBOUR + 1).values for chunk in torch.split(region, CHUNK)])
+    radii = torch.cat([_reach(_squares(chunk, region)) for chunk in torch.split(region, CHUNK)])
     inside = [(_squares(chunk, region) <= radii).any(1) for chunk in torch.split(points, CHUNK)]
     return float(torch.cat(inside).double().mean())
+
+
+def _reach(squares: Tensor) -> Tensor:
+    """The squared distance of each feature to its k-th nearest, [N]; itself is the nearest."""
+    return squares.topk(NEIGHBOUR + 1, largest=False).values[:, -1]
 
 
 def _squares(a: Tensor, b: Tensor) -> Tensor:
