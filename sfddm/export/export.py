@@ -76,7 +76,7 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format, source: Map
                 "at its noisiest levels, one that predicts v or epsilon-sample does not; another version of torch or "
                 "of the format's library may also do better."
             )
-        about = {**source, "weights": weights_digest(student)[:16], "format": form}
+        about: dict[str, Any] = {**source, "weights": weights_digest(student)[:16], "format": form}
         about |= {"image_shape": list(shape), "difference": difference}
         write_json(folder / ABOUT, {**about, "student": description})
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
