@@ -51,6 +51,8 @@ MISTAKES = {
     "export tiny-ours-t4-s0 specs --format onnx": "specs is there already",
     "export tiny-our-t4-s0 out --format onnx": "did you mean 'tiny-ours-t4-s0'?",
     "compare tiny-ours-t4-s0 tiny-ddim-t4-s0 --out x.gif": "expected a name that ends in .png",
+    "compare tiny-ours-t4-s0 tiny-our-t4-s0": "tiny-ours-t4-s0 has not been evaluated",
+    "compare tiny-our-t4-s0 x": "did you mean 'tiny-ours-t4-s0'?",
     "report tinny": "did you mean 'tiny'?",
     "report tiny": "has not been evaluated",
     "advise tinny": "did you mean 'tiny'?",
