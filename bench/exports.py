@@ -34,7 +34,7 @@ def main() -> None:
         storage.write(student, denoiser)
         for form in get_args(Format):
             started = time.perf_counter()
-            written = export(student, sampler, Path(temporary) / form, form)
+            written = export(student, sampler, Path(temporary) / form, form, {})
             seconds = time.perf_counter() - started
             print(f"{form}: {written.difference:.1e} apart, {written.size / 2**20:.1f} MiB, {seconds:.0f} s")
 

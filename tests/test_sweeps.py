@@ -9,7 +9,7 @@ import pytest
 from sfddm.tracking.live import SWEEP
 from tests.processes import wait_for
 from tests.project import Project, commit
-from tests.servers import free_port, stop
+from tests.servers import free_port, printed_links, stop
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -79,7 +79,7 @@ def finished(project: Project) -> str | None:
 def printed(project: Project) -> dict[str, str]:
     """The links that `sfddm ui` prints."""
     process = project.start("sfddm", "ui", "tiny", "--port", str(free_port()))
-    assert process.stdout is not None
-    lines = [process.stdout.readline().strip().partition(": ") for _ in range(4)]
-    stop(process)
-    return {name: link for name, _, link in lines}
+    try:
+        return printed_links(process)
+    finally:
+        stop(process)

@@ -151,7 +151,7 @@ def export(
     from sfddm.export.export import IMAGES
     from sfddm.export.export import export as write
 
-    written = write(folder, sampler, out, form)
+    written = write(folder, sampler, out, form, identity(source))
     typer.echo(
         f"{out}: {written.size / 2**20:.2f} MiB, {sampler.nfe} network evaluations per image. Of {IMAGES} images from "
         f"the same noises no pixel differs from the student's own by more than {written.difference:.1e}."
@@ -186,6 +186,19 @@ def student_folder(source: str) -> Path:
         return Path(source)
     spec, run = find_run(source)
     return Paths(spec.name).student(run.student, run.seed)
+
+
+def identity(source: str) -> dict[str, str]:
+    """A student's name, and the content key that model versions have too, if it is registered or evaluated."""
+    from sfddm.pipeline.rows import find_run, has_results, load_row
+    from sfddm.tracking.versions import content_key
+
+    if source.startswith("models:/"):
+        return {"source": source, "content_key": content_key(source)}
+    if Path(source).is_dir():
+        return {"source": Path(source).name}
+    spec, run = find_run(source)
+    return {"source": source, **({"content_key": load_row(spec, run).content_key} if has_results(spec, run) else {})}
 
 
 def asked_sampler(folder: Path, levels: str | None, steps: int | None, spacing: Spacing | None) -> "Sampler":

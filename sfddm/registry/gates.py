@@ -79,7 +79,7 @@ def _against_teacher(metrics: Mapping[str, Any], margin: float | None) -> Gate:
         own, teachers = measured(metrics, DISTANCE, name), measured(metrics, TEACHERS, name)
         assert own is not None and teachers is not None
         found[name] = paired_difference([own], [teachers])
-        allowed = 0.0 if margin is None else margin * teachers.whole
+        allowed = 0.0 if margin is None else margin * max(teachers.whole, 0.0)
         passed.append(found[name].low <= 0 if margin is None else found[name].high < allowed)
     bound = "not worse than the teacher" if margin is None else f"less than {margin:.0%} above the teacher's"
     return Gate("against_teacher", _shown(found), bound, all(passed))

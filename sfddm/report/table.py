@@ -7,7 +7,16 @@ from typing import Any
 from attrs import evolve, frozen
 
 from sfddm.evaluation.metrics import panel, part
-from sfddm.evaluation.statistics import Difference, Measured, Verdict, against, agreed, measured, paired_difference
+from sfddm.evaluation.statistics import (
+    Difference,
+    Measured,
+    Verdict,
+    against,
+    agreed,
+    measured,
+    paired_difference,
+    told_apart,
+)
 from sfddm.pipeline.rows import Row
 from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Free
@@ -63,9 +72,15 @@ class Entry:
         """The mean Frechet distance of its seeds."""
         return fmean(part(row.metrics, scorer)[DISTANCE] for row in self.rows)
 
-    def ratio(self, scorer: str) -> float:
-        """The mean distance over the teacher's."""
-        return self.distance(scorer) / float(part(self.rows[0].metrics, scorer)[TEACHERS])
+    def ratio(self, scorer: str) -> float | None:
+        """The mean distance over the teacher's; None where the scorer doesn't tell the teacher from real images."""
+        teachers = _measured(self.rows[0], TEACHERS, scorer)
+        return self.distance(scorer) / teachers.whole if told_apart(teachers) else None
+
+    def shown_ratio(self, scorer: str) -> str:
+        """The ratio with two decimals."""
+        ratio = self.ratio(scorer)
+        return "–" if ratio is None else f"{ratio:.2f}"
 
     @property
     def against_teacher(self) -> Verdict:
@@ -73,7 +88,7 @@ class Entry:
         seen = self.rows[0].metrics
         return agreed(
             [
-                against(found, self.margin * float(part(seen, scorer)[TEACHERS]))
+                against(found, self.margin * max(part(seen, scorer)[TEACHERS], 0.0))
                 for scorer, found in self.above_teacher.items()
             ]
         )
