@@ -17,12 +17,11 @@ from sfddm.diffusion.search import (
     cheapest,
     descend,
     jump_costs,
-    make_grid,
     mean_squared_error,
     search,
     take_walk,
 )
-from sfddm.diffusion.spacing import IndexSetError, _apart, _nearest, evenly_in_angle, finer, resolve
+from sfddm.diffusion.spacing import IndexSetError, _apart, _nearest, evenly_in_angle, finer, make_grid, resolve
 from sfddm.networks import storage
 from sfddm.spec.index_set import Explicit, IndexSet, Leading, Quadratic, Uniform, UniformAngle, UniformLogSNR
 from sfddm.spec.read import load_spec

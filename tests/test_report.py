@@ -61,6 +61,8 @@ def test_the_terminal_says_what_all_scorers_say(experiment: Experiment) -> None:
         ["ddim-t4", "4", "2.00", "0.80", "scorers differ", "scorers differ", "0.0100", "free"],
         ["worse-t4", "4", "2.40", "2.40", "worse", "worse", "0.0100", "3 k"],
     ]
+    said = " ".join(text.split())
+    assert "The teacher's 5000 images are at 0.250" in said and "the floor, are at 0.125" in said
 
 
 def test_the_page_has_every_column_the_figures_and_the_costs(experiment: Experiment) -> None:

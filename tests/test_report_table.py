@@ -372,8 +372,11 @@ def test_every_column_is_explained_once() -> None:
     assert "cost in forward-equivalents:" in every
 
 
-def test_warnings_are_the_evaluations_own() -> None:
+def test_warnings_are_the_evaluations_own_and_of_a_poor_teacher() -> None:
     assert table_of(seeds("ours", 0.5)).warnings == []
+    assert table_of(seeds("ours", 0.5, floor=0.02, floor_images=0)).warnings == [], "there is no floor"
+    said = table_of(seeds("ours", 0.5, floor=0.02, floor_images=750)).warnings
+    assert len(said) == 2 and "convolutional: the teacher's own distance is 12 times that of other real" in said[0]
     assert table_of(seeds("ours", 0.5, notes=["one", "two"])).warnings == ["Beware: one.", "Beware: two."]
 
 

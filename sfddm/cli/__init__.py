@@ -1,6 +1,9 @@
 """The command line. Every command imports what it needs when it runs, so that `--help` costs nothing."""
 
 import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -29,6 +32,30 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 app.command("list")(list_specs)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sfddm {version('sfddm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def every(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    if not Path("specs").is_dir() and "--help" not in sys.argv:
+        _require_outside()
+
+
+def _require_outside() -> None:
+    """Raises: UserError: this is a folder inside a project, whose root alone has what commands look for."""
+    here = Path.cwd()
+    for folder in here.parents:
+        if (folder / "specs").is_dir() and (folder / "dvc.yaml").is_file():
+            raise UserError(f"{here} is inside a project, and commands run in its root: `cd {folder}` first.")
 
 
 def main() -> None:

@@ -35,12 +35,15 @@ NAMES = "Two or more of: SPEC-STUDENT-sSEED, models:/NAME@ALIAS, models:/NAME/VE
 def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
     """Print the comparison of a spec's students, and what to do next."""
     from sfddm.pipeline.rows import load_rows
-    from sfddm.report.table import make_table
-    from sfddm.report.terminal import to_terminal
     from sfddm.spec.read import load_spec
 
     experiment = load_spec(spec)
-    to_terminal(experiment.name, make_table(experiment, load_rows(experiment)), Console())
+    rows = load_rows(experiment)
+
+    from sfddm.report.table import make_table
+    from sfddm.report.terminal import to_terminal
+
+    to_terminal(experiment.name, make_table(experiment, rows), Console())
     typer.echo(f"The same with pictures: reports/{experiment.name}.html\n")
     registered = [run for run in experiment.runs() if run.student in experiment.registry.students]
     if registered:
@@ -79,6 +82,9 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Write their images side by side: a name that ends in .png.")] = None,
 ) -> None:
     """Say which fields of their specs and which figures differ between students, beyond their spread."""
+    if out is not None and out.suffix != ".png":
+        raise UserError(f"--out {out}: expected a name that ends in .png.")
+
     from sfddm.report.compare import find, side_by_side
     from sfddm.report.terminal import LETTERS, show
     from sfddm.runtime.files import atomic_file
@@ -86,8 +92,6 @@ def compare(
 
     if not 2 <= len(names) <= len(LETTERS):
         raise UserError(f"compare takes 2 to {len(LETTERS)} students, found {len(names)}: {NAMES}")
-    if out is not None and out.suffix != ".png":
-        raise UserError(f"--out {out}: expected a name that ends in .png.")
     subjects = [registered(name) if name.startswith("models:/") else find(name) for name in names]
     show(subjects, Console())
     if out is None:

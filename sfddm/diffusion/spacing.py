@@ -111,6 +111,11 @@ def evenly_in_angle(ends: tuple[int, int], steps: int, schedule: Schedule, times
     return _apart(levels, ends[0]) if ends[1] - ends[0] >= steps else levels
 
 
+def make_grid(count: int, schedule: Schedule, timesteps: int) -> tuple[int, ...]:
+    """About `count` levels up to T, evenly in angle: fewer where the levels are too few to keep them apart."""
+    return tuple(sorted(set(evenly_in_angle((0, timesteps), count, schedule, timesteps))))
+
+
 def _apart(levels: list[int], low: int) -> list[int]:
     """The same levels, moved by as little as makes them increase between `low` and the last one."""
     rising = list(accumulate(levels, lambda before, level: max(level, before + 1), initial=low))[1:]

@@ -1,6 +1,6 @@
 """The comparison as a table: rows by number of steps, the seeds of a student in one row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean, median_high
 from typing import Any
 
@@ -24,6 +24,9 @@ from sfddm.spec.students import Free
 DISTANCE, TEACHERS = "frechet_distance", "teacher_frechet_distance"
 BUDGET = 1.25
 """Rows that cost more than so many times the usual cost of their number of steps don't compete with the others."""
+
+FAR = 3.0
+"""A teacher at more than so many times the floor is a poor one; fewer images make the floor larger, never smaller."""
 
 
 @frozen(kw_only=True)
@@ -209,8 +212,17 @@ class Table:
 
     @property
     def warnings(self) -> list[str]:
-        """What the evaluation says is amiss with the metrics; empty where nothing is."""
-        return [f"Beware: {warning}." for warning in self.shared["notes"]]
+        """What is amiss with the metrics, or with the teacher that they are relative to; empty where nothing is."""
+        return [f"Beware: {warning}." for warning in (*self.shared["notes"], *self._poor_teacher())]
+
+    def _poor_teacher(self) -> Iterator[str]:
+        for scorer in self.panel:
+            seen = part(self.shared, scorer)
+            if seen["floor_images"] and seen[TEACHERS] > FAR * seen["floor"]:
+                yield (
+                    f"{scorer}: the teacher's own distance is {seen[TEACHERS] / seen['floor']:.0f} times that of other "
+                    "real images, so rows that are as good as the teacher are as poor"
+                )
 
 
 def make_table(spec: Spec, rows: list[Row]) -> Table:
