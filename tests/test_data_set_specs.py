@@ -60,7 +60,9 @@ def cut_down(name: str) -> Spec:
     many resolutions of few channels. In place of a teacher from the hub one is trained."""
     spec, source = committed(name), committed(name.removesuffix("-public")).teacher.source
     assert isinstance(source, TrainedTeacher)
-    network = evolve(source.network, channels=(8,) * len(source.network.channels), layers_per_block=1, head_channels=4, norm_groups=4)
+    network = evolve(
+        source.network, channels=(8,) * len(source.network.channels), layers_per_block=1, head_channels=4, norm_groups=4
+    )
     teacher = evolve(spec.teacher, source=evolve(source, network=network, training=once(source.training)))
     students = dict(spec.students)
     for key, student in spec.students.items():
