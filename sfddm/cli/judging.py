@@ -7,7 +7,7 @@ import typer
 
 from sfddm.errors import UserError
 
-COLUMNS = ("scorer", "distance", "times teacher's", "above teacher's", "KID", "precision", "recall")
+COLUMNS = ("scorer", "distance", "times", "above teacher's", "KID", "precision", "recall")
 
 
 def judge(
@@ -48,7 +48,7 @@ def judge(
     typer.echo(f"{images}: {found['samples']} images, by {spec}")
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "scorer" else "right")
+        table.add_column(column, justify="left" if column == "scorer" else "right", no_wrap=True)
     for name, said in found[SCORERS].items():
         own, teachers = (measured(found, key, name) for key in ("frechet_distance", "teacher_frechet_distance"))
         assert own is not None and teachers is not None
