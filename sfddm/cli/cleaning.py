@@ -37,6 +37,6 @@ def clean(
         typer.echo(f"Nothing was deleted: `sfddm clean{' '.join(['', *(parts or ())])} --yes` frees {total}.")
     if cached := size_of(Path(".dvc/cache")):
         typer.echo(
-            f"DVC's cache has another {cached / MIB:.1f} MiB of outputs. `dvc gc --workspace` keeps what is in dvc.lock; "
+            f"DVC's cache has another {cached / MIB:.1f} MiB of outputs. `dvc gc --workspace` keeps what dvc.lock has; "
             "afterwards promoted versions can't be rebuilt without training."
         )
