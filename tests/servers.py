@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +51,19 @@ def wait_until_it_answers(process: "subprocess.Popen[Any]", port: int) -> None:
     raise AssertionError("the server does not answer")
 
 
+def printed_links(process: "subprocess.Popen[str]") -> dict[str, str]:
+    """The links that `sfddm ui` prints as soon as the page answers."""
+    assert process.stdout is not None
+    found: dict[str, str] = {}
+    for line in process.stdout:
+        name, _, link = line.strip().partition(": ")
+        if link.startswith("http"):
+            found[name] = link
+        elif found:
+            return found
+    raise AssertionError("sfddm ui ended without links")
+
+
 def stop(process: "subprocess.Popen[Any]") -> Any:
     """End a server with all that it started; what it printed."""
     os.killpg(process.pid, signal.SIGTERM)
@@ -67,6 +80,15 @@ def listening_at(port: int) -> set[str]:
     lines = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
     listening = [fields[1] for fields in lines if fields[3] == "0A"]
     return {address.rpartition(":")[0] for address in listening if int(address.rpartition(":")[2], 16) == port}
+
+
+def command_lines(words: str) -> dict[int, str]:
+    """Those with these words of all of this machine's processes, as everyone on it can read them, by their numbers."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found[int(path.name)] = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return {pid: line for pid, line in found.items() if words in line}
 
 
 def postgresql_programs() -> Path:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from sfddm.networks.denoiser import Contract, build, time_input, unet_config
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import build, time_input, unet_config
 from sfddm.spec.teacher import UNet2D
 from tests.parts import tiny, untrained_teacher
 

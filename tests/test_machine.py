@@ -17,7 +17,7 @@ from tests.project import ROOT
 KEYS = """
 from pathlib import Path
 from sfddm.methods.trajectories import load_or_compute
-from sfddm.networks.denoiser import Contract
+from sfddm.networks.contract import Contract
 from sfddm.training.checkpoints import Checkpoints
 from tests.gaussian import linear_teacher
 from tests.parts import CACHE

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.project import Project
-from tests.servers import free_port, stop, wait_until_it_answers
+from tests.servers import free_port, printed_links, stop
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -25,13 +25,9 @@ CLOSED = '[["mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true"], ["mlflow.a
 @pytest.fixture(scope="module")
 def links(released: Project) -> Iterator[dict[str, str]]:
     """What `sfddm ui` prints, while it serves."""
-    port = free_port()
-    served = released.start("sfddm", "ui", "tiny", "--port", str(port))
+    served = released.start("sfddm", "ui", "tiny", "--port", str(free_port()))
     try:
-        wait_until_it_answers(served, port)
-        assert served.stdout is not None
-        lines = [served.stdout.readline() for _ in range(3)]
-        yield dict(re.fullmatch(r"(\w+): (http://\S+)\n", line).groups() for line in lines)  # type: ignore[union-attr]
+        yield printed_links(served)
     finally:
         stop(served)
 

@@ -6,10 +6,8 @@ import re
 import shutil
 import signal
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,43 +15,9 @@ import pytest
 from sfddm.runtime.files import digest_file
 from tests.processes import wait_for
 from tests.project import CHAMPION, OURS, Project, commit
+from tests.registries import MODEL, champion, client_of, events, kept, refilled
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-MODEL = "sfddm-tiny"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-REFILLED: list[Path] = []
-"""Databases that were lost and made anew."""
-
-
-def client_of(project: Project) -> "MlflowClient":
-    import mlflow
-
-    # MLflow keeps a database open under its address: one that was made anew needs another.
-    uri = f"sqlite:///{project.folder / 'mlflow.db'}?timeout={30 + len(REFILLED)}"
-    return mlflow.MlflowClient(uri, uri)
-
-
-@contextmanager
-def kept(project: Project, *names: str) -> Iterator[None]:
-    """Put files of the project back afterwards."""
-    before = {project.folder / name: (project.folder / name).read_bytes() for name in names}
-    try:
-        yield
-    finally:
-        for path, content in before.items():
-            path.unlink(missing_ok=True)  # it may be a link of DVC's, or read-only
-            path.write_bytes(content)
-
-
-def events(project: Project) -> list[dict[str, Any]]:
-    return list(json.loads((project.folder / "promotions.json").read_text())["events"])
-
-
-def champion(project: Project) -> str:
-    version = client_of(project).get_model_version_by_alias(MODEL, "champion")
-    return str(version.tags["sfddm.content_key"])
 
 
 def content(project: Project) -> dict[str, Any]:
@@ -167,14 +131,6 @@ def test_of_two_at_once_one_wins_and_the_other_says_so(released: Project) -> Non
         refilled(released)
     # Its tags told of what the file no longer has: MLflow is made anew.
     refilled(released)
-
-
-def refilled(project: Project) -> str:
-    """MLflow is lost, and filled again; returns what that printed."""
-    (project.folder / "mlflow.db").unlink()
-    REFILLED.append(project.folder)
-    shutil.rmtree(project.folder / "mlartifacts")
-    return project.run("sfddm", "track")
 
 
 def test_a_lost_mlflow_is_filled_with_the_same_content(released: Project) -> None:

@@ -1,9 +1,7 @@
 """What is served and what is stored: nobody else's pages get in, and no secret gets out."""
 
 import base64
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,7 +10,7 @@ import pytest
 from sfddm.networks.layout import WEIGHTS
 from sfddm.tracking.server import without_secrets
 from tests.project import ROOT, Project
-from tests.servers import WITHOUT_JOBS, free_port, listening_at, status, stop, wait_until_it_answers
+from tests.servers import WITHOUT_JOBS, command_lines, free_port, listening_at, status, stop, wait_until_it_answers
 
 SECRET = "-".join(("pa$$word", "planted", "here"))
 """Not written out: the copied repository, this file too, is searched for it."""
@@ -70,20 +68,11 @@ def test_the_pages_are_for_this_machine_alone(original: Project) -> None:
         for host in ("evil.example", f"evil.example:{port}", f"192.168.1.5:{port}", f"127.0.0.1.evil.example:{port}"):
             assert status(port, host, "/") == 403
             assert status(port, host, "/api/2.0/mlflow/experiments/search?max_results=1") == 403
-        commands = [command for command in command_lines(served.pid) if "mlflow" in command]
-        assert commands and not any("sqlite" in command for command in commands), "a database's address can be a secret"
+        commands = command_lines(f"--port {port}").values()
+        assert len(commands) == 3, "ours, MLflow's and the server's"
+        assert not any("sqlite" in command for command in commands), "a database's address can be a secret"
     finally:
         stop(served)
-
-
-def command_lines(group: int) -> Iterator[str]:
-    """Of all processes of a group, as everyone on the machine can read them."""
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getpgid(int(path.name)) == group:
-                yield (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from sfddm.diffusion.steps import ddim_step
 from sfddm.errors import UserError
 from sfddm.methods import trajectories
 from sfddm.methods.trajectories import Trajectories, load_or_compute
-from sfddm.networks.denoiser import Contract
+from sfddm.networks.contract import Contract
 from sfddm.randomness import Purpose, normals
 from sfddm.runtime.machine import machine
 from sfddm.spec.parts import Cache

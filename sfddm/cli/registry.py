@@ -14,6 +14,7 @@ from sfddm.errors import USAGE_ERROR, UserError
 if TYPE_CHECKING:
     from sfddm.pipeline.promotions import History
 
+OVERRULE = "Make MLflow forget promotions that promotions.json lacks and nobody else has."
 NOT_REPRODUCED = 1
 """The exit code of `sfddm reproduce` where something else came out."""
 RunName = Annotated[str, typer.Argument(help="A run, as `sfddm report` and MLflow name it: SPEC-STUDENT-sSEED.")]
@@ -27,10 +28,12 @@ def promote(
     """Hold a student against its spec's gates, and give it an alias of the registered model if it passes all."""
     from sfddm.pipeline.promotions import PROMOTIONS, Alias
     from sfddm.pipeline.rows import find_run, load_row
+    from sfddm.registry.aliases import confirm
     from sfddm.registry.gates import gates
-    from sfddm.registry.promote import check_artifacts, check_committed, check_marked, deciding
+    from sfddm.registry.promote import check_artifacts, check_committed, check_marked, deciding, standing
     from sfddm.registry.promote import promote as give
     from sfddm.spec.parse import nearest
+    from sfddm.tracking.versions import require_version
 
     alias: Alias | None = next((word for word in get_args(Alias) if word == to), None)
     if alias is None:
@@ -40,8 +43,7 @@ def promote(
     row, model = load_row(spec, found), spec.registry.model
     with deciding() as events:
         check_artifacts(spec, row)
-        holders = events.holders()
-        asked = holders.get((model, "champion")) if alias == "champion" else None
+        asked = events.holders().get((model, "champion")) if alias == "champion" else None
         decided = list(gates(spec, row, asked))
         rows = ((gate.name, gate.figure, gate.bound, gate.passed) for gate in decided)
         Console().print(_marked_table(f"{run} as {alias} of {model}", ("gate", "figure", "bound"), rows))
@@ -49,11 +51,13 @@ def promote(
             typer.echo(f"Refused. The gates are in specs/{spec.name}.yaml, section promotion.")
             raise typer.Exit(USAGE_ERROR)
         commit = check_committed(spec, row)
-        held = holders.get((model, alias))
-        if held is not None and held.content_key == row.content_key:
+        held = standing(events, row, model, alias)
+        if dry_run:
+            typer.echo(f"{run} {'is' if held else 'would become'} {alias}. Nothing was changed.")
+        elif held is not None:
+            require_version(spec, row)
+            confirm(events, held)
             typer.echo(f"{run} is {alias} already, since {held.time}.")
-        elif dry_run:
-            typer.echo(f"{run} would become {alias}. Nothing was changed.")
         else:
             version = give(events, spec, row, alias, decided, commit)
             typer.echo(
@@ -92,11 +96,12 @@ def history(
 
 def track(
     specs: Annotated[list[str] | None, typer.Argument(help="Names in specs/; all of them when left out.")] = None,
+    overrule: Annotated[bool, typer.Option("--overrule", help=OVERRULE)] = False,
 ) -> None:
     """Fill MLflow with what it lacks: runs, versions and aliases, from DVC's outputs and promotions.json."""
     from sfddm.registry.track import track as fill
 
-    for line in fill(specs or []):
+    for line in fill(specs or [], overrule):
         typer.echo(line)
 
 

@@ -34,6 +34,15 @@ def head() -> str | None:
         return None
 
 
+def in_history(commit: str) -> bool:
+    """Whether the present commit comes from this one, so that whoever has the one has the other."""
+    try:
+        git("merge-base", "--is-ancestor", commit, "HEAD")
+    except UserError:
+        return False
+    return True
+
+
 def uncommitted(paths: Sequence[str]) -> list[str]:
     """Which files at or below `paths` are not as the present commit has them, new ones included.
 
@@ -55,7 +64,8 @@ def worktree(commit: str) -> Iterator[Path]:
         git("cat-file", "-e", f"{commit}^{{commit}}")
     except UserError:
         raise UserError(
-            f"this clone has no commit {commit}: `git fetch --all` where it was pushed, then try again."
+            f"this clone has no commit {commit}: `git fetch --all` where it was pushed, then try again. If it is gone, "
+            "amended or rebased, promote the run again: that notes the present commit."
         ) from None
     git("worktree", "prune")  # what killed processes left
     folder = Path(tempfile.mkdtemp(prefix="sfddm-")).resolve()

@@ -14,6 +14,8 @@ PROMOTIONS = Path("promotions.json")
 """Beside params.yaml and dvc.lock, which it belongs to: specs/ holds nothing but specs."""
 PROMOTED = "sfddm.promotions"
 """The tag of a version with what happened to it, a line an event that begins with its time."""
+GATES = "sfddm.gates"
+"""The tag with what a version was held against when it was promoted last."""
 Alias = Literal["champion", "staging"]
 
 
@@ -89,7 +91,7 @@ class History:
         lines = [f"{event.time} {event.kind}, {event.alias}, commit {event.commit[:12]}" for event in own]
         gates = next((event.gates for event in reversed(own) if isinstance(event, Promotion)), ())
         shown = [f"{gate.name}: {gate.figure} ({gate.bound})" for gate in gates]
-        return {PROMOTED: "\n".join(lines), "sfddm.gates": "\n".join(shown)} if own else {}
+        return {PROMOTED: "\n".join(lines), GATES: "\n".join(shown)} if own else {}
 
     def and_then(self, event: Event) -> "History":
         """With one event more."""
@@ -108,7 +110,8 @@ def read_history() -> History:
         return structure(parse_json(read_bytes(PROMOTIONS, LARGEST_JSON)), History)
     except (OSError, ValueError, RecursionError, StructureError) as error:
         raise UserError(
-            f"{PROMOTIONS} is damaged ({error}): settle the merge conflict in it, or `git checkout {PROMOTIONS}`."
+            f"{PROMOTIONS} is damaged ({error}): settle the merge conflict in it, or `git checkout {PROMOTIONS}`. "
+            "If no commit has the file, delete it: `sfddm track` says what was promoted."
         ) from None
 
 

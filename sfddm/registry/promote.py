@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import get_args
 
 from sfddm.errors import UserError
-from sfddm.pipeline.git import head, uncommitted
+from sfddm.pipeline.git import head, in_history, uncommitted
 from sfddm.pipeline.lock import CODE, LOCK, changes, lineage
-from sfddm.pipeline.promotions import Alias, Demotion, Gate, History, Promotion, read_history
+from sfddm.pipeline.promotions import PROMOTIONS, Alias, Demotion, Gate, History, Promotion, read_history
 from sfddm.pipeline.rows import Row
 from sfddm.registry.gates import remembered
 from sfddm.runtime.locks import locked
@@ -76,6 +76,12 @@ def check_committed(spec: Spec, row: Row) -> str:
     return commit
 
 
+def standing(history: History, row: Row, model: str, alias: Alias) -> Promotion | None:
+    """The promotion that gave a student its alias; None where it has not got it, or by a commit that this one lacks."""
+    held = history.holders().get((model, alias))
+    return held if held and held.content_key == row.content_key and in_history(held.commit) else None
+
+
 def promote(history: History, spec: Spec, row: Row, alias: Alias, passed: list[Gate], commit: str) -> str:
     """Give the alias to the run's student as it is now, and return the number of its version in MLflow.
 
@@ -136,7 +142,10 @@ def _parts(history: History, name: str) -> tuple[str, str | None, str | None]:
         raise UserError(f"{name}: expected models:/NAME@ALIAS or models:/NAME/VERSION.")
     model, alias, version = found.groups()
     if model not in history.models():
-        raise UserError(f"{name}: nothing was promoted of a model {model!r}{nearest(model, history.models())}")
+        raise UserError(
+            f"{name}: {PROMOTIONS} has no promotion of a model {model!r}{nearest(model, history.models())}\n"
+            "`sfddm track` makes MLflow's aliases follow the file."
+        )
     if alias is not None and alias not in get_args(Alias):
         raise UserError(f"{name}: no alias is called {alias!r}{nearest(alias, get_args(Alias))}")
     return model, alias, version

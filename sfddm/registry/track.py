@@ -1,7 +1,7 @@
 """Filling MLflow with what it lacks of runs, versions and aliases: what `sfddm track` does."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import chdir, contextmanager
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from sfddm.pipeline.git import worktree
 from sfddm.pipeline.lock import changes, lineage, md5
 from sfddm.pipeline.promotions import History, Promotion, read_history
 from sfddm.pipeline.rows import Row, has_results, load_row
-from sfddm.registry.aliases import check_newest, set_aliases
+from sfddm.registry.aliases import check_newest, newer, set_aliases
 from sfddm.registry.workspace import fetch
 from sfddm.spec.experiment import Spec
 from sfddm.spec.read import load_spec, spec_names
@@ -23,22 +23,26 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def track(names: list[str]) -> Iterator[str]:
+def track(names: list[str], overrule: bool = False) -> Iterator[str]:
     """Bring specs (all active ones by default), versions and aliases into MLflow; says what it does, line by line.
+
+    `overrule` makes MLflow forget promotions that promotions.json lacks.
 
     Raises:
         UserError: no such spec; MLflow does not answer, or shows promotions that promotions.json lacks.
     """
     specs = [load_spec(name) for name in names or spec_names()]
     client, history = connect(), read_history()
-    check_newest(client, history)
+    models = sorted({*history.models(), *(spec.registry.model for spec in specs)})
+    if not overrule:
+        check_newest(client, history, models)
     for spec in specs:
         rows, left_out = _current_rows(spec)
         yield from left_out
         if rows:
             new = track_spec(client, spec, rows)
             yield f"{spec.name}: {len(rows)} of {len(spec.runs())} runs are in MLflow, {new} of them new"
-    yield from _track_aliases(client, history)
+    yield from _track_aliases(client, history, models)
 
 
 def _current_rows(spec: Spec) -> tuple[list[Row], list[str]]:
@@ -56,16 +60,20 @@ def _current_rows(spec: Spec) -> tuple[list[Row], list[str]]:
     return rows, left_out
 
 
-def _track_aliases(client: "MlflowClient", history: History) -> Iterator[str]:
-    for model in history.models():
+def _track_aliases(client: "MlflowClient", history: History, models: Iterable[str]) -> Iterator[str]:
+    for model in models:
+        for line in newer(client, history, model):
+            yield f"{model}, taken back: {line}"
         missing = {promotion.content_key: promotion for promotion in set_aliases(client, history, model)}
         for promotion in missing.values():
             yield _restore(client, promotion)
-        for promotion in set_aliases(client, history, model) if missing else ():
-            yield f"models:/{model}@{promotion.alias} could not be set"
+        unset = set_aliases(client, history, model) if missing else []
         for (of, alias), holder in history.holders().items():
-            if of == model:
-                yield f"models:/{model}@{alias} is {holder.run}, content {holder.content_key}"
+            name = f"models:/{model}@{alias}"
+            if holder in unset:
+                yield f"{name} names nothing: promote another student, or `sfddm demote {name}`"
+            elif of == model:
+                yield f"{name} is {holder.run}, content {holder.content_key}"
 
 
 def _restore(client: "MlflowClient", promotion: Promotion) -> str:

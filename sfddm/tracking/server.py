@@ -17,6 +17,7 @@ from sfddm.runtime.machine import scratch
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 TIMEOUT_SECONDS = "30"
 RETRIES = "1"
@@ -99,9 +100,11 @@ def users_errors() -> Iterator[None]:
         yield
     except (CommandError, MlflowException, RequestException, SQLAlchemyError) as error:
         reason = without_secrets(str(error).splitlines()[0])[:200]
+        anew = tracking_uri() == _own_database()
         raise UserError(
             f"MLflow at {server_name()} refused, or does not answer: {reason}\n"
             "Mend that, or correct MLFLOW_TRACKING_URI, then run the command again: nothing was lost."
+            + (" If the file is damaged, delete it: `sfddm track` fills a new one." if anew else "")
         ) from None
 
 
@@ -109,11 +112,9 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     """The experiment of a spec, created when there is none; its artifacts are next to the database, if that is ours."""
     from mlflow.exceptions import MlflowException
 
-    experiment = client.get_experiment_by_name(name)
-    if experiment is not None and experiment.lifecycle_stage == "active":
-        return str(experiment.experiment_id)
+    experiment = find_experiment(client, name)
     if experiment is not None:
-        raise UserError(f"the experiment {name!r} was deleted in MLflow: restore it there, or delete it for good.")
+        return str(experiment.experiment_id)
     location = (repository() / "mlartifacts" / name).as_uri() if tracking_uri() == _own_database() else None
     try:
         return str(client.create_experiment(name, artifact_location=location))
@@ -122,6 +123,21 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         if experiment is None:
             raise
         return str(experiment.experiment_id)
+
+
+def find_experiment(client: "MlflowClient", name: str) -> "Experiment | None":
+    """The experiment of a spec, if there is one.
+
+    Raises:
+        UserError: it was deleted, but not for good, so that there can be no other of that name.
+    """
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None and experiment.lifecycle_stage != "active":
+        raise UserError(
+            f"the experiment {name!r} was deleted in MLflow. Restore it: MLFLOW_TRACKING_URI={server_name()} "
+            f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        )
+    return experiment
 
 
 def _without_login(uri: str) -> str:

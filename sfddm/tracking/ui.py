@@ -3,9 +3,16 @@
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -13,10 +20,11 @@ import typer
 
 from sfddm.errors import UserError
 from sfddm.pipeline.rows import load_rows
+from sfddm.runtime.machine import scratch
 from sfddm.spec.experiment import Spec
 from sfddm.tracking.charts import opened_with_charts
 from sfddm.tracking.live import SWEEP
-from sfddm.tracking.server import connect, server_name, tracking_uri
+from sfddm.tracking.server import connect, find_experiment, server_name, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,6 +35,9 @@ NAMES = (HOST, "localhost")
 """Host names that a browser on this machine may use; requests with another one are refused."""
 OPENING = re.compile("MLFLOW_(SERVER_.*|HOST|.*_OPTS)")
 """Variables that would make MLflow listen on other interfaces, or answer others."""
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PAUSE, PATIENCE = 0.2, 10.0
+"""Seconds between two questions whether the server answers, and for its answer or its end."""
 
 
 def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
@@ -35,10 +46,10 @@ def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
     Raises:
         UserError: the spec has no runs in MLflow.
     """
-    experiment = client.get_experiment_by_name(spec.name)
+    experiment = find_experiment(client, spec.name)
     if experiment is None:
         raise UserError(f"MLflow has no runs of {spec.name}: run `sfddm track {spec.name}`.")
-    number = experiment.experiment_id
+    number = str(experiment.experiment_id)
     current = {row.content_key for row in load_rows(spec)}
     tracked = client.search_runs([number], "tags.`sfddm.content_key` != ''")
     swept = [run for run in tracked if SWEEP in run.data.tags]
@@ -61,21 +72,77 @@ def _comparison(base: str, experiment: str, runs: "Iterable[Run]") -> str:
 
 
 def serve(spec: Spec, port: int) -> None:
-    """Print the links and serve MLflow until interrupted; a server that is already there is only linked to."""
+    """Serve MLflow until interrupted, and print the links once it answers; another server is only linked to.
+
+    Raises:
+        UserError: the port is in use; the spec has no runs in MLflow; or MLflow's server ended.
+    """
     uri = tracking_uri()
-    remote = uri.startswith(("http://", "https://"))
-    base = server_name().rstrip("/") if remote else f"http://{HOST}:{port}"
-    for name, link in links(connect(), spec, base).items():
-        typer.echo(f"{name}: {link}")
-    if remote:
+    if uri.startswith(("http://", "https://")):
+        _print(links(connect(), spec, server_name().rstrip("/")))
         return
+    _check_port(port)
+    found, log = links(connect(), spec, f"http://{HOST}:{port}"), scratch() / "ui.log"
+    typer.echo("MLflow is starting ...")
+    with _server(uri, port, log) as server:
+        while server.poll() is None and not _answers(port):
+            time.sleep(PAUSE)
+        if server.poll() is None:
+            _print(found)
+            typer.echo(f"Ctrl-C ends it. What it prints is in {log}.")
+            server.wait()
+    raise UserError(f"the MLflow server ended with exit code {server.returncode}; what it printed is in {log}.")
+
+
+def _print(found: dict[str, str]) -> None:
+    for name, link in found.items():
+        typer.echo(f"{name}: {link}")
+
+
+def _check_port(port: int) -> None:
+    """Raises: UserError: nobody can listen there now."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((HOST, port))
+        except OSError as error:
+            raise UserError(
+                f"port {port}: {error.strerror}. End what listens there, or name another port with --port."
+            ) from None
+
+
+@contextmanager
+def _server(uri: str, port: int, log: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """MLflow's server, which ends with all of its processes when the block does, or this process is told to end."""
     names = ",".join(f"{name}:{port}" for name in NAMES)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--allowed-hosts", names, "--workers", "1"]
-    ended = subprocess.run([*command, "--port", str(port)], env=_environment(uri), check=False)
-    if ended.returncode > 0:
-        raise UserError(
-            f"the MLflow server ended with exit code {ended.returncode}: is port {port} in use? Try --port."
-        )
+    for number in ENDINGS:
+        signal.signal(number, lambda told, _: sys.exit(128 + told))
+    with log.open("w", encoding="utf-8") as printed:
+        server = subprocess.Popen(
+            [*command, "--port", str(port)], env=_environment(uri), stdin=subprocess.DEVNULL, stdout=printed,
+            stderr=printed, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield server
+    finally:
+        for number in ENDINGS:
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(server.pid, number)
+                server.wait(PATIENCE)
+
+
+def _answers(port: int) -> bool:
+    connection = HTTPConnection(HOST, port, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def _environment(uri: str) -> dict[str, str]:

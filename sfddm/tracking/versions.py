@@ -131,13 +131,16 @@ def _found(uri: str) -> Iterator[tuple["MlflowClient", "ModelVersion"]]:
     client = connect()
     name, separator, word = re.fullmatch(r"models:/([^@/]*)([@/]?)(.*)", uri, re.DOTALL).groups()  # type: ignore[union-attr]
     by_alias = separator == "@"
+    get = client.get_model_version_by_alias if by_alias else client.get_model_version
+    remedy = "`sfddm track` sets the aliases of promotions.json, `sfddm promote RUN` the alias champion."
     try:
-        get = client.get_model_version_by_alias if by_alias else client.get_model_version
-        yield client, get(name, word)
+        version = get(name, word)
+        remedy = "If its files are gone, delete its run and the version in MLflow: `sfddm track` makes both anew."
+        yield client, version
     except MlflowException as error:
         said = without_secrets(str(error).splitlines()[0])
         reason = _unknown(client, name, word if by_alias else None) or f": {said}"
-        raise UserError(f"{uri}{reason}\n`sfddm promote RUN` sets the alias champion.") from None
+        raise UserError(f"{uri}{reason}\n{remedy}") from None
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise UserError(f"{uri} is not a student of this project ({without_secrets(repr(error))}).") from None
 
