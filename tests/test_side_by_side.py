@@ -64,7 +64,7 @@ def test_runs_are_interrupted_go_on_fail_alone_and_end_with_the_bytes_of_one_aft
         printed, _ = going.communicate(timeout=120)
         assert going.returncode == 130 and "ended by SIGINT" in printed, printed
         assert iterations_kept(tmp_path, TRAINED) and not list(stages_in(tmp_path))
-        assert "error: tiny-broken-s0 failed" in beside(project, 1)
+        assert "error: tiny-broken-s0 failed: training stopped: the loss" in beside(project, 1)
         assert "going on after iteration" in (tmp_path / f"scratch/logs/{TRAINED}.log").read_text()
         assert (tmp_path / "runs/tiny/results/ours-t4-s0/metrics.json").exists()
         assert not (tmp_path / "runs/tiny/tracked.json").exists()

@@ -25,6 +25,8 @@ from sfddm.runtime.processes import available
 from sfddm.spec.experiment import Spec
 
 WAITS, RUNS, DONE, FAILED, LEFT = "waits", "runs", "done", "failed", "left out"
+ERROR = "error: "
+"""How a stage's own words begin."""
 TAIL = 4096
 """Bytes at the end of a log that its last line is looked for in."""
 
@@ -50,14 +52,14 @@ class Work:
     place: str = ""
     process: "subprocess.Popen[bytes] | None" = None
 
-    def last_line(self) -> str:
-        """What it said last."""
+    def last_line(self, beginning: str = "") -> str:
+        """What it said last, or in the last line with this beginning."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as file:
             file.seek(max(self.log.stat().st_size - TAIL, 0))
             lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return next((line.strip() for line in reversed(lines) if line.strip() and line.startswith(beginning)), "")
 
 
 def places(jobs: int) -> list[Place]:
@@ -168,4 +170,5 @@ def faults(works: Sequence[Work]) -> Iterator[str]:
     """What to say of what failed."""
     for work in works:
         if work.state == FAILED:
-            yield f"{work.name} failed: {work.last_line()} ({work.log} has all of it)"
+            said = work.last_line(ERROR) or work.last_line()  # DVC says after the stage that it has failed
+            yield f"{work.name} failed: {said.removeprefix(ERROR)}\n{work.log} has all of it."
