@@ -26,7 +26,8 @@ def beside(project: Project, code: int) -> str:
 
 def test_more_jobs_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SFDDM_DEVICE", "cpu")
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name in ("OMP_NUM_THREADS", "SFDDM_SLURM"):
+        monkeypatch.delenv(name, raising=False)
     there = len(os.sched_getaffinity(0))
     for jobs in (0, there + 1):
         with pytest.raises(
@@ -34,6 +35,8 @@ def test_more_jobs_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
         ):
             places(jobs)
     assert [place.environment for place in places(there)] == [{"OMP_NUM_THREADS": "1"}] * there
+    monkeypatch.setenv("SFDDM_SLURM", "--gpus=1")
+    assert len(places(there + 1)) == there + 1, "the devices are the cluster's"
 
 
 def test_everything_of_a_spec_is_asked_for_once_and_after_what_it_reads() -> None:

@@ -25,6 +25,8 @@ from sfddm.runtime.processes import available
 from sfddm.spec.experiment import Spec
 
 WAITS, RUNS, DONE, FAILED, LEFT = "waits", "runs", "done", "failed", "left out"
+QUEUED = "SFDDM_SLURM"
+"""Where it is set, each stage becomes a job of SLURM's (`stages.slurm`), and works on what SLURM gives it."""
 ERROR = "error: "
 """How a stage's own words begin."""
 TAIL = 4096
@@ -63,11 +65,13 @@ class Work:
 
 
 def places(jobs: int) -> list[Place]:
-    """A GPU for each job, or as many processors as each can have.
+    """A GPU for each job, or as many processors as each can have; SLURM's own, where it runs the stages.
 
     Raises:
         UserError: there are more jobs than devices.
     """
+    if QUEUED in os.environ and jobs >= 1:
+        return [Place("SLURM", {})] * jobs
     on_gpu = device().type == "cuda"
     there = available(on_gpu)
     if not 1 <= jobs <= there:
