@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 from sfddm.data import store
 from sfddm.errors import UserError
 from sfddm.registry.workspace import run
-from sfddm.runtime.processes import available, own_rows, own_share, refuse_tasks, requested
+from sfddm.runtime.processes import available, drawn_ahead, own_rows, own_share, refuse_tasks, requested
 from sfddm.training.batches import integers, noise_like, real_images, rows_of
 from stages.torchrun import first_failure
 from tests.parts import job, only_spec
@@ -65,6 +65,21 @@ def test_shares_of_a_batch_are_rows_of_the_whole_one(monkeypatch: pytest.MonkeyP
     for rank in range(3):
         one_of(monkeypatch, rank, 3)
         assert all(torch.equal(own, of[rank::3]) for own, of in zip(drawn(), whole, strict=True))
+
+
+def test_a_process_draws_one_ahead_of_its_own_share_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+
+    def draw(job: int) -> int:
+        begun.append(job)
+        return 10 * job
+
+    one_of(monkeypatch, 1, 2)
+    drawn = drawn_ahead(range(8), draw)
+    assert next(drawn) == 10
+    wait_for(lambda: len(begun) == 2, "the next one", 10)
+    assert begun == [1, 3] and list(drawn) == [30, 50, 70] and begun == [1, 3, 5, 7]
+    assert list(drawn_ahead([0], draw)) == []
 
 
 def test_of_processes_that_fail_together_the_killed_one_is_named() -> None:

@@ -20,7 +20,7 @@ from sfddm.runtime.files import atomic_folder, digest
 from sfddm.runtime.fingerprint import fingerprint
 from sfddm.runtime.locks import locked
 from sfddm.runtime.machine import ieee, machine
-from sfddm.runtime.processes import all_reduce_max, barrier, distributed_map, is_main
+from sfddm.runtime.processes import all_reduce_max, barrier, distributed_map, drawn_ahead, is_main
 from sfddm.spec.parts import Cache
 from sfddm.training.batches import sent, stored
 
@@ -102,7 +102,10 @@ def _compute(
 ) -> None:
     """Compute all trajectories, batch by batch, into files: they may be larger than the memory."""
     batches = [range(start, min(start + BATCH, source.noises)) for start in range(0, source.noises, BATCH)]
-    computed = distributed_map(batches, lambda batch: _batch(teacher, levels, sampler, source.seed, batch))
+    noises = drawn_ahead(
+        batches, lambda batch: normals(source.seed, Purpose.TRAJECTORY_NOISE, batch, teacher.image_shape)
+    )
+    computed = distributed_map(batches, lambda _: _batch(teacher, levels, sampler, next(noises)))
     if not is_main():
         for _ in computed:
             pass
@@ -118,9 +121,7 @@ def _compute(
 
 @ieee()
 @torch.inference_mode()
-def _batch(
-    teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, seed: int, noises: range
-) -> tuple[Tensor, Tensor]:
+def _batch(teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, noises: np.ndarray) -> tuple[Tensor, Tensor]:
     """States [B, T' + 1, C, H, W] and features [B, T', channels, H, W] of the trajectories from some noises.
 
     Raises:
@@ -128,8 +129,8 @@ def _batch(
     """
     # Jumps land on phi_1 < ... < phi_(T'-1), the last one near level 0.
     landings = (sampler.levels[0], *levels[:-1])
-    noise = sent(normals(seed, Purpose.TRAJECTORY_NOISE, noises, teacher.image_shape), teacher.device)
-    passed = {state.level: state for state in trajectory(teacher, noise, sampler, iter(()))}
+    states_of = trajectory(teacher, sent(noises, teacher.device), sampler, iter(()))
+    passed = {state.level: state for state in states_of}
     states = torch.stack([passed[level].x for level in (0, *levels)], dim=1).cpu()
     features = torch.stack([_features(passed[level].features) for level in landings], dim=1)
     if not bool(states.isfinite().all() and features.isfinite().all()):

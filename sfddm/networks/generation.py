@@ -12,7 +12,7 @@ from sfddm.errors import UserError
 from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Denoiser
 from sfddm.randomness import Purpose, generator, normals
-from sfddm.runtime.processes import distributed_map, is_main
+from sfddm.runtime.processes import distributed_map, drawn_ahead, is_main
 from sfddm.runtime.progress import Status
 
 
@@ -26,8 +26,11 @@ def generate(denoiser: Denoiser, sampler: Sampler, seed: int, count: int, batch_
     """
     images = np.empty((count if is_main() else 0, *denoiser.image_shape), dtype=np.uint8)
     batches = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+    noises = drawn_ahead(batches, lambda batch: normals(seed, Purpose.EVALUATION_NOISE, batch, denoiser.image_shape))
     with Status(label, count, "img") as status:
-        drawn = distributed_map(batches, lambda batch: to_bytes(draw(denoiser, sampler, seed, batch)))
+        drawn = distributed_map(
+            batches, lambda batch: to_bytes(draw_from(denoiser, sampler, next(noises), seed, batch))
+        )
         for batch, part in zip(batches, drawn, strict=is_main()):
             images[batch.start : batch.stop] = part
             status.update(batch.stop)

@@ -7,6 +7,7 @@ A process that was started without torchrun is alone, leads, and takes everythin
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -186,6 +187,20 @@ def distributed_map(jobs: Sequence[Job], work: Callable[[Job], Result]) -> Itera
         with _losing_others():
             distributed.gather_object(mine, results)
         yield from (results or [])[: len(at_once)]
+
+
+def drawn_ahead(jobs: Sequence[Job], draw: Callable[[Job], Result]) -> Iterator[Result]:
+    """What this process needs for its share of `distributed_map`, job by job: the next one is drawn on another thread.
+
+    So a GPU that works on one batch doesn't wait for the numbers of the next.
+    """
+    own = jobs[rank() :: world_size()]
+    with ThreadPoolExecutor(1) as thread:
+        coming = [thread.submit(draw, job) for job in own[:1]]
+        for at in range(len(own)):
+            drawn = coming.pop().result()
+            coming += [thread.submit(draw, job) for job in own[at + 1 : at + 2]]
+            yield drawn
 
 
 @contextmanager
