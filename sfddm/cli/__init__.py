@@ -15,6 +15,7 @@ from sfddm.cli.judging import judge
 from sfddm.cli.listing import list_specs
 from sfddm.cli.new import new
 from sfddm.cli.plan import plan
+from sfddm.cli.run import run
 from sfddm.errors import USAGE_ERROR, UserError, shown
 from sfddm.runtime.machine import calm_threads
 
@@ -28,7 +29,8 @@ app.add_typer(specs.app, name="spec", help="Check and show specs, and list their
 app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")
 app.add_typer(teachers.app, name="teacher", help="Look at teachers that others trained.")
 COMMANDS = (
-    new, plan, models.report, models.advise, models.compare, models.sample, models.export, judge, models.ui, clean,
+    new, plan, run, models.report, models.advise, models.compare, models.sample, models.export, judge, models.ui,
+    clean,
     registry.promote, registry.demote, registry.history, registry.track, registry.reproduce,
 )  # fmt: skip
 for command in COMMANDS:

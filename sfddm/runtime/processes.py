@@ -16,7 +16,6 @@ from sfddm.runtime.machine import device
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.distributed import ProcessGroup
 
 
 NUMBER = "SFDDM_NPROC"
@@ -29,7 +28,7 @@ PATIENCE = timedelta(days=1)
 """For others: process 0 may wait for a lock, or write for long. One that dies is noticed at once."""
 GPUS_PATIENCE = timedelta(minutes=10)
 """For others' gradients: when these are due, nobody waits for a lock or writes."""
-_gpus: "ProcessGroup | None" = None
+_gpus: Any = None
 """The processes' GPUs, where they have some: between these gradients pass, and all else between hosts."""
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -97,10 +97,11 @@ def integers(random: np.random.Generator, low: int, high: int, rows: Rows, devic
 def noise_like(random: np.random.Generator, rows: Rows, like: Tensor) -> Tensor:
     """Standard normal numbers in the shape of `like` ([len(rows), ...]), float32.
 
-    A GPU draws its own: one core of the host takes about as long as the GPU's whole iteration, in every process.
+    A GPU draws its own, which are others: one core of the host takes about as long as the GPU's whole iteration, in
+    every process. Where it is to be deterministic they are those of every machine.
     """
     shape = (rows.size, *like.shape[1:])
-    if like.device.type == "cuda":
+    if like.device.type == "cuda" and not torch.are_deterministic_algorithms_enabled():
         seeded = torch.Generator(like.device).manual_seed(int(random.integers(2**63)))
         return torch.randn(shape, generator=seeded, device=like.device)[rows.own]
     return sent(random.standard_normal(shape, dtype=np.float32)[rows.own], like.device)

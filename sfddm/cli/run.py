@@ -1,0 +1,60 @@
+"""`sfddm run`: everything of a spec, its runs side by side."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sfddm.pipeline.side_by_side import Work
+
+PAUSE = 0.5
+"""Seconds between two looks."""
+
+
+def run(
+    spec: Annotated[str, typer.Argument(help="Name in specs/.")],
+    jobs: Annotated[int, typer.Option(help="Runs at once: a GPU each, or a share of the processors.")] = 1,
+) -> None:
+    """Make everything of a spec, as `dvc repro report@SPEC` does, with several runs side by side."""
+    from sfddm.pipeline.params import require_current
+    from sfddm.pipeline.side_by_side import SideBySide, faults, places, works
+    from sfddm.runtime.signals import SIGNALS, Interrupted, interrupt
+    from sfddm.spec.read import load_spec
+
+    experiment = load_spec(spec)
+    require_current()
+    every, where = works(experiment), places(jobs)
+    for number in SIGNALS:
+        signal.signal(number, interrupt)
+    try:
+        with Live(console=Console(stderr=True), auto_refresh=False) as live, SideBySide(every, where) as going:
+            while not going.wait(PAUSE):
+                live.update(_table(every), refresh=True)
+            live.update(_table(every), refresh=True)
+    except Interrupted as interrupted:
+        typer.echo(str(interrupted), err=True)
+        sys.exit(interrupted.exit_code)
+    failed = list(faults(every))
+    for fault in failed:
+        typer.echo(f"error: {fault}", err=True)
+    sys.exit(1 if failed else 0)
+
+
+def _table(works: "Sequence[Work]") -> Table:
+    from sfddm.pipeline.side_by_side import DONE
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("run", "on", "state"):
+        table.add_column(column, no_wrap=True, min_width=8)
+    table.add_column("said last", no_wrap=True, overflow="ellipsis")
+    for work in works:
+        table.add_row(escape(work.name), work.place, work.state, "" if work.state == DONE else escape(work.last_line()))
+    return table

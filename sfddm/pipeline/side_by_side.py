@@ -1,0 +1,178 @@
+"""The runs of a spec side by side: one DVC makes what they share, then several of them a run each.
+
+DVC lets go of its project while a stage's command runs, and guards the paths that the stage reads and writes; so DVCs
+that wait for each other (`--wait-for-lock`) work in one project, and what they leave is what one of them would. Each
+has a GPU of its own, or its share of the processors.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
+from typing import Self
+
+from attrs import define, field, frozen
+
+from sfddm.errors import UserError
+from sfddm.pipeline.lock import stages_of
+from sfddm.runtime.machine import device, scratch
+from sfddm.runtime.processes import available
+from sfddm.spec.experiment import Spec
+
+WAITS, RUNS, DONE, FAILED, LEFT = "waits", "runs", "done", "failed", "left out"
+QUEUED = "SFDDM_SLURM"
+"""Where it is set, each stage becomes a job of SLURM's (`stages.slurm`), and works on what SLURM gives it."""
+ERROR = "error: "
+"""How a stage's own words begin."""
+TAIL = 4096
+"""Bytes at the end of a log that its last line is looked for in."""
+
+
+@frozen
+class Place:
+    """Where one of several DVCs works."""
+
+    name: str
+    environment: dict[str, str]
+
+
+@define(eq=False)
+class Work:
+    """What one DVC is asked for."""
+
+    name: str
+    stages: list[str]
+    log: Path
+    after: "list[Work]" = field(factory=list)
+    """Has to be done before."""
+    state: str = WAITS
+    place: str = ""
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def last_line(self, beginning: str = "") -> str:
+        """What it said last, or in the last line with this beginning."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as file:
+            file.seek(max(self.log.stat().st_size - TAIL, 0))
+            lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip() and line.startswith(beginning)), "")
+
+
+def places(jobs: int) -> list[Place]:
+    """A GPU for each job, or as many processors as each can have; SLURM's own, where it runs the stages.
+
+    Raises:
+        UserError: there are more jobs than devices.
+    """
+    if QUEUED in os.environ and jobs >= 1:
+        return [Place("SLURM", {})] * jobs
+    on_gpu = device().type == "cuda"
+    there = available(on_gpu)
+    if not 1 <= jobs <= there:
+        what = "CUDA devices" if on_gpu else "processors"
+        raise UserError(f"--jobs is {jobs}, and this machine has {there} {what}: expected a number from 1 to {there}.")
+    if on_gpu:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(there)))
+        return [Place(f"GPU {name}", {"CUDA_VISIBLE_DEVICES": name}) for name in visible.split(",")[:jobs]]
+    threads = os.environ.get("OMP_NUM_THREADS") or str(there // jobs)
+    return [Place(f"{threads} threads", {"OMP_NUM_THREADS": threads})] * jobs
+
+
+def works(spec: Spec) -> list[Work]:
+    """Everything of a spec: what runs share, each run after the one that it is made from, and what reads them all."""
+    folder = scratch() / "logs"
+    of_runs = {run.name: stages_of(spec, run) for run in spec.runs()}
+    own = {name: [f"distill@{name}", f"evaluate@{name}"] for name in of_runs}
+    common = dict.fromkeys(
+        stage for stages in of_runs.values() for stage in stages if not stage.startswith(("distill@", "evaluate@"))
+    )
+    shared = Work(f"{spec.name}, shared", list(common), folder / f"{spec.name}-shared.log")
+    made = {name: Work(name, stages, folder / f"{name}.log", [shared]) for name, stages in own.items()}
+    for name, stages in of_runs.items():
+        parents = [stage.partition("@")[2] for stage in stages if stage.startswith("distill@")]
+        made[name].after += [made[parent] for parent in parents if parent != name]
+    ends = [f"track@{spec.name}", f"report@{spec.name}"]
+    last = Work(f"{spec.name}, tracked and reported", ends, folder / f"{spec.name}-last.log", [*made.values()])
+    return [shared, *made.values(), last]
+
+
+class SideBySide:
+    """Works as they go on, `jobs` at once. Leaving the context ends what still runs, trainings with a checkpoint."""
+
+    def __init__(self, works: Sequence[Work], where: Sequence[Place]) -> None:
+        self._pool, self._free = ThreadPoolExecutor(len(where)), SimpleQueue[Place]()
+        for place in where:
+            self._free.put(place)
+        self._stopped = Event()
+        self._works = _parents_first(works)
+        self._futures: dict[Work, Future[None]] = {}
+
+    def __enter__(self) -> Self:
+        for work in self._works:
+            work.log.parent.mkdir(parents=True, exist_ok=True)
+            work.log.unlink(missing_ok=True)
+            self._futures[work] = self._pool.submit(self._do, work)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        for work in self._works:
+            _interrupt(work)
+        self._pool.shutdown()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for so long, or until all have ended; returns whether they have."""
+        return not wait(self._futures.values(), seconds).not_done
+
+    def _do(self, work: Work) -> None:
+        wait([self._futures[each] for each in work.after])  # all of them began before this one
+        if self._stopped.is_set() or any(each.state != DONE for each in work.after):
+            work.state = LEFT
+            return
+        place = self._free.get()
+        work.state, work.place = RUNS, place.name
+        with work.log.open("wb") as log:
+            work.process = subprocess.Popen(
+                # Items alone: DVC would look at what comes before each, which the others may be writing.
+                [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *work.stages],
+                env={**os.environ, **place.environment}, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        if self._stopped.is_set():
+            _interrupt(work)
+        work.state = FAILED if work.process.wait() else DONE
+        self._free.put(place)
+
+
+def _parents_first(works: Sequence[Work]) -> list[Work]:
+    """In an order in which a few can be done at once without one waiting for one that has not begun."""
+    ordered: dict[Work, None] = {}
+
+    def add(work: Work) -> None:
+        for each in work.after:
+            add(each)
+        ordered[work] = None
+
+    for work in works:
+        add(work)
+    return list(ordered)
+
+
+def _interrupt(work: Work) -> None:
+    """Ctrl-C for DVC and its stage: the stage keeps a checkpoint, and DVC waits for it."""
+    if work.process is not None and work.process.poll() is None:
+        os.killpg(work.process.pid, signal.SIGINT)
+
+
+def faults(works: Sequence[Work]) -> Iterator[str]:
+    """What to say of what failed."""
+    for work in works:
+        if work.state == FAILED:
+            said = work.last_line(ERROR) or work.last_line()  # DVC says after the stage that it has failed
+            yield f"{work.name} failed: {said.removeprefix(ERROR)}\n{work.log} has all of it."

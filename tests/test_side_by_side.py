@@ -1,0 +1,77 @@
+"""Runs side by side: several DVCs in one project, on real processes."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from sfddm.errors import UserError
+from sfddm.pipeline.side_by_side import places, works
+from tests.parts import tiny
+from tests.processes import iterations_kept, stages_in, wait_for
+from tests.project import Edit, Project
+from tests.test_processes import needs_two
+
+TRAINED = "tiny-ours-t4-s0"
+
+
+def beside(project: Project, code: int) -> str:
+    """What `sfddm run` printed that ended with `code`."""
+    going = project.start("sfddm", "run", "tiny", "--jobs", "2")
+    printed, _ = going.communicate(timeout=600)
+    assert going.returncode == code, printed
+    return printed
+
+
+def test_more_jobs_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFDDM_DEVICE", "cpu")
+    for name in ("OMP_NUM_THREADS", "SFDDM_SLURM"):
+        monkeypatch.delenv(name, raising=False)
+    there = len(os.sched_getaffinity(0))
+    for jobs in (0, there + 1):
+        with pytest.raises(
+            UserError, match=f"this machine has {there} processors: expected a number from 1 to {there}"
+        ):
+            places(jobs)
+    assert [place.environment for place in places(there)] == [{"OMP_NUM_THREADS": "1"}] * there
+    monkeypatch.setenv("SFDDM_SLURM", "--gpus=1")
+    assert len(places(there + 1)) == there + 1, "the devices are the cluster's"
+
+
+def test_everything_of_a_spec_is_asked_for_once_and_after_what_it_reads() -> None:
+    shared, *runs, last = works(tiny())
+    assert shared.stages == ["data@tiny", "scorer@tiny-convolutional", "scorer@tiny-pixels", "teacher@tiny",
+                             "reference@tiny"]  # fmt: skip
+    assert [run.stages for run in runs] == [[f"{stage}@tiny-{name}-s0" for stage in ("distill", "evaluate")]
+                                            for name in ("ddim-t4", "ours-t4")]  # fmt: skip
+    assert all(run.after == [shared] for run in runs) and last.after == runs
+    assert last.stages == ["track@tiny", "report@tiny"]
+
+
+@needs_two
+@pytest.mark.process
+def test_runs_are_interrupted_go_on_fail_alone_and_end_with_the_bytes_of_one_after_another(
+    original: Project, tmp_path: Path
+) -> None:
+    project = Project(tmp_path)
+    spec = tmp_path / "specs/tiny.yaml"
+    text = spec.read_text()
+    ours = text[text.index("  ours-t4:\n") : text.index("evaluation:\n")]
+    broken = ours.replace("ours-t4", "broken").replace("*training", "{<<: *training, learning_rate: 1.0e+9}")
+    with Edit(spec, "evaluation:\n", f"{broken}evaluation:\n"):
+        project.run("sfddm", "spec", "sync")
+        going = project.start("sfddm", "run", "tiny", "--jobs", "2", SFDDM_CHECKPOINT_SECONDS="0")
+        wait_for(lambda: iterations_kept(tmp_path, TRAINED) or going.poll() is not None, "a checkpoint")
+        going.send_signal(signal.SIGINT)
+        printed, _ = going.communicate(timeout=120)
+        assert going.returncode == 130 and "ended by SIGINT" in printed, printed
+        assert iterations_kept(tmp_path, TRAINED) and not list(stages_in(tmp_path))
+        assert "error: tiny-broken-s0 failed: training stopped: the loss" in beside(project, 1)
+        assert "going on after iteration" in (tmp_path / f"scratch/logs/{TRAINED}.log").read_text()
+        assert (tmp_path / "runs/tiny/results/ours-t4-s0/metrics.json").exists()
+        assert not (tmp_path / "runs/tiny/tracked.json").exists()
+    project.run("sfddm", "spec", "sync")
+    beside(project, 0)
+    assert "up to date" in project.run("dvc", "status")
+    assert project.hashes() == original.hashes()
