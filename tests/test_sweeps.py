@@ -1,14 +1,17 @@
 """DVC's experiments over number of steps and loss weights, in the workspace and from its queue: all compare."""
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pytest
+from ruamel.yaml import YAML
 
 from sfddm.tracking.live import SWEEP
 from tests.processes import wait_for
-from tests.project import Project, commit
+from tests.project import OURS, Project, commit
+from tests.registries import client_of, events
 from tests.servers import free_port, printed_links, stop
 
 if TYPE_CHECKING:
@@ -19,15 +22,20 @@ STUDENT = "specs/tiny.yaml:students.ours-t4"
 
 @pytest.fixture(scope="module")
 def committed(original: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A clone with the pipeline's outputs, its lock file committed: DVC's experiments start from a commit."""
+    """A clone whose lock file is committed, because DVC's experiments start from a commit; it has no report yet."""
     made = original.copy(tmp_path_factory.mktemp("committed") / "clone")
+    shutil.rmtree(made.folder / "reports")
+    yaml, lock = YAML(), made.folder / "dvc.lock"
+    locked = yaml.load(lock)
+    del locked["stages"]["report@tiny"]
+    yaml.dump(locked, lock)
     commit(made, ".")
     made.run("python", "-m", "stages.track", "tiny")
     return made
 
 
 def test_a_queue_of_experiments_is_one_comparison(committed: Project) -> None:
-    weights = f"{STUDENT}.method.terms.1.weight=0.1,0.6"
+    before, weights = description(committed), f"{STUDENT}.method.terms.1.weight=0.1,0.6"
     committed.run("dvc", "exp", "run", "--queue", "-S", f"{STUDENT}.index_set.steps=2", "-S", weights, "track@tiny")
     committed.run("dvc", "queue", "start", "-j", "1")
     status = wait_for(lambda: finished(committed), "both experiments to end", seconds=600, pause=3)
@@ -37,6 +45,8 @@ def test_a_queue_of_experiments_is_one_comparison(committed: Project) -> None:
     assert params == {("2", "0.1"), ("2", "0.6")}
     names = {run.data.tags[SWEEP] for run in found}
     assert len(names) == 2 and names <= listed(committed)
+    assert {run.info.run_name for run in found} == {f"{OURS} ({name})" for name in names}
+    assert "| ours-t4 | 4 |" in before and description(committed) == before
     everything = {run.info.run_id for run in tracked(committed)}
     assert compared(printed(committed)["sweeps"]) == everything and len(everything) == 4
 
@@ -52,13 +62,27 @@ def test_an_experiment_in_the_workspace_is_compared_like_those_of_the_queue(comm
     assert compared(links["comparison"]) == {run.info.run_id, names["tiny-ddim-t4-s0"]}, "the spec as it stands now"
 
 
+def test_an_experiment_is_kept_as_a_branch_or_left_behind(committed: Project) -> None:
+    """By the commands of docs/mlflow.md; the test before this one has left its experiment in the workspace."""
+    committed.run("git", "restore", "specs", "dvc.lock")
+    committed.run("dvc", "checkout", "--with-deps", "track@tiny")
+    assert "evaluate@tiny-ours-t4-s0" not in committed.changed()
+    committed.run("dvc", "exp", "branch", min(listed(committed)), "kept")
+    committed.run("git", "switch", "--quiet", "kept")
+    committed.run("dvc", "checkout", "--with-deps", "track@tiny")
+    assert "is now version" in committed.run("sfddm", "promote", OURS)
+    (event,) = events(committed)
+    assert event["commit"] == committed.run("git", "rev-parse", "kept").strip()
+
+
+def description(project: Project) -> str:
+    """What MLflow's page of the spec says above the charts."""
+    return str(client_of(project).get_experiment_by_name("tiny").tags["mlflow.note.content"])
+
+
 def tracked(project: Project) -> list["Run"]:
     """The runs of students that MLflow has."""
-    import mlflow
-
-    uri = f"sqlite:///{project.folder / 'mlflow.db'}"
-    client = mlflow.MlflowClient(uri, uri)
-    return list(client.search_runs(["1"], "tags.`sfddm.student` != '' and tags.`sfddm.content_key` != ''"))
+    return list(client_of(project).search_runs(["1"], "tags.`sfddm.student` != '' and tags.`sfddm.content_key` != ''"))
 
 
 def listed(project: Project) -> set[str]:

@@ -150,6 +150,7 @@ def unet_config(network: UNet2D, shape: tuple[int, int, int]) -> dict[str, Any]:
         "down_block_types": down,
         "up_block_types": up,
         "add_attention": network.middle_attention,
+        "attention_head_dim": network.head_channels,
         "layers_per_block": network.layers_per_block,
         "norm_num_groups": network.norm_groups,
     }

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -46,7 +47,7 @@ class Training:
 
     experiment: str
     name: str
-    """What its run in MLflow is called."""
+    """What its run in MLflow is called; DVC's name of the experiment comes behind it."""
     key: str
     """Hash of all that it depends on; known before there is a result."""
     tags: dict[str, str]
@@ -85,6 +86,11 @@ def sweep_tags() -> dict[str, str]:
     """The name that DVC gave the experiment (`dvc exp run`) in which this process runs; nothing outside of one."""
     name = os.environ.get("DVC_EXP_NAME")
     return {SWEEP: name} if name else {}
+
+
+def sweep_suffix(tags: Mapping[str, str]) -> str:
+    """What tells runs of one student apart that DVC's experiments made with other settings."""
+    return f" ({tags[SWEEP]})" if SWEEP in tags else ""
 
 
 def follow_training(spec: Spec, run: Run, curve: Path, iterations: int, device: str) -> None:
@@ -136,7 +142,8 @@ def live_run(client: "MlflowClient", experiment: str, key: str) -> str | None:
 
 def create_run(client: "MlflowClient", experiment: str, training: Training) -> str:
     """Create the run of a training, and return its id."""
-    return str(client.create_run(experiment, run_name=training.name, tags=training.tags).info.run_id)
+    name = f"{training.name}{sweep_suffix(training.tags)}"
+    return str(client.create_run(experiment, run_name=name, tags=training.tags).info.run_id)
 
 
 def follower_lock(name: str) -> Path:

@@ -15,7 +15,7 @@ from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Spec
 from sfddm.tracking.cards import DESCRIPTION, comparison_description
 from sfddm.tracking.charts import BY_STEPS, by_steps, share_charts
-from sfddm.tracking.live import SWEEP, sweep_tags
+from sfddm.tracking.live import sweep_suffix, sweep_tags
 from sfddm.tracking.server import experiment_id
 
 if TYPE_CHECKING:
@@ -30,11 +30,13 @@ Points = list[tuple[int, dict[str, float]]]
 def track_summary(client: "MlflowClient", spec: Spec, rows: list[Row]) -> None:
     """Bring the comparison of all rows into MLflow; what is there already is left alone.
 
-    The experiment's description and charts are those of the rows that were tracked last.
+    The experiment's description and charts are those of the rows that were tracked last. A sweep's leave the
+    description as it is, because each has other settings than the spec itself.
     """
     experiment = experiment_id(client, spec.name)
     share_charts(client, experiment, panel(rows[0].metrics))
-    client.set_experiment_tag(experiment, DESCRIPTION, comparison_description(spec, rows))
+    if not sweep_tags() or DESCRIPTION not in client.get_experiment(experiment).tags:
+        client.set_experiment_tag(experiment, DESCRIPTION, comparison_description(spec, rows))
     shown = series_of(spec, rows)
     for series in shown:
         key = digest({row.run.name: row.content_key for seeds in series.students for row in seeds})[:16]
@@ -70,8 +72,8 @@ def _track_line(client: "MlflowClient", experiment: str, spec: Spec, name: str, 
     if client.search_runs([experiment], f"tags.`{TAG}` = '{key}'", max_results=1):
         return
     tags = {"sfddm.spec": spec.name, "sfddm.series": name, **sweep_tags()}
-    swept = f" ({tags[SWEEP]})" if SWEEP in tags else ""
-    run_id = client.create_run(experiment, run_name=f"{spec.name}-{name}{swept}", tags=tags).info.run_id
+    named = f"{spec.name}-{name}{sweep_suffix(tags)}"
+    run_id = client.create_run(experiment, run_name=named, tags=tags).info.run_id
     now = int(time.time() * 1000)
     metrics = [Metric(metric, value, now, steps) for steps, values in points for metric, value in values.items()]
     # In one call, so that a run with the key is complete.
