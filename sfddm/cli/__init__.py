@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from sfddm.cli import index_sets, models, registry, specs, teachers
+from sfddm.cli.cleaning import clean
+from sfddm.cli.judging import judge
 from sfddm.cli.listing import list_specs
 from sfddm.cli.new import new
 from sfddm.cli.plan import plan
@@ -26,7 +28,7 @@ app.add_typer(specs.app, name="spec", help="Check and show specs, and list their
 app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")
 app.add_typer(teachers.app, name="teacher", help="Look at teachers that others trained.")
 COMMANDS = (
-    new, plan, models.report, models.advise, models.compare, models.sample, models.export, models.ui,
+    new, plan, models.report, models.advise, models.compare, models.sample, models.export, judge, models.ui, clean,
     registry.promote, registry.demote, registry.history, registry.track, registry.reproduce,
 )  # fmt: skip
 for command in COMMANDS:
