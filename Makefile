@@ -9,10 +9,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup demo sync lint check quick test every prove lock clean
+.PHONY: help setup demo gpu sync lint check quick test every prove lock clean
 
 help:
 	@echo "make demo   set up, then run the main job: dvc repro over specs/*.yaml, at first digits.yaml alone"
+	@echo "make gpu    what a GPU is asked first: waits, speed, and CIFAR-10 from data to students (about half an hour)"
 	@echo "make sync   write params.yaml and code.yaml anew, after a change of specs or code"
 	@echo "make check  lint, types and the quick tests that start no processes (2 minutes)"
 	@echo "make test   lint, types and everything that has to hold at every commit (a quarter of an hour)"
@@ -33,6 +34,12 @@ demo: setup
 	@$(BIN)/sfddm spec sync
 	$(BIN)/dvc repro
 	@$(BIN)/sfddm report digits
+
+gpu: setup
+	$(BIN)/python -m bench.waits
+	$(BIN)/python -m bench --quick --json gpu.json
+	@test -e specs/cifar10-short.yaml || $(BIN)/sfddm spec add cifar10-short
+	$(BIN)/dvc repro report@cifar10-short
 
 sync: setup
 	$(BIN)/sfddm spec sync

@@ -29,7 +29,8 @@ from sfddm.evaluation.real import Splits, write_real  # noqa: E402
 from sfddm.evaluation.scorers.extractor import load_extractor  # noqa: E402
 from sfddm.evaluation.scorers.seen import unseen_by  # noqa: E402
 from sfddm.networks import storage  # noqa: E402
-from sfddm.networks.denoiser import Contract, build, unet_config  # noqa: E402
+from sfddm.networks.contract import Contract  # noqa: E402
+from sfddm.networks.denoiser import build, unet_config  # noqa: E402
 from sfddm.networks.layout import COST, write_sampler  # noqa: E402
 from sfddm.pipeline.params import sync  # noqa: E402
 from sfddm.pipeline.paths import Paths  # noqa: E402

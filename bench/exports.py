@@ -12,7 +12,8 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.export import Format
 from sfddm.export.export import export
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract, build
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import build
 
 CONFIG = {
     "sample_size": [32, 32], "in_channels": 3, "out_channels": 3, "block_out_channels": [128, 256, 256, 256],
@@ -33,7 +34,7 @@ def main() -> None:
         storage.write(student, denoiser)
         for form in get_args(Format):
             started = time.perf_counter()
-            written = export(student, sampler, Path(temporary) / form, form)
+            written = export(student, sampler, Path(temporary) / form, form, {})
             seconds = time.perf_counter() - started
             print(f"{form}: {written.difference:.1e} apart, {written.size / 2**20:.1f} MiB, {seconds:.0f} s")
 

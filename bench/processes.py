@@ -47,7 +47,8 @@ def train(name: str, folder: Path) -> None:
     import torch
 
     from sfddm.data import store
-    from sfddm.networks.denoiser import Contract, build, unet_config
+    from sfddm.networks.contract import Contract
+    from sfddm.networks.denoiser import build, unet_config
     from sfddm.training.loop import begin, iterate
     from sfddm.training.teacher import denoising_loss
 

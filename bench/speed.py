@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sfddm.data.store import Split
 from sfddm.diffusion.sampler import Sampler
-from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser, build, unet_config
 from sfddm.networks.generation import generate
 from sfddm.runtime.machine import device
 from sfddm.spec.teacher import UNet2D

@@ -8,10 +8,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from sfddm.errors import USAGE_ERROR, UserError, shown
-from sfddm.pipeline.params import require_current_code, section
+from sfddm.pipeline.params import NOT_CURRENT, lists_runs, require_current_code, section
 from sfddm.runtime.locks import locked
-from sfddm.runtime.machine import compile_errors, memory_errors, scratch
-from sfddm.runtime.processes import is_main, launched, process_group, requested, world_size
+from sfddm.runtime.machine import choose_kernels, compile_errors, memory_errors, scratch
+from sfddm.runtime.processes import is_main, launched, process_group, refuse_tasks, requested, world_size
 from sfddm.runtime.signals import SIGNALS, Interrupted, interrupt
 from sfddm.spec.fields import require_name
 from sfddm.spec.read import load_spec
@@ -33,6 +33,8 @@ def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> 
         for argument in arguments:
             require_name(argument, "an argument")
         _check_code(_module(stage).removeprefix("stages."), *arguments)
+        refuse_tasks()
+        choose_kernels()
         if world_size() > 1 and not shares:
             raise UserError(f"{_module(stage)} can't be shared by {world_size()} processes: start it without torchrun.")
         if shares and not launched() and requested() > 1:
@@ -54,6 +56,8 @@ def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> 
 def _check_code(stage: str, spec_name: str, item: str = "", seed: str = "") -> None:
     spec = load_spec(spec_name)
     require_current_code(section(stage, spec, spec.run(item, seed).student if seed else item))
+    if is_main() and not lists_runs(spec):  # a spec may change while its stages run
+        print(f"note: {NOT_CURRENT}", file=sys.stderr, flush=True)
 
 
 def _run(stage: Callable[..., None], arguments: list[str]) -> None:

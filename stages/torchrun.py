@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from tempfile import TemporaryDirectory
 
 from sfddm.errors import UserError
-from sfddm.runtime.machine import device
+from sfddm.runtime.processes import available
 from sfddm.runtime.signals import Interrupted
 
 
@@ -30,8 +30,7 @@ def run_under_torchrun(module: str, arguments: list[str], number: int) -> None:
     from torch.distributed.run import parse_args, run
 
     logging.disable(logging.CRITICAL)  # the processes say what was wrong themselves
-    if device().type == "cpu":
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(len(os.sched_getaffinity(0)) // number, 1)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(available(on_gpu=False) // number, 1)))
     with TemporaryDirectory() as logs:
         options = ["--standalone", f"--nproc-per-node={number}", f"--log-dir={logs}", "-m", module, *arguments]
         try:

@@ -15,7 +15,8 @@ from sfddm.diffusion.levels import Schedule, alpha_bar
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.methods.job import Job
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser
 from tests.parts import of
 
 S = 0.5

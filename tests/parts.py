@@ -15,7 +15,8 @@ from sfddm.data.store import Split
 from sfddm.methods.job import Job
 from sfddm.methods.train import Task, task_of
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser, build, unet_config
 from sfddm.pipeline.params import sync
 from sfddm.spec.evaluation import Classifier, Convolutions
 from sfddm.spec.experiment import Spec

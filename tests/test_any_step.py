@@ -13,7 +13,7 @@ from sfddm.methods.job import distill
 from sfddm.methods.sources import jump
 from sfddm.methods.trajectories import Trajectories, load_or_compute
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract
+from sfddm.networks.contract import Contract
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.students import AnyStep
 from tests.gaussian import linear_teacher

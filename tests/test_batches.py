@@ -15,7 +15,7 @@ from sfddm.diffusion.process import hidden_target
 from sfddm.methods.sources import Batch, batches, join, jump, noised
 from sfddm.methods.teaching import paths, walk
 from sfddm.methods.trajectories import Trajectories, load_or_compute
-from sfddm.networks.denoiser import Contract
+from sfddm.networks.contract import Contract
 from sfddm.randomness import Purpose, epoch_indices, generator
 from sfddm.spec.parts import FeatureTerm, OutputTerm, Source, Term, split
 from sfddm.training.batches import Rows, real_images, rows_of

@@ -10,17 +10,35 @@ from attrs import evolve
 from torch import nn
 
 from sfddm.errors import UserError
+from sfddm.evaluation.scorers import pixels
+from sfddm.evaluation.scorers.extractor import load_extractor
+from sfddm.evaluation.scorers.pixels import write_random
+from sfddm.methods import sfddm
 from sfddm.methods.job import distill
 from sfddm.methods.sources import batches as batches_of
 from sfddm.methods.trajectories import load_or_compute
 from sfddm.networks.denoiser import build, unet_config
-from sfddm.runtime.machine import compile_errors, memory_errors
+from sfddm.runtime.machine import compile_errors, memory_errors, require_bf16
+from sfddm.spec.evaluation import PixelValues
 from sfddm.training import batches
 from sfddm.training.batches import gathered, resident
 from sfddm.training.checkpoints import Checkpoints
-from sfddm.training.loop import prepare
+from sfddm.training.loop import begin, iterate, prepare
 from tests.mortal import Killed, Mortal
-from tests.parts import CACHE, METHODS, SOURCES, loss_points, of, task, tiny, untrained_teacher
+from tests.parts import (
+    CACHE,
+    CPU,
+    METHODS,
+    OURS,
+    ROLLOUT,
+    SOURCES,
+    loss_points,
+    of,
+    random_split,
+    task,
+    tiny,
+    untrained_teacher,
+)
 
 COMPUTING = {
     "channels_last": {"memory_format": "channels_last"},
@@ -112,6 +130,15 @@ def test_a_network_is_compiled_whole_and_keeps_its_names() -> None:
 
 
 @pytest.mark.heavy
+def test_weights_that_a_rollout_used_in_bf16_have_their_gradients(tmp_path: Path) -> None:
+    """Autocast keeps what it has cast, and before torch 2.11 what it cast without gradients as well."""
+    training = evolve(SOME, precision="bf16")
+    draw, student = batches_of(task(tmp_path, sources=(ROLLOUT,), training=training)), untrained_teacher(seed=1)
+    state = begin(student.requires_grad_(True), training)
+    iterate(state, lambda step, _: sfddm.losses(OURS, student, student, draw(step, student)), 0, 1e-3, training)
+    assert all(weights.grad is not None and weights.grad.any() for weights in student.parameters())
+
+
 def test_rollouts_of_a_compiled_student_compile_nothing(tmp_path: Path) -> None:
     """Their batches have a size of their own at every step, and torch.compile gives up after a few."""
     from torch._dynamo.utils import counters
@@ -172,3 +199,29 @@ def test_what_does_not_fit_into_memory_stays_on_the_disk(tmp_path: Path, monkeyp
     assert resident(small, torch.device("cpu")) is small
     index = (torch.tensor([3, 1]),)
     assert gathered(small, index, torch.device("cpu")).tolist() == [3, 1]
+
+
+def test_a_gpu_without_bfloat16_is_refused_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla V100")
+    with pytest.raises(UserError, match="Tesla V100 has no bfloat16 of its own"):
+        require_bf16(torch.device("cuda"))
+    require_bf16(torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    require_bf16(torch.device("cuda"))
+
+
+def test_trajectories_and_scores_are_computed_without_tf32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounded: list[bool] = []
+
+    def watched(*_: object) -> None:
+        rounded.append(torch.backends.cudnn.allow_tf32)
+
+    teacher = untrained_teacher()
+    teacher.register_forward_hook(watched)
+    load_or_compute(teacher, "key", (32, 64), CACHE, tmp_path)
+    write_random(tmp_path, PixelValues(kind="pixels"), (1, 8, 8))
+    extractor = load_extractor(tmp_path, CPU)
+    monkeypatch.setattr(pixels, "flat_pixels", lambda images: (watched(), images.flatten(1))[1])
+    list(extractor.batches(random_split().images))
+    assert len(rounded) == 5 and not any(rounded) and torch.backends.cudnn.allow_tf32

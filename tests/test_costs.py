@@ -8,7 +8,7 @@ from attrs import evolve
 
 from sfddm.diffusion.solvers import Deterministic
 from sfddm.methods.job import distill
-from sfddm.networks.denoiser import Contract
+from sfddm.networks.contract import Contract
 from sfddm.networks.size import share
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.parts import Cost, FeatureTerm, OutputTerm, Source, Term

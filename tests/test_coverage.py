@@ -7,7 +7,7 @@ import torch
 from attrs import evolve
 
 from bench.coverage import Case, simulate
-from sfddm.evaluation.distances import frechet_jackknife
+from sfddm.evaluation.distances import frechet_distances
 from sfddm.evaluation.moments import Sample, blocks, frechet_distance
 from sfddm.evaluation.statistics import Measured, paired_difference
 
@@ -22,19 +22,21 @@ UNEQUAL = evolve(SMALL, name="unequal covariances", other_scale=0.9, shift=0.0)
 def test_intervals_hold_the_truth_about_as_often_as_they_say(case: Case, repetitions: int) -> None:
     found = simulate(case, repetitions)
     assert 0.90 <= found.coverage <= 0.99, found
-    assert found.error == pytest.approx(found.scatter, rel=0.3), found
+    assert found.error == pytest.approx(found.scatter, rel=0.35), found
+    assert abs(found.bias) < 0.4 * found.scatter, found
 
 
 def test_a_difference_that_is_large_enough_never_has_the_wrong_sign() -> None:
     found = simulate(UNEQUAL, 100)
     assert found.truth > 0, "the narrower one is farther away"
+    assert abs(found.bias) < 0.4 * found.scatter, found
     assert 0.90 <= found.coverage <= 0.99, found
     assert (found.sign, found.wrong) == (1, 0)
 
 
 def measured(own: Sample, real: Sample) -> Measured:
-    values = frechet_jackknife(own, real)
-    return Measured(whole=frechet_distance(own.whole, real.whole), **{draw: tuple(of) for draw, of in values.items()})
+    found = frechet_distances(own, real)
+    return Measured(whole=found.unbiased, **{draw: tuple(of) for draw, of in found.jackknife.items()})
 
 
 def test_a_student_of_too_little_variety_is_farther_away_though_each_of_its_blocks_is_nearer() -> None:

@@ -26,6 +26,7 @@ from tests.project import ROOT
 
 SHAPES = {
     "cifar10": (3, 32, 32),
+    "cifar10-short": (3, 32, 32),
     "celeba-hq": (3, 256, 256),
     "lsun-church": (3, 256, 256),
     "lsun-bedroom": (3, 256, 256),
@@ -51,7 +52,7 @@ def committed(name: str) -> Spec:
 
 
 def once(training: Training) -> Training:
-    return evolve(training, iterations=1, batch_size=2, warmup=0, precision="fp32")
+    return evolve(training, iterations=1, batch_size=2, warmup=0, precision="fp32", compile=False)
 
 
 def cut_down(name: str) -> Spec:
@@ -59,7 +60,9 @@ def cut_down(name: str) -> Spec:
     many resolutions of few channels. In place of a teacher from the hub one is trained."""
     spec, source = committed(name), committed(name.removesuffix("-public")).teacher.source
     assert isinstance(source, TrainedTeacher)
-    network = evolve(source.network, channels=(8,) * len(source.network.channels), layers_per_block=1, norm_groups=4)
+    network = evolve(
+        source.network, channels=(8,) * len(source.network.channels), layers_per_block=1, head_channels=4, norm_groups=4
+    )
     teacher = evolve(spec.teacher, source=evolve(source, network=network, training=once(source.training)))
     students = dict(spec.students)
     for key, student in spec.students.items():

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from sfddm.networks.denoiser import Contract, build, time_input, unet_config
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import build, time_input, unet_config
 from sfddm.spec.teacher import UNet2D
 from tests.parts import tiny, untrained_teacher
 
@@ -30,6 +31,7 @@ def test_a_configuration_has_the_shape_of_the_images_and_attention_where_it_is_d
         channels=(8, 16, 24),
         attention=(False, True, True),
         middle_attention=False,
+        head_channels=4,
         layers_per_block=3,
         norm_groups=2,
     )
@@ -41,6 +43,7 @@ def test_a_configuration_has_the_shape_of_the_images_and_attention_where_it_is_d
         "down_block_types": ["DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"],
         "up_block_types": ["AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"],
         "add_attention": False,
+        "attention_head_dim": 4,
         "layers_per_block": 3,
         "norm_num_groups": 2,
     }

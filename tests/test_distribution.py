@@ -11,11 +11,15 @@ from torch import Tensor
 
 from sfddm.methods.job import distill
 from sfddm.methods.scores import Fake, Scored, score
+from sfddm.methods.scores import fake_of as fake_of_task
+from sfddm.methods.train import task_of
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.index_set import Uniform
+from sfddm.spec.students import SFDDM
 from sfddm.training.batches import rows_of
 from tests.gaussian import S, gaussian_job, level, linear_teacher, use_linear_networks
 from tests.parts import COPY, CPU, DISTRIBUTION, FEW, METHODS
@@ -53,7 +57,8 @@ def scored(fake: Denoiser, landing: int, size: int = 2000, data: float = S, seed
 @pytest.mark.parametrize("contract", [EXACT, NOISE])
 @pytest.mark.parametrize("landing", LANDINGS)
 def test_equal_distributions_give_no_direction(landing: int, contract: Contract) -> None:
-    assert float(scored(fake_of(linear_teacher(contract)), landing, 100).direction.abs().max()) < 1e-5
+    direction = scored(fake_of(linear_teacher(contract)), landing, 100).direction
+    assert direction.shape == (100, 1, 8, 8) and float(direction.abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize("landing", LANDINGS)
@@ -144,12 +149,21 @@ def other_teacher(data: float) -> Denoiser:
     return teacher
 
 
-@pytest.mark.parametrize("steps", [1, 2])
-def test_alone_it_gives_every_hidden_variable_the_teachers_deviation(tmp_path: Path, steps: int) -> None:
+@pytest.mark.parametrize(("steps", "told"), [(1, False), (2, True)])
+def test_the_fake_of_several_steps_is_told_which(tmp_path: Path, steps: int, told: bool) -> None:
+    levels = tuple(T * k // steps for k in range(1, steps + 1))
+    fake = fake_of_task(task_of(gaussian_job(tmp_path, METHODS["distribution"], levels, EXACT), SFDDM))
+    assert fake is not None and fake.network.contract.two_times is told
+
+
+@pytest.mark.parametrize(("kind", "steps"), [("distribution", 1), ("distribution", 2), ("any-step", 1)])
+def test_alone_it_gives_every_hidden_variable_the_teachers_deviation(tmp_path: Path, kind: str, steps: int) -> None:
     levels = tuple(T * k // steps for k in range(1, steps + 1))
     term = evolve(DISTRIBUTION, begin=0.0, ramp=0.0, learning_rate=0.1)
     training = evolve(FEW, iterations=500, batch_size=64, learning_rate=0.01, decay=0.7, average=0.9, clip_norm=0.0)
-    method = evolve(METHODS["distribution"], terms=(term,), training=training)
+    method = evolve(METHODS[kind], terms=(term,), training=training)
+    if kind == "any-step":
+        method = evolve(method, unaligned=0.0)  # linear networks don't hear where jumps land
     described = gaussian_job(tmp_path, method, levels, EXACT)
     student = evolve(described.student, index_set=Uniform(kind="uniform", steps=steps))
     made = distill(evolve(described, student=student))
@@ -164,5 +178,6 @@ def jumped(network: Denoiser, start: int, landing: int) -> float:
     """The deviation where the student lands from the teacher's hidden variables at `start`."""
     x, at = torch.full((1, 1, 8, 8), deviation(start)), torch.tensor([start])
     delta = network.schedule.angle(at, torch.tensor([landing]), x)
-    moved: Tensor = torch.cos(delta) * x - torch.sin(delta) * network.v(network(x, at), x, at)
+    evaluated = network(x, at, torch.tensor([landing]))
+    moved: Tensor = torch.cos(delta) * x - torch.sin(delta) * network.v(evaluated, x, at)
     return float(moved.mean().abs())

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from attrs import evolve
+from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from sfddm.cli import main
@@ -21,8 +22,9 @@ from sfddm.errors import UserError
 from sfddm.export import export as module
 from sfddm.export.export import ABOUT, TOLERANCE, export
 from sfddm.networks import storage
-from sfddm.networks.denoiser import LUCIDRAINS, Contract, Denoiser, LucidrainsUNet
-from sfddm.networks.layout import write_sampler
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import LUCIDRAINS, Denoiser, LucidrainsUNet
+from sfddm.networks.layout import weights_digest, write_sampler
 from sfddm.networks.student import first_student
 from sfddm.spec.parts import FromTeacher
 from tests.parts import untrained_teacher
@@ -57,7 +59,7 @@ def program(folder):
     pipeline = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
     assert pipeline(batch_size=2).images[0].size == (8, 8)
     tensors = lambda inputs: {name: torch.from_numpy(array) for name, array in inputs.items()}
-    return lambda **inputs: pipeline(**tensors(inputs), output_type="pt").images.numpy()
+    return lambda **inputs: pipeline(**tensors(inputs), output_type="raw").images.numpy()
 
 
 for folder in sorted(Path(root).glob("out-*")):
@@ -131,7 +133,7 @@ def test_the_same_noise_gives_the_same_image_elsewhere(form: str, cases: tuple[s
     for number, case in enumerate(cases):
         denoiser, sampler = CASES[case]
         folder = tmp_path / f"out-{number}"
-        written = export(stored(tmp_path / f"student-{number}", denoiser, sampler), sampler, folder, form)
+        written = export(stored(tmp_path / f"student-{number}", denoiser, sampler), sampler, folder, form, {})
         assert written.difference <= TOLERANCE
         for batch in BATCHES:
             noise, step_noise = noises(sampler, batch)
@@ -163,12 +165,34 @@ def in_a_stranger(form: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_pipeline_of_diffusers_in_half_precision_and_saved_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    denoiser, sampler = CASES["ddim"]
+    export(stored(tmp_path / "student", denoiser, sampler), sampler, tmp_path / "out", "diffusers", {})
+    noise = noises(sampler, 5)[0]
+    loaded = DiffusionPipeline.from_pretrained(tmp_path / "out", trust_remote_code=True)
+    raw = loaded(noise=noise, output_type="raw").images
+    assert torch.equal(raw, sample(denoiser, noise, sampler, iter(())))
+    shown = (raw / 2 + 0.5).clamp(0, 1)
+    assert torch.equal(loaded(noise=noise, output_type="pt").images, shown)
+    assert np.array_equal(loaded(noise=noise, output_type="np").images, shown.permute(0, 2, 3, 1).numpy())
+    loaded.save_pretrained(tmp_path / "again")
+    again = DiffusionPipeline.from_pretrained(tmp_path / "again", trust_remote_code=True)
+    assert torch.equal(again(noise=noise, output_type="raw").images, raw)
+    for half in (torch.bfloat16, torch.float16):
+        images = again.to(half)(noise=noise, output_type="raw").images
+        assert images.dtype == torch.float32 and 0 < (images - raw).abs().max() < 0.1
+        assert again(batch_size=2, output_type="pt").images.shape == (2, 1, 8, 8)
+
+
 @pytest.mark.prove
 def test_a_program_does_not_grow_with_its_steps(tmp_path: Path) -> None:
     folder = stored(tmp_path / "student", *CASES["ddim"])
     few, many = (
         export(folder, evolve(DDIM, levels=tuple(range(64 // steps, 65, 64 // steps))), tmp_path / str(steps),
-               "torch-export").size for steps in (4, 64)
+               "torch-export", {}).size for steps in (4, 64)
     )  # fmt: skip
     assert many < few * 1.05
 
@@ -178,7 +202,7 @@ def test_what_makes_other_images_is_not_kept(tmp_path: Path, monkeypatch: pytest
     other = evolve(DDIM, levels=(7, 20, 46, 64))
     monkeypatch.setattr(module, "describe", lambda contract, _: describe(contract, other))
     with pytest.raises(UserError, match="makes other images than the student"):
-        export(folder, DDIM, tmp_path / "out", "diffusers")
+        export(folder, DDIM, tmp_path / "out", "diffusers", {})
     assert {path.name for path in tmp_path.iterdir()} == {"student"}
 
 
@@ -194,7 +218,7 @@ def test_a_network_of_another_library_is_refused(tmp_path: Path) -> None:
     denoiser = Denoiser(LucidrainsUNet(**config), contract).eval().requires_grad_(False)
     folder = stored(tmp_path / "student", denoiser, DDIM)
     with pytest.raises(UserError, match="only those of diffusers can be exported"):
-        export(folder, DDIM, tmp_path / "out", "onnx")
+        export(folder, DDIM, tmp_path / "out", "onnx", {})
     assert not (tmp_path / "out").exists()
 
 
@@ -209,7 +233,9 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     folder = stored(tmp_path / "student", *CASES["any step"])
     assert ends(folder, tmp_path / "a", "--format", "diffusers", monkeypatch=monkeypatch) == 0
     assert "4 network evaluations per image" in capsys.readouterr().out
-    assert json.loads((tmp_path / "a" / ABOUT).read_text())["student"]["levels"] == [0, *LEVELS]
+    about = json.loads((tmp_path / "a" / ABOUT).read_text())
+    assert about["student"]["levels"] == [0, *LEVELS]
+    assert about["source"] == "student" and about["weights"] == weights_digest(folder)[:16]
     asked = ("--format", "diffusers", "--levels", "10,64")
     assert ends(folder, tmp_path / "b", *asked, monkeypatch=monkeypatch) == 0
     assert json.loads((tmp_path / "b" / ABOUT).read_text())["student"]["levels"] == [0, 10, 64]
@@ -230,5 +256,5 @@ def test_onnx_without_its_libraries_says_what_to_install(tmp_path: Path, monkeyp
     folder = stored(tmp_path / "student", *CASES["ddim"])
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(UserError, match=r"pip install 'sfddm\[export\]'"):
-        export(folder, DDIM, tmp_path / "out", "onnx")
+        export(folder, DDIM, tmp_path / "out", "onnx", {})
     assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.methods.job import Distilled, Job, distill
-from sfddm.networks.denoiser import Contract
+from sfddm.networks.contract import Contract
 from sfddm.networks.layout import write_sampler
 from sfddm.spec.index_set import Explicit
 from sfddm.spec.students import Free, Resampled

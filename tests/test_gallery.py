@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sfddm.cli import main
-from sfddm.pipeline.params import CODE, PARAMS, expand
+from sfddm.pipeline.params import active
 from sfddm.spec.read import spec_names
 from tests.parts import TINY, only_spec
 from tests.project import ROOT
@@ -29,57 +29,6 @@ def sfddm(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main()
     return int(ended.value.code or 0)
-
-
-def test_one_command_makes_an_example_a_part_of_the_pipeline(
-    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert sfddm(monkeypatch, "spec", "add", EXAMPLE) == 0
-    printed = capsys.readouterr().out
-    assert f"`dvc repro report@{EXAMPLE}`" in printed and "params.yaml: written anew" in printed
-    assert spec_names() == [EXAMPLE, "tiny"]
-    assert PARAMS.read_text() == expand()
-    assert "progressive" in CODE.read_text(), "tiny has no student of that method"
-    first, *rest = (specs / f"{EXAMPLE}.yaml").read_text().splitlines()
-    assert first.endswith("=schema.json"), "the schema is beside it now"
-    assert rest == (specs / "gallery" / f"{EXAMPLE}.yaml").read_text().splitlines()[1:]
-
-
-def test_a_spec_that_is_there_is_not_overwritten(
-    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = specs / f"{EXAMPLE}.yaml"
-    path.write_text("mine")
-    assert sfddm(monkeypatch, "spec", "add", EXAMPLE) == 2
-    assert f"specs/{EXAMPLE}.yaml is there already" in capsys.readouterr().err
-    assert path.read_text() == "mine"
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("digits-fold", "no example is called 'digits-fold', did you mean 'digits-folds'? There are celeba-hq"),
-        ("xyz", "no example is called 'xyz'. There are celeba-hq"),
-        ("../tiny", "no example is called '../tiny'"),
-    ],
-)
-def test_an_unknown_example_is_answered_with_the_nearest_and_the_list(
-    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, words: str
-) -> None:
-    assert sfddm(monkeypatch, "spec", "add", name) == 2
-    error = capsys.readouterr().err
-    assert words in error and "lsun-church-public" in error
-    assert spec_names() == ["tiny"]
-
-
-def test_beside_a_faulty_spec_an_example_is_not_added(
-    specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (specs / "tiny.yaml").write_text(TINY.replace("timesteps: 64", "timesteps: none"))
-    before = PARAMS.read_text()
-    assert sfddm(monkeypatch, "spec", "add", EXAMPLE) == 2
-    assert "specs/tiny.yaml:" in capsys.readouterr().err
-    assert spec_names() == ["tiny"] and PARAMS.read_text() == before
 
 
 def test_check_looks_at_active_specs_or_at_examples(
@@ -120,7 +69,7 @@ def test_commands_say_that_a_name_is_an_examples(
     specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
 ) -> None:
     assert sfddm(monkeypatch, *command) == 2
-    assert f"{EXAMPLE} is an example: `sfddm spec add {EXAMPLE}` activates it." in capsys.readouterr().err
+    assert f"{EXAMPLE} is an example: `sfddm new {EXAMPLE}` activates it." in capsys.readouterr().err
 
 
 def test_a_run_of_an_active_spec_is_not_taken_for_an_examples(
@@ -137,14 +86,14 @@ def test_a_misspelt_example_is_answered_with_what_activates_it(
     specs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sfddm(monkeypatch, "report", "digits-fold") == 2
-    words = f"did you mean '{EXAMPLE}', an example that `sfddm spec add {EXAMPLE}` activates?"
+    words = f"did you mean '{EXAMPLE}', an example that `sfddm new {EXAMPLE}` activates?"
     assert words in capsys.readouterr().err
 
 
 def test_all_examples_can_be_active_at_once(specs: Path) -> None:
-    """No two specs have a run of the same name, which `expand` would refuse."""
+    """No two specs have a run of the same name."""
     shutil.copy(ROOT / "specs/digits.yaml", specs)
     for path in (specs / "gallery").glob("*.yaml"):
         shutil.copy(path, specs)
-    text = expand()
-    assert all(f"\n  {name}:\n" in text for name in spec_names())
+    specs_found, faults = active()
+    assert [spec.name for spec in specs_found] == spec_names() and faults == []

@@ -17,12 +17,11 @@ from sfddm.diffusion.search import (
     cheapest,
     descend,
     jump_costs,
-    make_grid,
     mean_squared_error,
     search,
     take_walk,
 )
-from sfddm.diffusion.spacing import IndexSetError, _apart, _nearest, evenly_in_angle, finer, resolve
+from sfddm.diffusion.spacing import IndexSetError, _apart, _nearest, evenly_in_angle, finer, make_grid, resolve
 from sfddm.networks import storage
 from sfddm.spec.index_set import Explicit, IndexSet, Leading, Quadratic, Uniform, UniformAngle, UniformLogSNR
 from sfddm.spec.read import load_spec
@@ -39,7 +38,7 @@ def test_uniform_leading_and_explicit_sets() -> None:
     assert resolve(Uniform(kind="uniform", steps=3), "cosine", 1000) == (333, 667, 1000)
     assert resolve(Uniform(kind="uniform", steps=1024), "linear", 1024) == tuple(range(1, 1025))
     assert resolve(Leading(kind="leading", steps=4), "cosine", 1024) == (1, 257, 513, 769)
-    assert resolve(Explicit(kind="explicit", levels=(1, 5), search=0), "cosine", 1024) == (1, 5)
+    assert resolve(Explicit(kind="explicit", levels=(1, 1024), search=0), "cosine", 1024) == (1, 1024)
 
 
 def test_the_quadratic_set_grows_with_the_square() -> None:
@@ -81,7 +80,7 @@ def test_on_a_cosine_schedule_uniform_angle_is_nearly_uniform() -> None:
     assert max(abs(a - b) for a, b in zip(linear, uniform, strict=True)) > 200
 
 
-@pytest.mark.parametrize("levels", [(), (3, 3), (5, 4), (2, 7, 7), (1025,), (1, 1025), (1, 5, 1025)])
+@pytest.mark.parametrize("levels", [(), (3, 3), (5, 1024, 4), (2, 7, 7, 1024), (1025,), (1, 5, 1025), (1, 1023)])
 def test_bad_explicit_index_sets_are_refused(levels: tuple[int, ...]) -> None:
     with pytest.raises(IndexSetError) as caught:
         resolve(Explicit(kind="explicit", levels=levels, search=0), "cosine", 1024)

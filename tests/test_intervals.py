@@ -15,7 +15,8 @@ from sfddm.methods import intervals
 from sfddm.methods.job import distill
 from sfddm.methods.sources import jump, noised
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.index_set import Explicit
 from sfddm.spec.students import TRACT, Consistency

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sfddm.evaluation import distances as module
-from sfddm.evaluation.distances import Jackknife, frechet_jackknife, kernel_distances
+from sfddm.evaluation.distances import Jackknife, frechet_distances, kernel_distances
 from sfddm.evaluation.moments import Sample, blocks
 from sfddm.evaluation.real import FEWEST
 from sfddm.evaluation.scorer import View
@@ -63,16 +63,36 @@ def test_the_fewest_images_leave_two_in_every_block() -> None:
 @pytest.mark.parametrize(("count", "real"), SIZES)
 def test_the_frechet_distance_without_blocks(count: int, real: int) -> None:
     a, b = features(count, 1), features(real, 2, 1.5)
-    found = frechet_jackknife(Sample(torch.from_numpy(a)), Sample(torch.from_numpy(b)))
-    assert found == close(from_scratch(a, b, frechet))
+    found = frechet_distances(Sample(torch.from_numpy(a)), Sample(torch.from_numpy(b)))
+    assert found.at_n == pytest.approx(frechet(a, b))
+    wanted = from_scratch(a, b, frechet)
+    grows = sum(np.mean(wanted[draw]) - frechet(a, b) for draw in ("images", "real"))
+    assert found.unbiased == pytest.approx(frechet(a, b) - 9 * grows)
+    less_bias = {draw: [value - 9 * grows for value in values] for draw, values in wanted.items()}
+    assert found.jackknife == close(less_bias)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.9])
+def test_the_frechet_distance_of_few_images_is_that_of_endless_ones(scale: float) -> None:
+    """Of 32 features, for Gaussians of standard deviations 1 and `scale` whose means are .1 apart: 32 (.01 + (1 -
+    scale)^2). The usual estimate is far above it."""
+    random = torch.Generator().manual_seed(0)
+    true, found = 32 * (0.01 + (1 - scale) ** 2), []
+    for _ in range(20):
+        own, real = (torch.randn(count, 32, generator=random) for count in (2000, 500))
+        found.append(frechet_distances(Sample(scale * own + 0.1), Sample(real)))
+    assert np.mean([each.unbiased for each in found]) == pytest.approx(true, abs=0.04)
+    assert np.mean([each.at_n for each in found]) > true + 0.5
+    assert np.std([each.unbiased for each in found]) < 1.25 * np.std([each.at_n for each in found])
 
 
 def test_features_far_from_0_lose_no_digits_without_blocks() -> None:
     """Sums are subtracted, and what is left of them is small beside them."""
     a, b = ((features(count, 1) + 3000).astype(np.float32) for count in (47, 60))
-    found = frechet_jackknife(Sample(torch.from_numpy(a)), Sample(torch.from_numpy(b)))
+    found = frechet_distances(*(Sample(torch.from_numpy(of)) for of in (a, b)))
     wanted = from_scratch(a.astype(np.float64), b.astype(np.float64), frechet)
-    assert all(found[draw] == pytest.approx(wanted[draw], rel=1e-4, abs=1e-4) for draw in wanted)
+    with_bias = {draw: np.array(of) + found.at_n - found.unbiased for draw, of in found.jackknife.items()}
+    assert all(with_bias[draw] == pytest.approx(wanted[draw], rel=1e-4, abs=1e-4) for draw in wanted)
 
 
 @pytest.mark.parametrize(("count", "real"), SIZES)

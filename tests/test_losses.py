@@ -11,7 +11,8 @@ from torch import Tensor
 from sfddm.methods import any_step, sfddm
 from sfddm.methods.sources import Batch, jump
 from sfddm.methods.terms.hidden import jump_loss, v_weight
-from sfddm.networks.denoiser import Contract, Denoiser, Evaluated
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser, Evaluated
 from sfddm.networks.student import first_student
 from sfddm.spec.parts import Distance, FeatureTerm, HiddenTerm, OutputTerm, Term, Weighting
 from sfddm.spec.students import SFDDM, AnyStep

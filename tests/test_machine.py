@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from sfddm.errors import UserError
 from sfddm.runtime import machine as module
-from sfddm.runtime.machine import PACKAGES, VARIABLES, machine
+from sfddm.runtime.machine import PACKAGES, VARIABLES, choose_kernels, machine
 from tests.project import ROOT
 
 KEYS = """
 from pathlib import Path
 from sfddm.methods.trajectories import load_or_compute
-from sfddm.networks.denoiser import Contract
+from sfddm.networks.contract import Contract
 from sfddm.training.checkpoints import Checkpoints
 from tests.gaussian import linear_teacher
 from tests.parts import CACHE
@@ -126,6 +127,22 @@ def test_the_precision_of_matrix_products_and_deterministic_algorithms_make_anot
         torch.set_float32_matmul_precision(precision)
         torch.use_deterministic_algorithms(False)
     assert all(kinds.count(kind) == 1 for kind in kinds) and machine(1) == kinds[0]
+
+
+def test_deterministic_kernels_are_asked_for_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    try:
+        for choice, asked in (("0", False), ("1", True)):
+            monkeypatch.setenv("SFDDM_DETERMINISTIC", choice)
+            choose_kernels()
+            assert machine(1)["deterministic"] == asked == ("CUBLAS_WORKSPACE_CONFIG" in os.environ)
+        monkeypatch.setenv("SFDDM_DETERMINISTIC", "yes")
+        with pytest.raises(UserError, match="SFDDM_DETERMINISTIC is 'yes': expected 0 or 1"):
+            choose_kernels()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = True
 
 
 @pytest.mark.parametrize("name", VARIABLES)

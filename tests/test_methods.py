@@ -105,7 +105,7 @@ def test_a_smaller_student_has_no_features_to_compare(tmp_path: Path, name: str)
     """With a feature term it is refused before anything is computed; without one it is trained."""
     network = UNet2D(
         kind="unet2d", channels=(4, 4), attention=(False, False), middle_attention=False, layers_per_block=1,
-        norm_groups=4,
+        head_channels=4, norm_groups=4,
     )  # fmt: skip
     start = FromScratch(kind="scratch", prediction="v", network=network)
     method = evolve(METHODS[name], start=start, training=evolve(FEW, iterations=1, batch_size=2))

@@ -14,7 +14,8 @@ from sfddm.diffusion.sampling import sample, trajectory
 from sfddm.diffusion.spacing import finer
 from sfddm.methods.job import distill
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser
 from sfddm.spec.parts import FromTeacher, OutputTerm, Source
 from sfddm.spec.students import AnyStep
 from tests.gaussian import (

@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 from sfddm.data import store
 from sfddm.errors import UserError
 from sfddm.registry.workspace import run
-from sfddm.runtime.processes import available, own_rows, own_share, requested
+from sfddm.runtime.processes import available, own_rows, own_share, refuse_tasks, requested
 from sfddm.training.batches import integers, noise_like, real_images, rows_of
 from stages.torchrun import first_failure
 from tests.parts import job, only_spec
@@ -92,6 +92,25 @@ def test_more_processes_than_processors_are_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SFDDM_DEVICE", "cpu")
     with pytest.raises(UserError, match=f"{there + 1} processes are asked for .* this machine has {there} processors"):
         requested()
+
+
+def test_several_tasks_of_srun_are_refused_unless_torchrun_started_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only_spec(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stages.data", "tiny"])
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("stages.data", run_name="__main__")
+    assert ended.value.code == 2
+    assert "srun started 4 tasks, and each of them would do all of the work" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+    one_of(monkeypatch, 0, 4)
+    refuse_tasks()
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    refuse_tasks()
 
 
 @needs_two

@@ -16,7 +16,8 @@ from sfddm.methods.job import distill
 from sfddm.methods.sources import noised
 from sfddm.methods.teaching import paths
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.layout import weights_digest
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.students import Progressive

@@ -144,7 +144,7 @@ def test_the_teacher_is_reached_by_the_whole_interval_for_every_scorer(
         gate = decided(experiment, against_teacher=word)["against_teacher"]
         assert gate.passed is passed
         assert gate.figure == f"convolutional {first:+.3f} ± 0.056, pixels {10 * second:+.3f} ± 0.555"
-    assert gate.bound == "not worse than the teacher"
+    assert gate.bound == "not worse than the teacher's 0.250, 2.500 (floor 0.125, 1.250)"
     assert "less than 10% above the teacher's" in decided(experiment, against_teacher="as-good")[
         "against_teacher"
     ].bound  # fmt: skip

@@ -17,7 +17,7 @@ from sfddm.report.style import THEME, inline, series_of
 from sfddm.report.terminal import to_terminal
 from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.students import Resampled
-from tests.experiment import ERROR, Experiment
+from tests.experiment import ERROR, Experiment, jackknife
 from tests.project import Project
 
 
@@ -61,6 +61,8 @@ def test_the_terminal_says_what_all_scorers_say(experiment: Experiment) -> None:
         ["ddim-t4", "4", "2.00", "0.80", "scorers differ", "scorers differ", "0.0100", "free"],
         ["worse-t4", "4", "2.40", "2.40", "worse", "worse", "0.0100", "3 k"],
     ]
+    said = " ".join(text.split())
+    assert "The teacher's 5000 images are at 0.250" in said and "the floor, are at 0.125" in said
 
 
 def test_the_page_has_every_column_the_figures_and_the_costs(experiment: Experiment) -> None:
@@ -85,8 +87,14 @@ def test_every_scorer_has_a_table_of_its_own(experiment: Experiment) -> None:
     experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
     text = page(experiment)
     parts = dict(zip(("convolutional", "pixels"), re.split(r"## Scorer \w+\n", text)[1:], strict=True))
-    assert "at 0.250; the floor, 750 other real images, is at 0.125." in parts["convolutional"]
-    assert "at 2.500; the floor, 750 other real images, is at 1.250." in parts["pixels"]
+    assert (
+        "at 0.250 (standard error 0.020); 750 other real images, the floor, are at 0.125 with their bias."
+        in parts["convolutional"]
+    )
+    assert (
+        "at 2.500 (standard error 0.200); 750 other real images, the floor, are at 1.250 with their bias."
+        in parts["pixels"]
+    )
     assert "| ddim-t4 | 1.500 | +0.938 ± " in parts["convolutional"]
     assert "| ddim-t4 | 15.000 | +9.375 ± " in parts["pixels"]
     assert "| ours-t4 (2 seeds) | 5.625 [5.000, 6.250] |  | +3.125 ± " in parts["pixels"]
@@ -176,26 +184,17 @@ def test_figures_are_the_same_bytes_twice_and_name_what_they_show(drawn: Content
     assert all("<dc:date>" not in text and 'id="figure_1"' not in text for text in svg.values())
 
 
-FLOOR = "real images"
-
-
-@pytest.mark.parametrize(
-    ("images", "drawn"),
-    [({"convolutional": 5000, "pixels": 5000}, 2), ({"convolutional": 750, "pixels": 5000}, 1),
-     ({"convolutional": 4999, "pixels": 5001}, 0), ({"convolutional": 0, "pixels": 0}, 0)],
-)  # fmt: skip
-def test_the_floor_is_drawn_only_where_it_is_of_as_many_images_as_the_rows(
-    experiment: Experiment, images: dict[str, int], drawn: int
-) -> None:
-    """A Frechet distance of fewer images is larger: a line of another number would be another figure."""
+def test_no_line_is_drawn_where_the_teacher_is_not_told_from_real_images(experiment: Experiment) -> None:
     experiment.add("ours-t4", 4, experiment.ours, [0.4])
     (row,) = load_rows(experiment.spec)
-    for name, count in images.items():
-        row.metrics["scorers"][name]["floor_images"] = count
-    svg = distance_svg(experiment.spec, [row]).decode()
-    dashes = re.findall(r"stroke-dasharray: ([\d.]+,[\d.]+,[\d.]+,[\d.]+)", svg)
-    assert len(dashes) == drawn + (drawn > 0), "a line per scorer, and one in the legend"
-    assert svg.count(f">{FLOOR}</text>") == (drawn > 0)
+    marks = []
+    for teachers in (0.21, 0.19):
+        row.metrics["scorers"]["pixels"] |= {
+            "teacher_frechet_distance": teachers,
+            "teacher_frechet_distance_jackknife": jackknife(teachers, 0.2),
+        }
+        marks.append(distance_svg(experiment.spec, [row]).decode().count("<use"))
+    assert marks[1] < marks[0]
 
 
 def test_who_is_as_far_as_the_teacher_is_on_its_line_in_every_scorers_panel(experiment: Experiment) -> None:

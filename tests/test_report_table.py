@@ -23,6 +23,7 @@ from sfddm.report.costs import cost_rows, resampled
 from sfddm.report.table import Table, best_trained, first_of, make_table
 from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Resampled
+from tests.experiment import jackknife
 from tests.rows import COST as USUAL
 from tests.rows import FREE, OURS, row, seeds, spec_of
 
@@ -288,7 +289,20 @@ def test_columns_are_grouped_and_some_fit_a_terminal() -> None:
         (COST, ["s/1000", "latency", "speed-up", "like free", "cost"]),
     ]
     assert judged == [
-        (QUALITY, ["distance", "above best", "above teacher", "at floor", "to training", "KID", "precision", "recall"]),
+        (
+            QUALITY,
+            [
+                "distance",
+                "above best",
+                "above teacher",
+                "at this n",
+                "at floor",
+                "to training",
+                "KID",
+                "precision",
+                "recall",
+            ],
+        ),
         (TEACHER, ["agrees", "cosine", "path"]),
     ]
     assert [column.name for column in terminal_columns(table)] == [
@@ -320,15 +334,28 @@ def test_a_scorers_table_leaves_out_what_it_does_not_say() -> None:
     assert ["to training" in names[images] for images in (0, 5000, 750)] == [False, True, True]
 
 
+def test_no_share_is_shown_of_a_distance_that_is_not_told_from_none() -> None:
+    """The teacher's standard error is .02; its distance less the bias can be below 0, and then no margin is left."""
+    for teachers, ratio, verdict in ((0.025, "20.00", "worse"), (0.019, "–", "worse"), (-0.1, "–", "worse")):
+        without_blocks = jackknife(teachers, 0.02)
+        table = table_of(
+            seeds("ours", 0.5, teacher_frechet_distance=teachers, teacher_frechet_distance_jackknife=without_blocks)
+        )
+        assert shown(table, "convolutional")["ours"] == ratio
+        assert shown(table, "vs teacher")["ours"] == verdict
+    assert advice(table)[0].cells()[3].endswith("; worse than the teacher")
+
+
 def test_what_a_scorers_distances_depend_on_is_said() -> None:
     (ours,) = seeds("ours", 0.5)
     assert basis_of_scorer(ours.metrics, "pixels") == (
-        "classifier-2:0123abcd; distances are to 1500 held-out images. The teacher's 5000 images are at 2.500; the "
-        "floor, 750 other real images, is at 1.250."
+        "classifier-2:0123abcd; distances are to 1500 held-out images. The teacher's 5000 images are at 2.500 "
+        "(standard error 0.200); 750 other real images, the floor, are at 1.250 with their bias."
     )
     (ours,) = seeds("ours", 0.5, held_out=False, floor=None, floor_images=0)
     assert basis_of_scorer(ours.metrics, "convolutional") == (
-        "classifier-2:0123abcd; distances are to 1500 training images. The teacher's 5000 images are at 0.250."
+        "classifier-2:0123abcd; distances are to 1500 training images. The teacher's 5000 images are at 0.250 "
+        "(standard error 0.020)."
     )
 
 
@@ -345,8 +372,11 @@ def test_every_column_is_explained_once() -> None:
     assert "cost in forward-equivalents:" in every
 
 
-def test_warnings_are_the_evaluations_own() -> None:
+def test_warnings_are_the_evaluations_own_and_of_a_poor_teacher() -> None:
     assert table_of(seeds("ours", 0.5)).warnings == []
+    assert table_of(seeds("ours", 0.5, floor=0.02, floor_images=0)).warnings == [], "there is no floor"
+    said = table_of(seeds("ours", 0.5, floor=0.02, floor_images=750)).warnings
+    assert len(said) == 2 and "convolutional: the teacher's own distance is 12 times that of other real" in said[0]
     assert table_of(seeds("ours", 0.5, notes=["one", "two"])).warnings == ["Beware: one.", "Beware: two."]
 
 

@@ -132,8 +132,10 @@ def test_no_more_of_a_processor_is_used_than_there_is(
 def test_what_gpus_made_is_rebuilt_on_as_many_as_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workspace, "device", lambda: torch.device("cuda"))
     monkeypatch.setattr(workspace, "available", lambda on_gpu: 2 if on_gpu else 16)
-    found = workspace._environment({"device": "cuda", "threads": 64, "processes": 8})
+    made = {"device": "cuda", "threads": 64, "processes": 8, "deterministic": False}
+    found = workspace._environment(made)
     assert found == {"SFDDM_DEVICE": "cuda", "SFDDM_NPROC": "2"}
+    assert workspace._environment({**made, "deterministic": True}) == {**found, "SFDDM_DETERMINISTIC": "1"}
     found = workspace._environment({"device": "cpu", "threads": 3, "processes": 8})
     assert found == {"SFDDM_DEVICE": "cpu", "SFDDM_NPROC": "8", "OMP_NUM_THREADS": "3"}
 

@@ -18,6 +18,7 @@ SMALLER = UNet2D(
     channels=(4, 8),
     attention=(False, False),
     middle_attention=False,
+    head_channels=4,
     layers_per_block=1,
     norm_groups=4,
 )

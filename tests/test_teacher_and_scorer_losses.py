@@ -14,7 +14,8 @@ from sfddm.data.store import Split
 from sfddm.evaluation.scorers.classifier import _train, _write
 from sfddm.evaluation.scorers.extractor import load_extractor
 from sfddm.evaluation.scorers.networks import Network
-from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser, build, unet_config
 from sfddm.randomness import Purpose, epoch_indices, generator
 from sfddm.runtime.files import read_json
 from sfddm.spec.teacher import Trained

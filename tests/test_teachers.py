@@ -10,6 +10,7 @@ import pytest
 import torch
 from attrs import evolve
 from diffusers import DDPMPipeline, DDPMScheduler, EulerDiscreteScheduler, UNet2DModel
+from PIL import Image
 
 from sfddm.cli import main
 from sfddm.data import store
@@ -19,7 +20,8 @@ from sfddm.diffusion.spacing import resolve
 from sfddm.errors import SpecError, UserError
 from sfddm.methods.job import distill
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract, Denoiser, LucidrainsUNet
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser, LucidrainsUNet
 from sfddm.networks.generation import generate
 from sfddm.networks.layout import WEIGHTS
 from sfddm.networks.student import first_student
@@ -27,7 +29,8 @@ from sfddm.runtime.files import digest_file
 from sfddm.spec.index_set import UniformAngle
 from sfddm.spec.parse import structure, unstructure
 from sfddm.spec.parts import FromTeacher
-from sfddm.spec.read import parse_spec
+from sfddm.spec.read import load_spec, parse_spec
+from sfddm.spec.students import SFDDM
 from sfddm.spec.teacher import FromCheckpoint, FromDiffusers, Teacher
 from sfddm.teachers.candidate import recognised
 from sfddm.teachers.denoising import require_denoising
@@ -35,7 +38,7 @@ from sfddm.teachers.importing import import_teacher
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.teacher import train_teacher
-from tests.parts import TINY, job, tiny
+from tests.parts import TINY, job, only_spec, tiny
 
 CPU = torch.device("cpu")
 T = 1000
@@ -570,24 +573,52 @@ def inspected(*arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 @pytest.mark.heavy
-def test_what_inspect_prints_can_be_pasted_into_a_spec(
+def test_inspect_prints_a_whole_spec_for_a_teacher(
     trained: Denoiser, theirs: Any, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     save(trained.network, root / "digits")
     fill(cache, trained.network)
     write(theirs, root / "model-9.pt")
-    sources = []
+    specs = []
     for name in (str(root / "digits"), "digits", MODEL, str(root / "model-9.pt"), "model-9.pt"):
         printed = inspected(name, monkeypatch=monkeypatch, capsys=capsys)
-        assert "parameters" in printed and "1 channels" in printed
-        start = printed.index("teacher:\n")
-        section = printed[start:].split("\n\n")[0].rstrip()
-        spec_text = with_source(FROM_THE_HUB)
-        before, after = spec_text.split("teacher:\n", 1)
-        sources.append(parse_spec(before + section + "\n\nstudents:" + after.split("students:", 1)[1], "x").teacher)
-    assert sources[0] == sources[1] == described(from_folder("digits", root))
-    assert sources[2] == described(FromDiffusers(kind="diffusers", model=MODEL, revision=COMMIT))
-    assert sources[3] == sources[4] and sources[3].source.weights == "ema" and sources[3].prediction == "v"
+        assert "parameters" in printed and "1 channels" in printed and f"`sfddm new mine --teacher {name}`" in printed
+        specs.append(parse_spec(printed[printed.index("# yaml-language-server") :], "mine.yaml"))
+    assert specs[0] == specs[1] and specs[0].teacher == described(from_folder("digits", root))
+    assert specs[2].teacher == described(FromDiffusers(kind="diffusers", model=MODEL, revision=COMMIT))
+    assert specs[3] == specs[4]
+    source = specs[3].teacher.source
+    assert isinstance(source, FromCheckpoint) and source.weights == "ema" and specs[3].teacher.prediction == "v"
+    assert [spec.data.shape for spec in specs] == [(1, 8, 8)] * 3 + [(1, 64, 64)] * 2
+    for spec, start, spacing in ((specs[0], "epsilon-sample", "uniform-angle"), (specs[3], "same", "uniform")):
+        ours = spec.students["ours-t4"]
+        assert isinstance(ours.method, SFDDM) and ours.method.start.prediction == start
+        assert {student.index_set.kind for student in spec.students.values()} == {spacing}
     assert "expected a folder" in inspected("a/b/c", monkeypatch=monkeypatch, capsys=capsys)
-    assert "hf download a/b" in inspected("a/b", monkeypatch=monkeypatch, capsys=capsys)
+
+
+@pytest.mark.heavy
+def test_a_spec_begins_with_a_teacher_and_images(
+    trained: Denoiser, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are elsewhere, so that links lead to them."""
+    (tmp_path / "project").mkdir()
+    only_spec(tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.delenv("SFDDM_DATA_ROOT", raising=False)
+    teacher = save(trained.network, tmp_path / "models/digits-8")
+    (tmp_path / "photos").mkdir()
+    for number, image in enumerate(images[:40]):
+        Image.fromarray(image[0]).convert("RGB").save(tmp_path / f"photos/{number}.png")
+    monkeypatch.setattr(
+        "sys.argv", ["sfddm", "new", "mine", "--teacher", str(teacher), "--images", str(tmp_path / "photos")]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    spec = load_spec("mine")
+    assert spec.data.shape == (1, 8, 8), "as the teacher's, though the images are in colour"
+    (tmp_path / "data").mkdir()
+    prepare(spec.data, tmp_path / "data")
+    import_teacher(spec.teacher, store.read(tmp_path / "data", "train").images, CPU)

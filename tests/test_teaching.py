@@ -14,7 +14,8 @@ from sfddm.diffusion.solvers import Deterministic
 from sfddm.methods.job import distill
 from sfddm.methods.teaching import halfway, paths, walk
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser
 from sfddm.spec.parts import TeacherSteps
 from tests.gaussian import flow_factor, gaussian_job, image_factor, level, linear_teacher, use_linear_networks
 from tests.parts import CPU, DDIM, FEW, HIDDEN, METHODS, OURS, data_of

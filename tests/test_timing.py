@@ -10,7 +10,7 @@ from torch import Tensor
 from sfddm.diffusion.sampler import Sampler
 from sfddm.evaluation import timing
 from sfddm.evaluation.timing import BATCH, time_sampling
-from sfddm.networks.denoiser import Contract
+from sfddm.networks.contract import Contract
 from sfddm.runtime.machine import peak_memory_mb
 from tests.clocks import Clock
 

@@ -15,7 +15,7 @@ from sfddm.diffusion.steps import ddim_step
 from sfddm.errors import UserError
 from sfddm.methods import trajectories
 from sfddm.methods.trajectories import Trajectories, load_or_compute
-from sfddm.networks.denoiser import Contract
+from sfddm.networks.contract import Contract
 from sfddm.randomness import Purpose, normals
 from sfddm.runtime.machine import machine
 from sfddm.spec.parts import Cache
@@ -143,6 +143,13 @@ def test_a_damaged_cache_is_computed_again(tmp_path: Path, file: str) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     again = load_or_compute(untrained_teacher(), "key", LEVELS, PLAIN, tmp_path)
     assert torch.equal(first.states, again.states) and torch.equal(first.features, again.features)
+
+
+def test_features_that_half_precision_cant_hold_are_kept_as_its_largest(tmp_path: Path) -> None:
+    teacher = untrained_teacher()
+    teacher.network.up_blocks[-1].resnets[-1].conv2.bias.data[:2] = torch.tensor([1e6, -1e6])
+    found = load_or_compute(teacher, "key", LEVELS, PLAIN, tmp_path).features
+    assert (found[:, :, 0] == 65504).all() and (found[:, :, 1] == -65504).all() and found[:, :, 2:].abs().max() < 100
 
 
 def test_a_teacher_whose_trajectories_are_no_numbers_is_named_and_nothing_is_kept(tmp_path: Path) -> None:

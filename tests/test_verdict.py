@@ -73,6 +73,7 @@ GPU = {**MACHINE, "device": "cuda"}
         (MACHINE, {**MACHINE, "threads": 8}, ANOTHER_KIND),
         ({**MACHINE, "more": 1}, MACHINE, ANOTHER_KIND),
         (GPU, GPU, SAME_GPU),
+        ({**GPU, "deterministic": True}, {**GPU, "deterministic": True}, None),
         (GPU, {**GPU, "processes": 2}, ANOTHER_KIND),
         (GPU, MACHINE, ANOTHER_DEVICE),
         (MACHINE, GPU, ANOTHER_DEVICE),

@@ -70,13 +70,19 @@ def search(
     solver: Annotated[Deterministic, typer.Option(help="The teacher's sampler over the grid.")] = "dpm-solver",
 ) -> None:
     """Find the levels on which DDIM comes nearest to the teacher's own images, and print them as lines of a spec."""
-    from sfddm.diffusion.search import Counting, take_walk
-    from sfddm.diffusion.search import search as find
+    from sfddm.pipeline.paths import Paths
     from sfddm.spec.read import load_spec, spec_path
 
     experiment = load_spec(spec)
     levels, clip = _grid(experiment, grid, steps), experiment.evaluation.reference.clip_sample
-    teacher = _teacher(experiment)
+    folder = Paths(experiment.name).teacher
+    if not folder.is_dir():
+        raise UserError(f"{folder} is missing: train the teacher first with `dvc repro teacher@{experiment.name}`.")
+
+    from sfddm.diffusion.search import Counting, take_walk
+    from sfddm.diffusion.search import search as find
+
+    teacher = _teacher(experiment, folder)
     with Console(stderr=True).status(f"searching {steps} of {len(levels)} levels on {noises} noises"):
         counting = Counting(teacher)
         seen, unseen = (_noise(teacher, seed, indices) for indices in (range(noises), range(noises, 2 * noises)))
@@ -94,7 +100,7 @@ def search(
 
 
 def _grid(spec: "Spec", count: int | None, steps: int) -> tuple[int, ...]:
-    from sfddm.diffusion.search import make_grid
+    from sfddm.diffusion.spacing import make_grid
 
     timesteps = spec.teacher.timesteps
     if count is not None and count > timesteps:
@@ -107,14 +113,10 @@ def _grid(spec: "Spec", count: int | None, steps: int) -> tuple[int, ...]:
     return levels
 
 
-def _teacher(spec: "Spec") -> "Denoiser":
+def _teacher(spec: "Spec", folder: Path) -> "Denoiser":
     from sfddm.networks import storage
-    from sfddm.pipeline.paths import Paths
     from sfddm.runtime.machine import device
 
-    folder = Paths(spec.name).teacher
-    if not folder.is_dir():
-        raise UserError(f"{folder} is missing: train the teacher first with `dvc repro teacher@{spec.name}`.")
     teacher = storage.load(folder, device())
     contract, described = teacher.contract, spec.teacher
     if (contract.timesteps, contract.noise_schedule) != (described.timesteps, described.noise_schedule):

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from sfddm.errors import UserError
-from sfddm.export import Format
+from sfddm.export import Format, require_new
 
 if TYPE_CHECKING:
+    from sfddm.diffusion.sampler import Sampler
     from sfddm.spec.index_set import IndexSet
 
 BATCH = 250
@@ -20,8 +21,13 @@ Spacing = Literal["uniform-angle", "uniform", "quadratic", "uniform-log-snr"]
 """How a number of steps is spread over the noise levels."""
 Source = Annotated[str, typer.Argument(help="A run's name, a student's folder, or models:/NAME@ALIAS.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of the student's own set.")]
-Spaced = Annotated[Spacing, typer.Option(help="How --steps are spaced.")]
-LevelsAsked = Annotated[str | None, typer.Option(help="Any index set: noise levels as in 256,512,768,1024.")]
+Spaced = Annotated[
+    Spacing | None,
+    typer.Option(help="How --steps are spaced; left out, as the student's own if it has as many, or evenly in angle."),
+]
+LevelsAsked = Annotated[
+    str | None, typer.Option(help="Any index set: noise levels as in 256,512,768,1024, up to the noisiest.")
+]
 
 NAMES = "Two or more of: SPEC-STUDENT-sSEED, models:/NAME@ALIAS, models:/NAME/VERSION, REVISION:SPEC-STUDENT-sSEED."
 
@@ -29,12 +35,15 @@ NAMES = "Two or more of: SPEC-STUDENT-sSEED, models:/NAME@ALIAS, models:/NAME/VE
 def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
     """Print the comparison of a spec's students, and what to do next."""
     from sfddm.pipeline.rows import load_rows
-    from sfddm.report.table import make_table
-    from sfddm.report.terminal import to_terminal
     from sfddm.spec.read import load_spec
 
     experiment = load_spec(spec)
-    to_terminal(experiment.name, make_table(experiment, load_rows(experiment)), Console())
+    rows = load_rows(experiment)
+
+    from sfddm.report.table import make_table
+    from sfddm.report.terminal import to_terminal
+
+    to_terminal(experiment.name, make_table(experiment, rows), Console())
     typer.echo(f"The same with pictures: reports/{experiment.name}.html\n")
     registered = [run for run in experiment.runs() if run.student in experiment.registry.students]
     if registered:
@@ -73,6 +82,9 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Write their images side by side: a name that ends in .png.")] = None,
 ) -> None:
     """Say which fields of their specs and which figures differ between students, beyond their spread."""
+    if out is not None and out.suffix != ".png":
+        raise UserError(f"--out {out}: expected a name that ends in .png.")
+
     from sfddm.report.compare import find, side_by_side
     from sfddm.report.terminal import LETTERS, show
     from sfddm.runtime.files import atomic_file
@@ -80,8 +92,6 @@ def compare(
 
     if not 2 <= len(names) <= len(LETTERS):
         raise UserError(f"compare takes 2 to {len(LETTERS)} students, found {len(names)}: {NAMES}")
-    if out is not None and out.suffix != ".png":
-        raise UserError(f"--out {out}: expected a name that ends in .png.")
     subjects = [registered(name) if name.startswith("models:/") else find(name) for name in names]
     show(subjects, Console())
     if out is None:
@@ -98,26 +108,24 @@ def sample(
     num: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many images.")] = 64,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the noises.")] = 0,
     steps: Steps = None,
-    spacing: Spaced = "uniform-angle",
+    spacing: Spaced = None,
     levels: LevelsAsked = None,
 ) -> None:
     """Draw images from a student."""
+    if out.suffix not in (".png", ".npz"):
+        raise UserError(f"--out {out}: expected a name that ends in .png or .npz.")
+    folder = student_folder(source)
+    sampler = asked_sampler(folder, levels, steps, spacing)
+
     import numpy as np
 
     from sfddm.images import grid, png
     from sfddm.networks import storage
-    from sfddm.networks.generation import generate, on_index_set
-    from sfddm.networks.layout import read_sampler
+    from sfddm.networks.generation import generate
     from sfddm.runtime.files import atomic_file
     from sfddm.runtime.machine import device
 
-    if out.suffix not in (".png", ".npz"):
-        raise UserError(f"--out {out}: expected a name that ends in .png or .npz.")
-    folder = student_folder(source)
-    denoiser, sampler = storage.load(folder, device()), read_sampler(folder)
-    if asked := asked_index_set(levels, steps, spacing):
-        sampler = on_index_set(sampler, denoiser.contract, asked)
-    images = generate(denoiser, sampler, seed, num, BATCH, "sampling")
+    images = generate(storage.load(folder, device()), sampler, seed, num, BATCH, "sampling")
     with atomic_file(out) as partial:
         if out.suffix == ".png":
             partial.write_bytes(png(grid(images, min(num, 16))))
@@ -132,21 +140,18 @@ def export(
     out: Annotated[Path, typer.Argument(help="A new folder.")],
     form: Annotated[Format, typer.Option("--format", help="Whose format.")],
     steps: Steps = None,
-    spacing: Spaced = "uniform-angle",
+    spacing: Spaced = None,
     levels: LevelsAsked = None,
 ) -> None:
     """Write a student for diffusers, torch.export or ONNX, and compare what was written with the student."""
+    require_new(out)
+    folder = student_folder(source)
+    sampler = asked_sampler(folder, levels, steps, spacing)
+
     from sfddm.export.export import IMAGES
     from sfddm.export.export import export as write
-    from sfddm.networks.generation import on_index_set
-    from sfddm.networks.layout import read_sampler
-    from sfddm.networks.storage import read_contract
 
-    folder = student_folder(source)
-    sampler = read_sampler(folder)
-    if asked := asked_index_set(levels, steps, spacing):
-        sampler = on_index_set(sampler, read_contract(folder), asked)
-    written = write(folder, sampler, out, form)
+    written = write(folder, sampler, out, form, identity(source))
     typer.echo(
         f"{out}: {written.size / 2**20:.2f} MiB, {sampler.nfe} network evaluations per image. Of {IMAGES} images from "
         f"the same noises no pixel differs from the student's own by more than {written.difference:.1e}."
@@ -183,21 +188,45 @@ def student_folder(source: str) -> Path:
     return Paths(spec.name).student(run.student, run.seed)
 
 
-def asked_index_set(levels: str | None, steps: int | None, spacing: Spacing) -> "IndexSet | None":
-    """The index set that the options ask for; None is the student's own.
+def identity(source: str) -> dict[str, str]:
+    """A student's name, and the content key that model versions have too, if it is registered or evaluated."""
+    from sfddm.pipeline.rows import find_run, has_results, load_row
+    from sfddm.tracking.versions import content_key
+
+    if source.startswith("models:/"):
+        return {"source": source, "content_key": content_key(source)}
+    if Path(source).is_dir():
+        return {"source": Path(source).name}
+    spec, run = find_run(source)
+    return {"source": source, **({"content_key": load_row(spec, run).content_key} if has_results(spec, run) else {})}
+
+
+def asked_sampler(folder: Path, levels: str | None, steps: int | None, spacing: Spacing | None) -> "Sampler":
+    """The sampler of the student in `folder`, on the index set that the options ask for.
 
     Raises:
-        UserError: both levels and steps, or levels that are not numbers.
+        UserError: options that exclude each other, levels that are not numbers, or no index set for this student.
     """
+    from sfddm.networks.contract import on_index_set, read_contract
+    from sfddm.networks.layout import read_sampler
+
+    asked, sampler = _asked(levels, steps, spacing), read_sampler(folder)
+    return sampler if asked is None else on_index_set(sampler, read_contract(folder), asked)
+
+
+def _asked(levels: str | None, steps: int | None, spacing: Spacing | None) -> "IndexSet | int | None":
+    """The index set that the options ask for, or the number of its steps; None is the student's own."""
     from sfddm.spec.index_set import Explicit
 
     if levels is not None and steps is not None:
         raise UserError("--levels and --steps exclude each other: give one of them.")
+    if spacing is not None and steps is None:
+        raise UserError(f"--spacing {spacing} says how --steps are spaced: give their number too.")
     if levels is not None:
         if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", levels):
             raise UserError(f"--levels {levels}: expected noise levels as in 256,512,768,1024.")
         return Explicit(kind="explicit", levels=tuple(map(int, levels.split(","))), search=0)
-    return None if steps is None else spaced(spacing, steps)
+    return steps if steps is None or spacing is None else spaced(spacing, steps)
 
 
 def spaced(spacing: Spacing, steps: int) -> "IndexSet":

@@ -20,12 +20,14 @@ UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 def plan(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
     """Show the stages of a spec, which are done already, and about what time, disk and memory the others will take."""
     from sfddm.pipeline.params import require_current
-    from sfddm.pipeline.plan import estimates, stages, to_run
-    from sfddm.runtime.machine import device, free_memory
     from sfddm.spec.read import load_spec
 
     experiment = load_spec(spec)
     require_current()
+
+    from sfddm.pipeline.plan import estimates, stages, to_run
+    from sfddm.runtime.machine import device, free_memory
+
     names, wanted = stages(experiment), to_run(experiment)
     if wanted is None:
         typer.echo("What is done already can't be told: DVC is not installed here, or busy. All stages are listed.")

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(no_args_is_help=True)
+Revision = Annotated[str, typer.Option(help="Of the hub's teacher: a commit, a tag or a branch.")]
 WHAT = "OWNER/NAME of the Hugging Face hub, a folder in diffusers' format, or a checkpoint (.pt)."
 
 
@@ -16,9 +17,9 @@ def teachers() -> None:
 @app.command()
 def inspect(
     source: Annotated[str, typer.Argument(help=WHAT)],
-    revision: Annotated[str, typer.Option(help="Of the hub: a commit, a tag or a branch.")] = "main",
+    revision: Revision = "main",
 ) -> None:
-    """Print a teacher's schedule, T, prediction, image size and parameters, and the section of a spec for it."""
+    """Print a teacher's schedule, T, prediction, image size and parameters, and a spec that begins with it."""
     from sfddm.teachers.inspection import inspect as describe
 
     typer.echo(describe(source, revision))

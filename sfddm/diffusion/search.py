@@ -17,11 +17,9 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from sfddm.diffusion.levels import Schedule
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import Denoises, Levels, sample, trajectory
 from sfddm.diffusion.solvers import Solver
-from sfddm.diffusion.spacing import evenly_in_angle
 from sfddm.diffusion.steps import ddim_step
 
 BATCH = 250
@@ -44,11 +42,6 @@ class Walk:
     samples: Tensor
     """[G, N, C, H, W]: the image predicted at each of the grid's levels, clipped where the sampler clips."""
     clip_sample: bool
-
-
-def make_grid(count: int, schedule: Schedule, timesteps: int) -> tuple[int, ...]:
-    """About `count` levels up to T, evenly in angle: fewer where the levels are too few to keep them apart."""
-    return tuple(sorted(set(evenly_in_angle((0, timesteps), count, schedule, timesteps))))
 
 
 def search(teacher: Denoises, walk: Walk, steps: int) -> tuple[int, ...]:

@@ -50,8 +50,8 @@ def resolve(index_set: Listed | Spaced, schedule: Schedule, timesteps: int) -> t
         timesteps: T, the teacher's number of noise levels.
 
     Raises:
-        IndexSetError: T' above T, a level outside 1..T, levels that do not increase, or more steps than the spacing
-            has room for.
+        IndexSetError: T' above T, listed levels that do not increase or do not end at T, or more steps than the
+            spacing has room for.
     """
     if isinstance(index_set, Listed):
         _check_levels(index_set.levels, timesteps)
@@ -111,6 +111,11 @@ def evenly_in_angle(ends: tuple[int, int], steps: int, schedule: Schedule, times
     return _apart(levels, ends[0]) if ends[1] - ends[0] >= steps else levels
 
 
+def make_grid(count: int, schedule: Schedule, timesteps: int) -> tuple[int, ...]:
+    """About `count` levels up to T, evenly in angle: fewer where the levels are too few to keep them apart."""
+    return tuple(sorted(set(evenly_in_angle((0, timesteps), count, schedule, timesteps))))
+
+
 def _apart(levels: list[int], low: int) -> list[int]:
     """The same levels, moved by as little as makes them increase between `low` and the last one."""
     rising = list(accumulate(levels, lambda before, level: max(level, before + 1), initial=low))[1:]
@@ -139,5 +144,10 @@ def _check_levels(levels: tuple[int, ...], timesteps: int) -> None:
     for lower, higher in pairwise(levels):
         if lower >= higher:
             raise IndexSetError(f"expected increasing levels, found {lower} before {higher}", "levels")
+    if levels[-1] < timesteps:
+        raise IndexSetError(
+            f"they end at {levels[-1]}, and images start from pure noise, which is level {timesteps}: end with it",
+            "levels",
+        )
     if levels[-1] > timesteps:
         raise IndexSetError(f"level {levels[-1]} is above the teacher's noisiest, {timesteps}", "levels")

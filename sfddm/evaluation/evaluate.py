@@ -58,7 +58,7 @@ def evaluate(
     if not is_main():
         return
     metrics = {
-        **measure(drawn, wanted, panel, label),
+        **measure(drawn, wanted, panel, label, device),
         "path_pairs": len(drawn.strips),
         "nfe": sampler.nfe,
         "levels": list(sampler.levels),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from attrs import frozen
 
 from sfddm.errors import UserError
@@ -11,7 +12,7 @@ from sfddm.evaluation.distances import distances
 from sfddm.evaluation.interpolation import path_length
 from sfddm.evaluation.metrics import PANEL, SCORERS
 from sfddm.evaluation.moments import Sample
-from sfddm.evaluation.real import FEWEST
+from sfddm.evaluation.real import CPU, FEWEST
 from sfddm.evaluation.reference import Reference
 from sfddm.evaluation.scorer import Scorer
 from sfddm.evaluation.scorers.extractor import check_images
@@ -55,7 +56,9 @@ def check_inputs(shape: tuple[int, ...], reference: Reference, panel: Mapping[st
         )
 
 
-def measure(drawn: Drawn, reference: Reference, panel: Mapping[str, Scorer], label: str) -> dict[str, Any]:
+def measure(
+    drawn: Drawn, reference: Reference, panel: Mapping[str, Scorer], label: str, device: torch.device = CPU
+) -> dict[str, Any]:
     """Metrics of images against the real images, and against the teacher's from the same noises.
 
     Args:
@@ -63,6 +66,7 @@ def measure(drawn: Drawn, reference: Reference, panel: Mapping[str, Scorer], lab
         reference: the teacher's images.
         panel: the scorers by their names.
         label: what a progress line calls the images.
+        device: where pixels are compared. Features are compared where their scorer is.
 
     Returns:
         What docs/evaluation.md lists, by key; what each scorer says under `scorers` and its name. Keys that end in
@@ -73,7 +77,7 @@ def measure(drawn: Drawn, reference: Reference, panel: Mapping[str, Scorer], lab
     """
     check_inputs(drawn.images.shape[1:], reference, panel)
     return {
-        **pixel_similarities(drawn.images, reference.images),
+        **pixel_similarities(drawn.images, reference.images, device),
         "samples": len(drawn.images),
         "reference": reference.digest,
         PANEL: list(panel),

@@ -62,13 +62,18 @@ METRICS = (
     Metric(
         key="frechet_distance", judged=True, group=QUALITY, better="lower", heading="distance", form="{:.3f}",
         spread=True,
-        meaning="distance: Frechet distance to the real images, in the scorer's features; mean [lowest, highest] over "
-        "training seeds.",
+        meaning="distance: Frechet distance to the real images in the scorer's features, less what it has because "
+        "images are few; mean [lowest, highest] over training seeds.",
         compared="Frechet distance", exact="{:.4f}", card="Frechet distance to real images",
     ),
     Metric(
+        key="frechet_distance_at_n", judged=True, group=QUALITY, better="lower", heading="at this n", form="{:.3f}",
+        meaning="at this n: the usual Frechet distance, with the bias that few images give it.",
+        compared="Frechet distance of so many images", exact="{:.4f}",
+    ),
+    Metric(
         key="frechet_distance_at_floor", judged=True, group=QUALITY, better="lower", heading="at floor", form="{:.3f}",
-        meaning="at floor: the distance of only as many images as the floor is based on, where a perfect sampler is.",
+        meaning="at floor: the same of only as many images as the floor is based on, where a perfect sampler is.",
         tracked=False,
     ),
     Metric(

@@ -1,4 +1,7 @@
-"""Mean and covariance of features, gathered batch by batch, and the Frechet distance between two of them."""
+"""Mean and covariance of features, gathered batch by batch, and the Frechet distance between two of them.
+
+All is computed where the features are.
+"""
 
 from functools import cached_property
 from itertools import pairwise
@@ -35,10 +38,10 @@ class MomentSums:
 
     def add(self, features: Tensor) -> Self:
         """Take in a batch of features [B, D]."""
-        features = features.double().cpu()
+        features = features.double()
         self._count += len(features)
-        self._sum += features.sum(0)
-        self._outer += features.T @ features
+        self._sum = self._sum.to(features.device) + features.sum(0)
+        self._outer = self._outer.to(features.device) + features.T @ features
         return self
 
     def __sub__(self, other: Self) -> Self:

@@ -66,6 +66,7 @@ def read_statistics(path: Path, sha256: str, images: int, features: int) -> File
     return FileMoments(Moments(images, mean, covariance), sha256[:16])
 
 
+CPU = torch.device("cpu")
 KEPT = 10_000
 """The most images that kernel distance, precision and recall look at, and the most real images that distances are
 measured to."""
@@ -179,8 +180,8 @@ class _Description:
     digest: str
 
 
-def read_real(folder: Path, features: int) -> Real:
-    """Read what `write_real` stored, for an extractor of so many features.
+def read_real(folder: Path, features: int, device: torch.device = CPU) -> Real:
+    """Read what `write_real` stored, for an extractor of so many features, onto the device where it works.
 
     Raises:
         UserError: a file is missing or damaged, or belongs to other features.
@@ -189,7 +190,8 @@ def read_real(folder: Path, features: int) -> Real:
     sizes: dict[str, tuple[int, ...]] = {"scale": (features,)}
     if described.train_images:
         sizes |= {"train_mean": (features,), "train_covariance": (features, features)}
-    tensors = read_tensors(folder / STATISTICS, {name: (torch.float64, size) for name, size in sizes.items()})
+    read = read_tensors(folder / STATISTICS, {name: (torch.float64, size) for name, size in sizes.items()})
+    tensors = {name: tensor.to(device) for name, tensor in read.items()}
     if (tensors["scale"] <= 0).any():
         raise damaged(folder / STATISTICS, "expected a positive scale")
     kept = read_array(folder / FEATURES, np.dtype(np.float32), 2)
@@ -200,7 +202,7 @@ def read_real(folder: Path, features: int) -> Real:
         train = Moments(described.train_images, tensors["train_mean"], tensors["train_covariance"])
     return Real(
         scale=tensors["scale"],
-        sample=Sample(torch.from_numpy(np.array(kept))),
+        sample=Sample(torch.from_numpy(np.array(kept)).to(device)),
         held_out=described.held_out,
         train=train,
         floor=described.floor if described.floor_images else None,
@@ -221,4 +223,4 @@ def _moments(extractor: Extractor, images: np.ndarray) -> Moments:
 
 
 def _in_units(moments: Moments, scale: Tensor) -> Moments:
-    return Moments(moments.count, moments.mean / scale, moments.covariance / torch.outer(scale, scale))
+    return Moments(moments.count, moments.mean.cpu() / scale, moments.covariance.cpu() / torch.outer(scale, scale))

@@ -34,9 +34,9 @@ class Scorer:
         features, classes = list[Tensor](), list[Tensor]()
         with Status(label, len(images), "img") as status:
             for found, scores in self.extractor.batches(images):
-                features.append((found / self.real.scale.to(found.device)).float().cpu())
+                features.append((found / self.real.scale).float())
                 if self.extractor.classes:
-                    classes.append(scores.argmax(1).cpu())
+                    classes.append(scores.argmax(1))
                 if label:
                     status.update(sum(map(len, features)))
         return View(features=torch.cat(features), classes=torch.cat(classes) if classes else None)
@@ -49,4 +49,4 @@ def load_scorer(folder: Path, device: torch.device) -> Scorer:
         UserError: a file is missing or damaged.
     """
     extractor = load_extractor(folder, device)
-    return Scorer(extractor, read_real(folder, extractor.features))
+    return Scorer(extractor, read_real(folder, extractor.features, device))

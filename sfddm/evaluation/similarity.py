@@ -10,6 +10,7 @@ from torch.nn.functional import cosine_similarity
 
 from sfddm.evaluation.metrics import JACKKNIFE
 from sfddm.evaluation.moments import blocks
+from sfddm.evaluation.real import CPU
 from sfddm.evaluation.scorer import View
 from sfddm.images import from_bytes
 
@@ -41,15 +42,19 @@ def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
     return similarity.reshape(len(a))
 
 
-def pixel_similarities(images: np.ndarray, teachers: np.ndarray) -> dict[str, Any]:
-    """What the pixels of uint8 images [n, C, H, W] have in common with the teacher's, by the metrics' keys."""
+def pixel_similarities(images: np.ndarray, teachers: np.ndarray, device: torch.device = CPU) -> dict[str, Any]:
+    """What the pixels of uint8 images [n, C, H, W] have in common with the teacher's, by the metrics' keys.
+
+    They are compared on `device`.
+    """
     measures = {"mse_to_teacher": squared_error, "ssim": structural_similarity}
     values: dict[str, list[Tensor]] = {key: [] for key in measures}
     for start in range(0, len(images), BATCH):
-        own, theirs = (from_bytes(np.array(some[start : start + BATCH])) for some in (images, teachers))
+        batches = (torch.from_numpy(np.array(some[start : start + BATCH])) for some in (images, teachers))
+        own, theirs = (from_bytes(batch.to(device)) for batch in batches)
         for key, measure in measures.items():
             values[key].append(measure(own, theirs).double())
-    found = _means({key: torch.cat(batches) for key, batches in values.items()})
+    found = _means({key: torch.cat(parts) for key, parts in values.items()})
     error = found["mse_to_teacher"]
     # Infinite for the teacher's own images, and JSON has no such number.
     return {**found, "psnr": 10 * log10(RANGE**2 / error) if error else None}
@@ -65,6 +70,7 @@ def feature_similarities(own: View, teachers: View) -> dict[str, Any]:
 
 def _means(values: dict[str, Tensor]) -> dict[str, Any]:
     """The mean of each metric [n], and those without one block of images each."""
+    values = {key: of.cpu() for key, of in values.items()}
     means: dict[str, Any] = {key: float(of.mean()) for key, of in values.items()}
     return means | {JACKKNIFE[key]: {"images": _without_blocks(of)} for key, of in values.items()}
 

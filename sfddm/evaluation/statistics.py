@@ -1,13 +1,13 @@
 """Whether two students differ by more than chance explains, and whether a student is as good as its teacher.
 
-The estimate is the difference of the metric over all images. Its error comes from values without one block of images
-each, a delete-one-block jackknife (Efron and Stein 1981), of both draws: the noises, which all rows share, so that most
-of what they do cancels in a difference, and the real images. What a block of one does depends on the other draw; that
-part is in the spread over both, so it is taken out once (docs/evaluation.md). With several training seeds their spread
-is added.
+The estimate is the difference of the metric over all images; a Frechet distance is given less its bias. Its error
+comes from values without one block of images each, a delete-one-block jackknife (Efron and Stein 1981), of both draws:
+the noises, which all rows share, so that most of what they do cancels in a difference, and the real images. What a
+block of one does depends on the other draw; that part is in the spread over both, so it is taken out once
+(docs/evaluation.md). With several training seeds their spread is added.
 
-There is no bootstrap over images: a Frechet distance of finitely many images is biased upward, and images drawn again
-with replacement have that bias twice, so the bootstrap's values don't surround the value whose spread is wanted.
+There is no bootstrap over images: images drawn again with replacement have a Frechet distance's bias twice, so the
+bootstrap's values don't surround the value whose spread is wanted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -174,6 +174,11 @@ def _combined(of: Sequence[Measured], weights: Sequence[float]) -> Measured:
 
 Verdict = Literal["better", "as good", "worse", "open", "scorers differ"]
 """How a student compares with another or with its teacher."""
+
+
+def told_apart(teachers: Measured) -> bool:
+    """Whether the teacher's distance from real images is more than its error, so that shares of it mean something."""
+    return teachers.whole > standard_error(teachers)
 
 
 def against(found: Difference, margin: float = 0.0) -> Verdict:

@@ -42,6 +42,7 @@ class Bare(nn.Module):
     def __init__(self, network: nn.Module, student: Mapping[str, Any]) -> None:
         super().__init__()
         self.network = network
+        self.dtype = next(network.parameters()).dtype
         self.schedule = Levels(student["alpha"], student["sigma"])
         self.register_buffer("told", torch.tensor(student["told"]), persistent=False)
         self.prediction = student["prediction"]
@@ -50,7 +51,7 @@ class Bare(nn.Module):
     def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, None]:
         """The image predicted at state x [B, C, H, W] and index k (int [B]); `landing` (int [B]) is the next one."""
         second = self.told[landing] if self.two_times else None
-        output = self.network(x, self.told[level], class_labels=second, return_dict=False)[0]
+        output = self.network(x.to(self.dtype), self.told[level], class_labels=second, return_dict=False)[0]
         alpha, sigma = self.schedule.at(level, x)
         return to_sample(self.prediction, output.float(), x, alpha, sigma), None
 

@@ -1,6 +1,6 @@
 """A stored student in another format: written, read back, and compared with its own images before it is kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from sfddm.diffusion.sampling import sample
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.solvers import SOLVERS
 from sfddm.errors import UserError
-from sfddm.export import Format
+from sfddm.export import Format, require_new
 from sfddm.networks import storage
-from sfddm.networks.denoiser import LUCIDRAINS, Contract, LucidrainsUNet, time_input
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import LUCIDRAINS, LucidrainsUNet, time_input
+from sfddm.networks.layout import weights_digest
 from sfddm.randomness import Purpose, normals
 from sfddm.runtime.files import atomic_folder, write_json
 
@@ -41,15 +43,16 @@ Write = Callable[[Path, Any, dict[str, Any]], None]
 Draw = Callable[[Path, Tensor, Tensor | None], Tensor]
 
 
-def export(student: Path, sampler: Sampler, out: Path, form: Format) -> Exported:
+def export(student: Path, sampler: Sampler, out: Path, form: Format, source: Mapping[str, str]) -> Exported:
     """Write the student in folder `student`, under a sampler, into the new folder `out`.
+
+    `source` says in export.json which student it is.
 
     Raises:
         UserError: `out` is there already, a library is missing, the network is not one of diffusers, or what was
             written makes other images than the student; then nothing is left of it.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already: give the name of a new folder.")
+    require_new(out)
     write, draw = _writer(form)
     denoiser = storage.load(student, CPU)
     network, contract = storage.load_network(student)
@@ -73,7 +76,8 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format) -> Exported
                 "at its noisiest levels, one that predicts v or epsilon-sample does not; another version of torch or "
                 "of the format's library may also do better."
             )
-        about = {"format": form, "image_shape": list(shape), "difference": difference}
+        about: dict[str, Any] = {**source, "weights": weights_digest(student)[:16], "format": form}
+        about |= {"image_shape": list(shape), "difference": difference}
         write_json(folder / ABOUT, {**about, "student": description})
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return Exported(difference, size)

@@ -47,7 +47,7 @@ def draw_from_folder(folder: Path, noise: torch.Tensor, step_noise: torch.Tensor
     """The images that the folder's own pipeline makes of given noises."""
     diffusers.utils.logging.disable_progress_bar()
     loaded = diffusers.DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
-    images: torch.Tensor = loaded(noise=noise, step_noise=step_noise, output_type="pt").images
+    images: torch.Tensor = loaded(noise=noise, step_noise=step_noise, output_type="raw").images
     return images
 
 

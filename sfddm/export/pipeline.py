@@ -3,6 +3,10 @@
 `sfddm.export.folder` puts it into the exported folder, with the modules that it imports from here in its own file.
 """
 
+import inspect
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +20,7 @@ from sfddm.export.bare import Bare, sampler_of
 
 
 class StudentPipeline(DiffusionPipeline):  # type: ignore[misc]
-    """Images from noise in the T' steps of a distilled student."""
+    """Images from noise in the T' steps of a distilled student, in the precision that its network is in."""
 
     def __init__(self, unet: UNet2DModel, student: dict[str, Any] | None = None) -> None:
         super().__init__()
@@ -40,7 +44,8 @@ class StudentPipeline(DiffusionPipeline):  # type: ignore[misc]
             generator: where noise comes from that is not given.
             noise: the state at the noisiest level, [B, C, H, W].
             step_noise: what a stochastic solver adds after each step but the last, [T' - 1, B, C, H, W].
-            output_type: pil, np ([B, H, W, C] in [0, 1]) or pt ([B, C, H, W] in [-1, 1], where the student clips).
+            output_type: pil, np ([B, H, W, C]) or pt ([B, C, H, W]), both in [0, 1], or raw ([B, C, H, W] as the
+                student makes them, in [-1, 1] if it clips).
             return_dict: an ImagePipelineOutput, or a tuple of the images.
         """
         student = self.config.student
@@ -48,8 +53,8 @@ class StudentPipeline(DiffusionPipeline):  # type: ignore[misc]
         height, width = self.unet.config.sample_size
         if noise is None:
             shape = (batch_size, self.unet.config.in_channels, height, width)
-            noise = randn_tensor(shape, generator=generator, device=self.device, dtype=self.unet.dtype)
-        noise = noise.to(self.device)
+            noise = randn_tensor(shape, generator=generator, device=self.device)
+        noise = noise.to(self.device, torch.float32)  # only the network computes in another precision
         steps = (len(sampler.levels) - 1) * SOLVERS[sampler.solver].stochastic
         if step_noise is None:
             drawn = [randn_tensor(noise.shape, generator, self.device, noise.dtype) for _ in range(steps)]
@@ -57,8 +62,18 @@ class StudentPipeline(DiffusionPipeline):  # type: ignore[misc]
             drawn = list(step_noise.to(self.device))
         images = sample(bare, noise, sampler, iter(drawn))
         drawn_images: Any = images
-        if output_type != "pt":
-            drawn_images = (images / 2 + 0.5).clamp(0, 1).cpu().permute(0, 2, 3, 1).float().numpy()
+        if output_type != "raw":
+            drawn_images = (images / 2 + 0.5).clamp(0, 1)
+        if output_type in ("np", "pil"):
+            drawn_images = drawn_images.cpu().permute(0, 2, 3, 1).numpy()
         if output_type == "pil":
             drawn_images = self.numpy_to_pil(drawn_images)
         return ImagePipelineOutput(images=drawn_images) if return_dict else (drawn_images,)
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
+        """Write the pipeline into a folder that loads like the one it came from; diffusers leaves out its file."""
+        super().save_pretrained(save_directory, **options)
+        source, index = Path(inspect.getfile(type(self))), Path(save_directory) / "model_index.json"
+        shutil.copyfile(source, Path(save_directory) / "pipeline.py")
+        named = {**json.loads(index.read_text()), "_class_name": ["pipeline", type(self).__name__]}
+        index.write_text(json.dumps(named, indent=2) + "\n")

@@ -26,7 +26,7 @@ from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.students import AnyStep
-from sfddm.training.batches import gathered, rows_of, sent, take
+from sfddm.training.batches import gathered, moved, rows_of, take
 from sfddm.training.loop import Losses
 
 FROM_THE_TOP = 0.25
@@ -47,8 +47,7 @@ def make(task: Task[AnyStep]) -> Denoiser:
     if any(term.looks_ahead for term in method.terms):
         require_same_features(student, teacher)
     cached = task.trajectories(method.cache)
-    grid = torch.tensor(levels, device=teacher.device)
-    numbers = torch.arange(method.cache.noises, device=teacher.device)
+    grid, numbers = torch.tensor(levels), torch.arange(method.cache.noises)
     rows = rows_of(method.training.batch_size)
     fake = fake_of(task)
 
@@ -56,7 +55,7 @@ def make(task: Task[AnyStep]) -> Denoiser:
         random = generator(task.seed, Purpose.TRAINING_BATCH, step)
         jumps = draw_jumps(random, levels, rows.size, method.unaligned)[rows.own]
         chosen = take(numbers, task.seed, step, rows)
-        batch = _batch(cached, grid, teacher.schedule, chosen, sent(jumps, teacher.device))
+        batch = _batch(cached, grid, teacher.schedule, chosen, torch.from_numpy(jumps))
         return losses(method, student, batch, fake.at(step) if fake else None)
 
     return task.fit(student, loss, companion=fake.companion if fake else None)
@@ -94,10 +93,10 @@ def draw_jumps(random: np.random.Generator, grid: tuple[int, ...], size: int, un
 
 
 def _batch(cached: Trajectories, grid: Tensor, schedule: NoiseSchedule, chosen: Tensor, jumps: Tensor) -> Batch:
-    level, landing_level = jumps.unbind(1)
-    landing, features = between(cached, grid, schedule, chosen, landing_level)
+    (x, _), (landing, features) = (between(cached, grid, schedule, chosen, level) for level in jumps.unbind(1))
+    level, landing_level = moved(jumps, x.device).unbind(1)
     return Batch(
-        x=between(cached, grid, schedule, chosen, level)[0],
+        x=x,
         level=level,
         landing_level=landing_level,
         landing=landing,
@@ -117,25 +116,24 @@ def between(
 
     Args:
         cached: trajectories on `grid`.
-        grid: phi_0 = 0, ..., phi_N, int64 [N + 1].
+        grid: phi_0 = 0, ..., phi_N, int64 [N + 1]; on the host, as the other indices, so that no GPU is waited for.
         schedule: of the levels.
         chosen: numbers of the trajectories, int64 [B].
         level: u, int64 [B].
     """
+    device = schedule.theta.device
     high = torch.searchsorted(grid, level.contiguous()).clamp(min=1)
     low = high - 1
     s, r = grid[high], grid[low]
-    theta = schedule.theta
-    whole = torch.sin(theta[s] - theta[r])
-    of_high = _column(torch.sin(theta[level] - theta[r]) / whole)
-    of_low = _column(torch.sin(theta[s] - theta[level]) / whole)
-    part = _column((level - r) / (s - r))
+    here, above, below = (schedule.theta[moved(each, device)] for each in (level, s, r))
+    whole = torch.sin(above - below)
+    of_high, of_low = _column(torch.sin(here - below) / whole), _column(torch.sin(above - here) / whole)
+    part = moved(_column((level - r) / (s - r)), device)
     # Features are kept where jumps land: not at the noisiest level; on clean images those of the lowest level are used.
     last = len(cached.features) - 1
-    device = level.device
     upper, lower = (gathered(cached.features, (index.clamp(max=last), chosen), device).float() for index in (high, low))
-    above, below = (gathered(cached.states, (index, chosen), device) for index in (high, low))
-    return of_high * above + of_low * below, torch.lerp(lower, upper, part)
+    x_s, x_r = (gathered(cached.states, (index, chosen), device) for index in (high, low))
+    return of_high * x_s + of_low * x_r, torch.lerp(lower, upper, part)
 
 
 def _column(values: Tensor) -> Tensor:

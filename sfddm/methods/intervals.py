@@ -13,7 +13,8 @@ from sfddm.methods.sources import jump, noised
 from sfddm.methods.teaching import descent, walk
 from sfddm.methods.terms.hidden import jump_loss
 from sfddm.methods.train import Task
-from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.parts import TeacherSteps

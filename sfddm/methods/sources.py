@@ -19,7 +19,7 @@ from sfddm.networks.denoiser import Denoiser
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.parts import DataSource, RolloutSource, Source, TeacherSteps, TrajectorySource, split
 from sfddm.spec.students import SFDDM
-from sfddm.training.batches import Rows, gathered, integers, noise_like, rows_of, take
+from sfddm.training.batches import Rows, gathered, integers, moved, noise_like, rows_of, sent, take
 
 
 @frozen(kw_only=True)
@@ -106,18 +106,18 @@ def _part(task: Task[SFDDM], source: Source, rows: Rows) -> Part:
 def _from_cache(task: Task[SFDDM], cached: Trajectories, rows: Rows, rollout: bool) -> Part:
     """Segments of the teacher's trajectories: the noises in turn, the segment at random."""
     device, ahead = task.teacher.device, any(term.looks_ahead for term in task.method.terms)
-    levels = torch.tensor((0, *task.levels), device=device)
-    numbers = torch.arange(cached.states.shape[1], device=device)
+    # Indices are on the host: a GPU that had them would be waited for.
+    levels, numbers = torch.tensor((0, *task.levels)), torch.arange(cached.states.shape[1])
 
     def draw(step: int, random: np.random.Generator, student: Denoiser) -> Batch:
         chosen = take(numbers, task.seed, step, rows)
-        k = integers(random, 1, len(levels), rows, device)
+        k = integers(random, 1, len(levels), rows, levels.device)
         start = torch.full_like(k, len(levels) - 1) if rollout else k
         x = gathered(cached.states, (start, chosen), device)
         return Batch(
-            x=_roll_out(student, x, levels, k) if rollout else x,
-            level=levels[k],
-            landing_level=levels[k - 1],
+            x=_roll_out(student, x, task.levels, k) if rollout else x,
+            level=moved(levels[k], device),
+            landing_level=moved(levels[k - 1], device),
             landing=gathered(cached.states, (k - 1, chosen), device),
             landing_features=gathered(cached.features, (k - 1, chosen), device).float() if ahead else None,
         )
@@ -126,15 +126,16 @@ def _from_cache(task: Task[SFDDM], cached: Trajectories, rows: Rows, rollout: bo
 
 
 @torch.no_grad()
-def _roll_out(student: Denoiser, noise: Tensor, levels: Tensor, k: Tensor) -> Tensor:
-    """Where the student itself arrives from noise [B, C, H, W] at phi_k (k: int64 [B]); levels: phi_0..phi_T'."""
+def _roll_out(student: Denoiser, noise: Tensor, levels: tuple[int, ...], k: Tensor) -> Tensor:
+    """Where the student itself arrives from noise [B, C, H, W] at phi_k (k: int64 [B], on the host)."""
     x = noise.clone()
     with _eagerly(student):
-        for here in range(len(levels) - 1, 1, -1):
-            going = k < here
-            if going.any():
-                at = levels[here].expand(int(going.sum()))
-                x[going] = jump(student, x[going], at, levels[here - 1].expand_as(at))
+        for here in range(len(levels), 1, -1):
+            going = np.flatnonzero(k < here)
+            if len(going):
+                rows = sent(going, x.device)
+                at, lower = (torch.full_like(rows, levels[place - 1]) for place in (here, here - 1))
+                x[rows] = jump(student, x[rows], at, lower)
     return x
 
 

@@ -17,7 +17,8 @@ from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.solvers import SOLVERS
 from sfddm.diffusion.spacing import evenly_in_angle
 from sfddm.diffusion.steps import STEPS, Step, ddim_step
-from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser
 from sfddm.spec.parts import TeacherSteps
 
 Predicted = tuple[Tensor, Tensor]

@@ -19,7 +19,7 @@ from sfddm.randomness import Purpose, normals
 from sfddm.runtime.files import atomic_folder, digest
 from sfddm.runtime.fingerprint import fingerprint
 from sfddm.runtime.locks import locked
-from sfddm.runtime.machine import machine
+from sfddm.runtime.machine import ieee, machine
 from sfddm.runtime.processes import all_reduce_max, barrier, distributed_map, is_main
 from sfddm.spec.parts import Cache
 from sfddm.training.batches import sent, stored
@@ -116,6 +116,7 @@ def _compute(
                 file.write(part.contiguous().numpy().data)
 
 
+@ieee()
 @torch.inference_mode()
 def _batch(
     teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, seed: int, noises: range
@@ -138,4 +139,5 @@ def _batch(
 
 def _features(features: Tensor | None) -> Tensor:
     assert features is not None, "the network is evaluated at every level above 0"
-    return features.half().cpu()
+    most = torch.finfo(torch.float16).max  # what is larger would become infinite
+    return features.clamp(-most, most).half().cpu()

@@ -6,39 +6,18 @@ What was trained with another library, denoising-diffusion-pytorch, is given the
 from typing import Any, TypeAlias
 
 import torch
-from attrs import asdict, frozen
+from attrs import frozen
 from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
-from sfddm.diffusion.levels import Schedule
-from sfddm.diffusion.prediction import Output, to_sample, to_v
+from sfddm.diffusion.prediction import to_sample, to_v
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.errors import UserError
-from sfddm.spec.fields import Level, Levels
+from sfddm.networks.contract import Contract
 from sfddm.spec.teacher import UNet2D
 
 LUCIDRAINS = "denoising-diffusion-pytorch"
 """The library of the other kind of network."""
-
-
-@frozen(kw_only=True)
-class Contract:
-    """What a network's numbers mean; stored with its weights.
-
-    `index_levels` is empty for a network that is told the teacher's noise level (level t is timestep t - 1 of
-    diffusers), and holds phi_1..phi_T' for one that is told its own index k - 1. A network of `two_times` is also told
-    the level where its jump should land (level s as s - 1 too).
-    """
-
-    timesteps: Levels
-    noise_schedule: Schedule
-    prediction: Output
-    index_levels: tuple[Level, ...] = ()
-    two_times: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {**asdict(self), "index_levels": list(self.index_levels)}
 
 
 @frozen
@@ -171,6 +150,7 @@ def unet_config(network: UNet2D, shape: tuple[int, int, int]) -> dict[str, Any]:
         "down_block_types": down,
         "up_block_types": up,
         "add_attention": network.middle_attention,
+        "attention_head_dim": network.head_channels,
         "layers_per_block": network.layers_per_block,
         "norm_num_groups": network.norm_groups,
     }

@@ -4,19 +4,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from attrs import evolve
 from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import sample
-from sfddm.diffusion.spacing import IndexSetError, resolve
 from sfddm.errors import UserError
 from sfddm.images import to_bytes
-from sfddm.networks.denoiser import Contract, Denoiser
+from sfddm.networks.denoiser import Denoiser
 from sfddm.randomness import Purpose, generator, normals
 from sfddm.runtime.processes import distributed_map, is_main
 from sfddm.runtime.progress import Status
-from sfddm.spec.index_set import IndexSet
 
 
 def generate(denoiser: Denoiser, sampler: Sampler, seed: int, count: int, batch_size: int, label: str) -> np.ndarray:
@@ -79,21 +76,3 @@ def _step_noise(seed: int, streams: Sequence[int], shape: tuple[int, ...], devic
     while True:
         drawn = np.stack([each.standard_normal(shape, dtype=np.float32) for each in generators])
         yield torch.from_numpy(drawn).to(device)
-
-
-def on_index_set(sampler: Sampler, contract: Contract, index_set: IndexSet) -> Sampler:
-    """The same sampler on `index_set`.
-
-    Raises:
-        UserError: no valid index set for the student's noise schedule, or the student is told its own index.
-    """
-    try:
-        levels = resolve(index_set, contract.noise_schedule, contract.timesteps)
-    except IndexSetError as error:
-        raise UserError(f"{error.field}: {error}.") from None
-    if contract.index_levels:
-        raise UserError(
-            f"this student is told its own index, so it knows its {sampler.nfe} levels alone: leave steps and index "
-            "set out, or take a student with `time_input: level` or an any-step one."
-        )
-    return evolve(sampler, levels=levels)

@@ -7,12 +7,13 @@ import torch
 from attrs import fields_dict, frozen
 
 from sfddm.errors import UserError, damaged
-from sfddm.networks.denoiser import Contract, Denoiser, Network, make_network
+from sfddm.networks.contract import Contract, read_contract
+from sfddm.networks.denoiser import Denoiser, Network, make_network
 from sfddm.networks.layout import CONFIG, CONTRACT, WEIGHTS, rises_within
 from sfddm.networks.weights import load_weights, write_weights
 from sfddm.runtime.files import write_json
 from sfddm.spec.fields import Depth, Pixels, Width
-from sfddm.spec.parse import as_stored, read_mapping, read_stored
+from sfddm.spec.parse import as_stored, read_mapping
 
 MOST_BLOCKS = 16
 """Resolution levels of a network."""
@@ -64,15 +65,6 @@ def load_network(folder: Path) -> tuple[Network, Contract]:
     network = network_without_memory(folder / CONFIG, config)
     load_weights(network, folder / WEIGHTS)
     return network, contract
-
-
-def read_contract(folder: Path) -> Contract:
-    """What the numbers of the network in `folder` mean.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    return read_stored(folder / CONTRACT, Contract)
 
 
 def network_without_memory(path: Path, config: dict[str, Any]) -> Network:

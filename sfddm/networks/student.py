@@ -4,7 +4,8 @@ import torch
 from attrs import evolve
 
 from sfddm.errors import UserError
-from sfddm.networks.denoiser import Contract, Denoiser, build, last_layer, unet_config
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser, build, last_layer, unet_config
 from sfddm.spec.parts import FromScratch, Start
 from sfddm.spec.teacher import UNet2D
 

@@ -45,13 +45,21 @@ def lineage(spec: Spec, run: Run) -> dict[str, Any]:
     Raises:
         UserError: it is damaged, or has no entry for one of them.
     """
-    changed = LOCK.stat().st_mtime_ns if LOCK.exists() else 0
-    stages = {name: _stage(changed, name) for name in stages_of(spec, run)}
-    missing = [name for name, entry in stages.items() if entry is None]
-    if missing:
+    stages = known(spec, run)
+    if missing := [name for name in stages_of(spec, run) if name not in stages]:
         raise UserError(f"{LOCK} has no entry for {', '.join(missing)}: run `dvc repro`, or `dvc commit` for outputs "
                         "that were made elsewhere.")  # fmt: skip
     return stages
+
+
+def known(spec: Spec, run: Run) -> dict[str, Any]:
+    """The same of those of the stages that have an entry.
+
+    Raises:
+        UserError: dvc.lock is damaged.
+    """
+    changed = LOCK.stat().st_mtime_ns if LOCK.exists() else 0
+    return {name: entry for name in stages_of(spec, run) if (entry := _stage(changed, name)) is not None}
 
 
 def outputs(entries: Lineage) -> dict[str, str]:

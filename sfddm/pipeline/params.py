@@ -4,7 +4,7 @@ Both follow from the specs of the folder that commands are started in, the root 
 where there is no code, as on a machine that has the package alone, from the installed one.
 """
 
-from difflib import get_close_matches
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +16,58 @@ from sfddm.runtime.files import to_yaml, write_text
 from sfddm.runtime.fingerprint import INSTALLED, fingerprint
 from sfddm.runtime.kinds import module_name
 from sfddm.spec.experiment import Spec
-from sfddm.spec.read import GALLERY, SPECS, example_names, load_spec, plain_data, spec_names
+from sfddm.spec.read import load_spec, plain_data, spec_names
 from sfddm.spec.students import Student
 
 PARAMS, CODE = Path("params.yaml"), Path("code.yaml")
 SYNC = "`sfddm spec sync`"
 """The command that writes both."""
+NOT_CURRENT = f"{PARAMS} does not list the runs of specs/*.yaml: run {SYNC}."
 HEADER = f"# Written by {SYNC} from {{origin}}: change those, then run it again.\n"
 PLAIN = ("teacher", "reference", "track", "report")
 """The stages whose code is the same for every spec."""
 
 
-def expand() -> str:
-    """The text of params.yaml that the specs ask for."""
-    specs: dict[str, Any] = {}
-    scorers: dict[str, Any] = {}
-    runs: dict[str, Any] = {}
+def active() -> tuple[list[Spec], list[str]]:
+    """The active specs that can run beside each other, and what is wrong with the others, which they don't wait for."""
+    specs: list[Spec] = []
+    faults = []
+    taken: dict[tuple[str, str], str] = {}
     for name in spec_names():
-        spec = load_spec(name)
-        specs[spec.name] = {"data": spec.data.kind, "runs": [run.name for run in spec.runs()]}
-        for scorer, settings in spec.evaluation.scorers.items():
-            item = f"{spec.name}-{scorer}"
-            if item in scorers:
-                other = scorers[item]["spec"]
-                raise SpecError(f"specs {other} and {spec.name} both have a scorer {item}: rename one of the scorers.")
-            scorers[item] = {"spec": spec.name, "scorer": scorer, "code": settings.kind}
-        for run in spec.runs():
-            if run.name in runs:
-                other = runs[run.name]["spec"]
-                raise SpecError(
-                    f"specs {other} and {spec.name} both have a run {run.name}: rename one of the students."
-                )
-            runs[run.name] = {
-                "spec": spec.name,
-                "student": run.student,
-                "seed": run.seed,
-                "code": distill_kinds(spec.students[run.student]),
-                "scorers": scorer_kinds(spec),
-                "parent": Paths(spec.name).parent(spec.parent(run)).as_posix(),
-            }
+        try:
+            spec = load_spec(name)
+            own = {("scorer", f"{name}-{scorer}") for scorer in spec.evaluation.scorers}
+            own |= {("run", run.name) for run in spec.runs()}
+            for what, item in sorted(own & taken.keys()):
+                raise SpecError(f"specs {taken[what, item]} and {name} both have a {what} {item}: rename one of them.")
+        except SpecError as error:
+            faults.append(str(error))
+        else:
+            specs.append(spec)
+            taken |= dict.fromkeys(own, name)
+    return specs, faults
+
+
+def expand(active: Sequence[Spec]) -> str:
+    """The text of params.yaml that the specs ask for."""
+    specs = {spec.name: {"data": spec.data.kind, "runs": [run.name for run in spec.runs()]} for spec in active}
+    scorers = {
+        f"{spec.name}-{name}": {"spec": spec.name, "scorer": name, "code": scorer.kind}
+        for spec in active
+        for name, scorer in spec.evaluation.scorers.items()
+    }
+    runs = {
+        run.name: {
+            "spec": spec.name,
+            "student": run.student,
+            "seed": run.seed,
+            "code": distill_kinds(spec.students[run.student]),
+            "scorers": scorer_kinds(spec),
+            "parent": Paths(spec.name).parent(spec.parent(run)).as_posix(),
+        }
+        for spec in active
+        for run in spec.runs()
+    }
     return HEADER.format(origin="specs/*.yaml") + to_yaml({"specs": specs, "scorers": scorers, "runs": runs})
 
 
@@ -104,41 +117,18 @@ def at(content: Any, path: str) -> Any:
     return content
 
 
-def sync() -> list[Path]:
-    """Write params.yaml and code.yaml anew; return those that this changed."""
-    texts = {PARAMS: expand(), CODE: expand_code()}
+def sync() -> tuple[list[Path], list[str]]:
+    """Write params.yaml and code.yaml anew: those that this changed, and what is wrong with specs that are left out."""
+    specs, faults = active()
+    texts = {PARAMS: expand(specs), CODE: expand_code(specs)}
     changed = [path for path, text in texts.items() if not _has(path, text)]
     for path in changed:
         write_text(path, texts[path])
-    return changed
+    return changed, faults
 
 
-def activate(name: str) -> list[Path]:
-    """Copy an example from specs/gallery to specs, and `sync`.
-
-    Raises:
-        SpecError: there is no such example, or a spec of that name already; or an active spec is at fault, in which
-            case nothing was changed.
-    """
-    path = SPECS / f"{name}.yaml"
-    if path.exists():
-        raise SpecError(f"{path} is there already and is not overwritten.")
-    if name not in (examples := example_names()):
-        close = get_close_matches(name, examples, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else "."
-        raise SpecError(f"no example is called {name!r}{hint} There are {', '.join(examples) or 'none'}.")
-    text = (GALLERY / path.name).read_text(encoding="utf-8")
-    write_text(path, text.replace("$schema=../", "$schema=", 1))
-    try:
-        return sync()
-    except SpecError:
-        path.unlink()
-        raise
-
-
-def expand_code() -> str:
+def expand_code(specs: Sequence[Spec]) -> str:
     """The text of code.yaml that the code asks for."""
-    specs = [load_spec(name) for name in spec_names()]
     students = [student for spec in specs for student in spec.students.values()]
     found: dict[str, Any] = {
         "data": _fingerprints("data", {spec.data.kind for spec in specs}),
@@ -154,10 +144,23 @@ def _fingerprints(stage: str, kinds: set[str]) -> dict[str, Any]:
     return {kind: _quoted(code(f"{stage}.{kind}")) for kind in sorted(kinds)}
 
 
+def is_current() -> bool:
+    """Whether params.yaml lists the runs of the specs."""
+    return _has(PARAMS, expand(active()[0]))
+
+
+def lists_runs(spec: Spec) -> bool:
+    """Whether params.yaml has the runs of one spec, where there is a params.yaml."""
+    if not PARAMS.exists():
+        return True
+    listed = plain_data(PARAMS.read_text(encoding="utf-8"), str(PARAMS))
+    return bool(at(listed, f"specs.{spec.name}.runs") == [run.name for run in spec.runs()])
+
+
 def require_current() -> None:
     """Raises: SpecError: params.yaml disagrees with the specs."""
-    if not _has(PARAMS, expand()):
-        raise SpecError(f"{PARAMS} does not list the runs of specs/*.yaml: run {SYNC}.")
+    if not is_current():
+        raise SpecError(NOT_CURRENT)
 
 
 def _has(path: Path, text: str) -> bool:

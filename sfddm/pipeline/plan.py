@@ -25,7 +25,8 @@ from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.evaluation.real import KEPT
 from sfddm.evaluation.scorers.extractor import load_extractor
 from sfddm.networks import storage
-from sfddm.networks.denoiser import Contract, Denoiser, Evaluated, build, unet_config
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser, Evaluated, build, unet_config
 from sfddm.networks.layout import read_cost
 from sfddm.networks.size import share
 from sfddm.pipeline.lock import stages_of

@@ -79,10 +79,18 @@ def _against_teacher(metrics: Mapping[str, Any], margin: float | None) -> Gate:
         own, teachers = measured(metrics, DISTANCE, name), measured(metrics, TEACHERS, name)
         assert own is not None and teachers is not None
         found[name] = paired_difference([own], [teachers])
-        allowed = 0.0 if margin is None else margin * teachers.whole
+        allowed = 0.0 if margin is None else margin * max(teachers.whole, 0.0)
         passed.append(found[name].low <= 0 if margin is None else found[name].high < allowed)
-    bound = "not worse than the teacher" if margin is None else f"less than {margin:.0%} above the teacher's"
-    return Gate("against_teacher", _shown(found), bound, all(passed))
+    bound = "not worse than the teacher's" if margin is None else f"less than {margin:.0%} above the teacher's"
+    return Gate("against_teacher", _shown(found), f"{bound} {_teachers(metrics)}", all(passed))
+
+
+def _teachers(metrics: Mapping[str, Any]) -> str:
+    """The teacher's distances and the floors: a student may be as good as a teacher that draws noise."""
+    seen = [part(metrics, name) for name in panel(metrics)]
+    distances = ", ".join(f"{each[TEACHERS]:.3f}" for each in seen)
+    floors = ", ".join(f"{each['floor']:.3f}" if each["floor_images"] else "unknown" for each in seen)
+    return f"{distances} (floor {floors})"
 
 
 def _against_free(spec: Spec, row: Row, wanted: Against) -> Gate:

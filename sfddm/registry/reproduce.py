@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sfddm.errors import UserError
 from sfddm.networks import storage
+from sfddm.networks.contract import read_contract
 from sfddm.networks.denoiser import build, unet_config
 from sfddm.networks.layout import WEIGHTS
 from sfddm.networks.student import first_student
@@ -145,7 +146,7 @@ def start_weights(spec: Spec, run: Run, teacher: Path, student: Path) -> Mapping
     """
     method, source = spec.students[spec.trained(run.student)].method, spec.teacher.source
     assert not isinstance(method, Resampled), "a student that resamples another is never resampled"
-    contract = storage.read_contract(student)
+    contract = read_contract(student)
     if not isinstance(method, Free):
         start = storage.load(teacher, torch.device("cpu"))
         first = first_student(start, method.start, run.seed, contract.index_levels, contract.two_times)

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
 from sfddm.pipeline.lock import LOCK, Lineage, md5, outputs
-from sfddm.runtime.machine import VARIABLES, device
+from sfddm.runtime.machine import DETERMINISTIC, VARIABLES, device
 from sfddm.runtime.processes import NUMBER, available
 
 CLEARED = ("MLFLOW_TRACKING_URI", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE")
@@ -50,6 +50,8 @@ def _environment(machine: Mapping[str, Any]) -> dict[str, str]:
         return {"SFDDM_DEVICE": "cpu"}  # threads and processes of a machine with GPUs say nothing about this one
     asked = {name: machine[name] for name in VARIABLES if machine.get(name)}
     asked[NUMBER] = str(min(machine["processes"], available(on_gpu)))
+    if machine.get("deterministic"):
+        asked[DETERMINISTIC] = "1"
     if on_gpu:
         return {"SFDDM_DEVICE": "cuda", **asked}
     return {"SFDDM_DEVICE": "cpu", "OMP_NUM_THREADS": str(machine["threads"]), **asked, **_capability(machine)}

@@ -72,7 +72,9 @@ def _good(entry: Entry) -> bool:
 
 def compared(entry: Entry) -> str:
     """A row against the teacher, in words."""
-    ratios = sorted(entry.ratio(scorer) for scorer in entry.panel)
+    ratios = sorted(ratio for scorer in entry.panel if (ratio := entry.ratio(scorer)) is not None)
+    if not ratios:
+        return QUALITY[entry.against_teacher]
     span = " to ".join(dict.fromkeys(f"{ratio:.2f}" for ratio in (ratios[0], ratios[-1])))
     return f"{QUALITY[entry.against_teacher]} ({span} times its distance)"
 

@@ -1,5 +1,6 @@
 """The charts: distance against steps, quality against time, training curves, index sets."""
 
+from math import nan
 from statistics import fmean
 
 import numpy as np
@@ -8,6 +9,7 @@ from matplotlib.figure import Figure
 
 from sfddm.diffusion.levels import Schedule, log_snr
 from sfddm.evaluation.metrics import panel, part
+from sfddm.evaluation.statistics import measured, told_apart
 from sfddm.pipeline.rows import Row
 from sfddm.report.style import COLOURS, INK, Format, Series, draw, log_scale, rule_lines, series_name, series_of
 from sfddm.spec.experiment import Spec
@@ -26,10 +28,6 @@ def distance_svg(spec: Spec, rows: list[Row]) -> bytes:
             for series in shown:
                 _draw(axes, series, scorer)
             axes.axhline(1, color=INK, alpha=0.6, linestyle="--", linewidth=1.1, label="teacher")
-            seen = part(rows[0].metrics, scorer)
-            if seen["floor_images"] == rows[0].metrics["samples"]:  # the distance depends on the number of images
-                floor = seen["floor"] / seen["teacher_frechet_distance"]
-                axes.axhline(floor, color=INK, alpha=0.6, linestyle="-.", linewidth=1.1, label="real images")
             log_scale(axes.xaxis, steps)
             log_scale(axes.yaxis)
             rule_lines(axes)
@@ -62,8 +60,10 @@ def _draw(axes: Axes, series: Series, scorer: str) -> None:
 
 
 def _ratio(row: Row, scorer: str) -> float:
-    seen = part(row.metrics, scorer)
-    return float(seen["frechet_distance"] / seen["teacher_frechet_distance"])
+    teachers = measured(row.metrics, "teacher_frechet_distance", scorer)
+    assert teachers is not None
+    distance = float(part(row.metrics, scorer)["frechet_distance"])
+    return distance / teachers.whole if told_apart(teachers) else nan
 
 
 Point = tuple[float, float]

@@ -7,9 +7,9 @@ from typing import Any
 from attrs import frozen
 
 from sfddm.evaluation.metrics import COST, GROUPS, METRICS, QUALITY, Metric, part
-from sfddm.evaluation.statistics import Difference
+from sfddm.evaluation.statistics import Difference, measured, standard_error
 from sfddm.pipeline.rows import Row
-from sfddm.report.table import BUDGET, Entry, Table
+from sfddm.report.table import BUDGET, TEACHERS, Entry, Table
 
 BEST, NO_DIFFERENCE = "best", "≈"
 RATIO = "Distance, times the teacher's"
@@ -112,12 +112,15 @@ def _value(metric: Metric, row: Row, scorer: str | None) -> float | None:
 
 
 def _ratio(scorer: str, panel: list[str]) -> Column:
-    meaning = f"{', '.join(panel)}: Frechet distance to real images in that scorer's view, times the teacher's."
+    meaning = (
+        f"{', '.join(panel)}: Frechet distance to real images in that scorer's view, times the teacher's, both less "
+        "the bias of few images; – where the teacher's is within its standard error of 0."
+    )
     return Column(
         name=scorer,
         group=RATIO,
         value=lambda entry: entry.ratio(scorer),
-        text=lambda entry: f"{entry.ratio(scorer):.2f}",
+        text=lambda entry: entry.shown_ratio(scorer),
         meaning=meaning if scorer == panel[0] else "",
     )
 
@@ -203,11 +206,13 @@ def explanations_of_scorers(table: Table) -> list[str]:
 def basis_of_scorer(metrics: Mapping[str, Any], scorer: str) -> str:
     """What a scorer's distances depend on: its name, the real images, the teacher's distance and the floor."""
     shared = part(metrics, scorer)
-    held_out = "held-out" if shared["held_out"] else "training"
+    held_out, teachers = "held-out" if shared["held_out"] else "training", measured(metrics, TEACHERS, scorer)
+    assert teachers is not None
     floor = ""
     if shared["floor_images"]:
-        floor = f"; the floor, {shared['floor_images']} other real images, is at {shared['floor']:.3f}"
+        floor = f"; {shared['floor_images']} other real images, the floor, are at {shared['floor']:.3f} with their bias"
     return (
         f"{shared['scorer']}; distances are to {shared['real_images']} {held_out} images. The teacher's "
-        f"{metrics['samples']} images are at {shared['teacher_frechet_distance']:.3f}{floor}."
+        f"{metrics['samples']} images are at {teachers.whole:.3f} (standard error {standard_error(teachers):.3f})"
+        f"{floor}."
     )

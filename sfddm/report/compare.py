@@ -2,21 +2,22 @@
 
 import io
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
-from matplotlib.figure import Figure
 from PIL import Image
 
 from sfddm.errors import UserError
 from sfddm.pipeline.git import git
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import find_run, flatten, load_row, resolved, section_of
-from sfddm.report.style import draw
 from sfddm.runtime.files import parse_json
 from sfddm.spec.parse import nearest
 from sfddm.spec.read import SPECS, plain_data
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @frozen(kw_only=True)
@@ -128,11 +129,13 @@ WIDTH = 5.0
 
 def side_by_side(subjects: list[Subject]) -> bytes:
     """A PNG with each subject's grid of images under its name; where noises are shared, so are places in the grid."""
+    from sfddm.report.style import draw  # matplotlib takes a second, which a mistake in a name need not wait for
+
     pictures = [Image.open(io.BytesIO(subject.picture), formats=["PNG"]) for subject in subjects]
     grids = [np.asarray(picture.convert("RGBA")) for picture in pictures]
     tallest = max(grid.shape[0] / grid.shape[1] for grid in grids)
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: "Figure") -> None:
         for axes, subject, grid in zip(figure.subplots(1, len(grids), squeeze=False)[0], subjects, grids, strict=True):
             axes.imshow(grid, interpolation="nearest")
             axes.set_title(subject.name, loc="left", parse_math=False)

@@ -65,7 +65,7 @@ def _samples(spec: Spec, groups: list[list[Entry]]) -> Gallery:
     series: dict[str, list[Strip]] = {}
     for entry in (entry for group in groups for entry in group):
         steps, name = f"T' = {entry.rows[0].metrics['nfe']}", f"samples-{entry.student}"
-        shown = strip(spec, entry, SAMPLES, name, steps, f"distance {entry.ratio(entry.panel[0]):.2f} x")
+        shown = strip(spec, entry, SAMPLES, name, steps, f"distance {entry.shown_ratio(entry.panel[0])} x")
         series.setdefault(series_name(entry.student), []).append(shown)
     return Gallery(
         name="samples",

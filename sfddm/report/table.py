@@ -1,13 +1,22 @@
 """The comparison as a table: rows by number of steps, the seeds of a student in one row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean, median_high
 from typing import Any
 
 from attrs import evolve, frozen
 
 from sfddm.evaluation.metrics import panel, part
-from sfddm.evaluation.statistics import Difference, Measured, Verdict, against, agreed, measured, paired_difference
+from sfddm.evaluation.statistics import (
+    Difference,
+    Measured,
+    Verdict,
+    against,
+    agreed,
+    measured,
+    paired_difference,
+    told_apart,
+)
 from sfddm.pipeline.rows import Row
 from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Free
@@ -15,6 +24,9 @@ from sfddm.spec.students import Free
 DISTANCE, TEACHERS = "frechet_distance", "teacher_frechet_distance"
 BUDGET = 1.25
 """Rows that cost more than so many times the usual cost of their number of steps don't compete with the others."""
+
+FAR = 3.0
+"""A teacher at more than so many times the floor is a poor one; fewer images make the floor larger, never smaller."""
 
 
 @frozen(kw_only=True)
@@ -63,9 +75,15 @@ class Entry:
         """The mean Frechet distance of its seeds."""
         return fmean(part(row.metrics, scorer)[DISTANCE] for row in self.rows)
 
-    def ratio(self, scorer: str) -> float:
-        """The mean distance over the teacher's."""
-        return self.distance(scorer) / float(part(self.rows[0].metrics, scorer)[TEACHERS])
+    def ratio(self, scorer: str) -> float | None:
+        """The mean distance over the teacher's; None where the scorer doesn't tell the teacher from real images."""
+        teachers = _measured(self.rows[0], TEACHERS, scorer)
+        return self.distance(scorer) / teachers.whole if told_apart(teachers) else None
+
+    def shown_ratio(self, scorer: str) -> str:
+        """The ratio with two decimals."""
+        ratio = self.ratio(scorer)
+        return "–" if ratio is None else f"{ratio:.2f}"
 
     @property
     def against_teacher(self) -> Verdict:
@@ -73,7 +91,7 @@ class Entry:
         seen = self.rows[0].metrics
         return agreed(
             [
-                against(found, self.margin * float(part(seen, scorer)[TEACHERS]))
+                against(found, self.margin * max(part(seen, scorer)[TEACHERS], 0.0))
                 for scorer, found in self.above_teacher.items()
             ]
         )
@@ -194,8 +212,17 @@ class Table:
 
     @property
     def warnings(self) -> list[str]:
-        """What the evaluation says is amiss with the metrics; empty where nothing is."""
-        return [f"Beware: {warning}." for warning in self.shared["notes"]]
+        """What is amiss with the metrics, or with the teacher that they are relative to; empty where nothing is."""
+        return [f"Beware: {warning}." for warning in (*self.shared["notes"], *self._poor_teacher())]
+
+    def _poor_teacher(self) -> Iterator[str]:
+        for scorer in self.panel:
+            seen = part(self.shared, scorer)
+            if seen["floor_images"] and seen[TEACHERS] > FAR * seen["floor"]:
+                yield (
+                    f"{scorer}: the teacher's own distance is {seen[TEACHERS] / seen['floor']:.0f} times that of other "
+                    "real images, so rows that are as good as the teacher are as poor"
+                )
 
 
 def make_table(spec: Spec, rows: list[Row]) -> Table:

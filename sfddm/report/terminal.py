@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 
 from sfddm.evaluation.metrics import METRICS, Figure, Metric, figures, panel
 from sfddm.evaluation.statistics import difference, why_not
-from sfddm.report.columns import explanations, terminal_columns
+from sfddm.report.columns import basis_of_scorer, explanations, terminal_columns
 from sfddm.report.compare import Subject, fields_that_differ
 from sfddm.report.table import Table
 
@@ -21,7 +21,8 @@ HEADING = 7
 def to_terminal(name: str, table: Table, console: Console) -> None:
     """The columns that fit, a rule between numbers of steps; long names and headings are broken, numbers never."""
     columns = terminal_columns(table)
-    caption = escape(" ".join([*table.warnings, *explanations(table, columns)]))
+    bases = (f"{scorer}: {basis_of_scorer(table.shared, scorer)}" for scorer in table.panel)
+    caption = escape(" ".join([*table.warnings, *explanations(table, columns), *bases]))
     rich = RichTable(title=name, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     rich.add_column("student", overflow="fold")
     for column in columns:

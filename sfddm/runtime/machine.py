@@ -42,6 +42,50 @@ def device() -> "torch.device":
     return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+DETERMINISTIC = "SFDDM_DETERMINISTIC"
+
+
+def choose_kernels() -> None:
+    """Where SFDDM_DETERMINISTIC is 1, have torch take kernels alone that repeat the last digit; before the first one.
+
+    Raises:
+        UserError: it is neither 0 nor 1.
+    """
+    choice = os.environ.get(DETERMINISTIC, "0")
+    if choice not in ("0", "1"):
+        raise UserError(f"{DETERMINISTIC} is {choice!r}: expected 0 or 1.")
+    if choice == "1":
+        import torch
+
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a search for faults, which takes time
+
+
+@contextmanager
+def ieee() -> Iterator[None]:
+    """Within the block a GPU's convolutions take fp32 as it is; otherwise they round their factors to TF32."""
+    import torch
+
+    cudnn = torch.backends.cudnn
+    before, cudnn.allow_tf32 = cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before
+
+
+def require_bf16(where: "torch.device") -> None:
+    """Raises: UserError: the GPU has no bfloat16, and would be slower than in fp32."""
+    import torch
+
+    if where.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UserError(
+            f"precision: {torch.cuda.get_device_name(where)} has no bfloat16 of its own, and emulating it is slower "
+            "than fp32: set precision: fp32 in the spec's training section."
+        )
+
+
 CPUINFO = Path("/proc/cpuinfo")
 """Linux's own description of the processor."""
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16", "sve", "sve2", "bf16")

@@ -16,14 +16,21 @@ from sfddm.runtime.machine import device
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.distributed import ProcessGroup
 
 
 NUMBER = "SFDDM_NPROC"
 """The variable that says how many processes of this machine a stage uses."""
 LAUNCHED = "TORCHELASTIC_RUN_ID"
 """Set by torchrun, with RANK and the like, which other programs set as well."""
+TASKS = "SLURM_STEP_NUM_TASKS"
+"""How many processes `srun` has started, which know nothing of each other."""
 PATIENCE = timedelta(days=1)
 """For others: process 0 may wait for a lock, or write for long. One that dies is noticed at once."""
+GPUS_PATIENCE = timedelta(minutes=10)
+"""For others' gradients: when these are due, nobody waits for a lock or writes."""
+_gpus: "ProcessGroup | None" = None
+"""The processes' GPUs, where they have some: between these gradients pass, and all else between hosts."""
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -31,6 +38,16 @@ Result = TypeVar("Result")
 def launched() -> bool:
     """Whether torchrun started this process."""
     return LAUNCHED in os.environ
+
+
+def refuse_tasks() -> None:
+    """Raises: UserError: SLURM's `srun` started several of this process, each of which would do the whole work."""
+    if not launched() and int(os.environ.get(TASKS, "1")) > 1:
+        raise UserError(
+            f"srun started {os.environ[TASKS]} tasks, and each of them would do all of the work. Start one "
+            "(--ntasks=1) with SFDDM_NPROC as the number of GPUs; on several machines one each "
+            "(--ntasks-per-node=1), of `python -m torch.distributed.run`: docs/gpu.md has the script."
+        )
 
 
 def rank() -> int:
@@ -96,8 +113,10 @@ def process_group() -> Iterator[None]:
     on_gpu = device().type == "cuda"
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    global _gpus
     with _losing_others():
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
+        distributed.init_process_group("gloo", timeout=PATIENCE)
+        _gpus = distributed.new_group(backend="nccl", timeout=GPUS_PATIENCE) if on_gpu else None
     yield
     barrier()  # process 0 may still score or write, and NCCL's communicators have to be ended by all of them together
     distributed.destroy_process_group()
@@ -131,7 +150,7 @@ def all_reduce_sum(tensors: "Sequence[Tensor]") -> None:
 
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     with _losing_others():
-        distributed.all_reduce(flat)
+        distributed.all_reduce(flat, group=_gpus)
     for tensor, summed in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(summed.view_as(tensor))
 

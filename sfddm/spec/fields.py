@@ -103,9 +103,8 @@ CheckpointFile = Annotated[
 ]
 """A file of PyTorch's own format."""
 _PART = "[A-Za-z0-9_][A-Za-z0-9._-]{0,120}"
-FolderPath = Annotated[
-    str, Pattern(f"{_PART}(/{_PART}){{0,9}}", "folders of A-Z, a-z, 0-9, '_', '.' and '-' with '/' between them")
-]
+PLAIN_PATH = Pattern(f"{_PART}(/{_PART}){{0,9}}", "folders of A-Z, a-z, 0-9, '_', '.' and '-' with '/' between them")
+FolderPath = Annotated[str, PLAIN_PATH]
 """A folder inside the folder of data sets; no part of it leads out of there."""
 SHA256_PATTERN = Pattern("[0-9a-f]{64}", "a SHA-256 of 64 hexadecimal digits, small letters")
 SHA256 = Annotated[str, SHA256_PATTERN]

@@ -57,11 +57,11 @@ class UniformLogSNR:
 
 @frozen(kw_only=True)
 class Explicit:
-    """Any increasing set, such as one that `sfddm index-set search` finds."""
+    """Any increasing set that ends at level T, such as one that `sfddm index-set search` finds."""
 
     kind: Literal["explicit"]
     levels: tuple[Level, ...]
-    """phi_1 < ... < phi_T', without the clean level 0."""
+    """phi_1 < ... < phi_T' = T, without the clean level 0."""
     search: Natural
     """Forward-equivalents that finding it took, as the search prints them; 0 for levels that were merely chosen."""
 

@@ -19,7 +19,7 @@ from sfddm.spec.safe_yaml import LARGEST, build
 SPECS = Path("specs")
 """The active experiments: what `dvc repro` goes through."""
 GALLERY = SPECS / "gallery"
-"""Examples, which DVC knows nothing of until `sfddm spec add` copies one into SPECS."""
+"""Examples, which DVC knows nothing of until `sfddm new` copies one into SPECS."""
 MOST_FAULTS = 50
 """Faults that one error lists."""
 
@@ -73,7 +73,7 @@ def example_names() -> list[str]:
 
 def not_active(name: str) -> SpecError:
     """The error of a command that is given an example's name as if it were active."""
-    return SpecError(f"{name} is an example: `sfddm spec add {name}` activates it.")
+    return SpecError(f"{name} is an example: `sfddm new {name}` activates it.")
 
 
 def spec_path(name: str) -> Path:
@@ -132,7 +132,7 @@ def _missing(path: Path) -> SpecError:
         return not_active(path.stem)
     close = next(iter(get_close_matches(path.stem, [*active, *examples], n=1)), None)
     if close in examples:
-        hint = f"did you mean {close!r}, an example that `sfddm spec add {close}` activates?"
+        hint = f"did you mean {close!r}, an example that `sfddm new {close}` activates?"
     else:
         hint = f"did you mean {close!r}?" if close else f"found there: {', '.join(active) or 'none'}"
     return SpecError(f"{path}: no such spec; {hint}")

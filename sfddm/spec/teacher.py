@@ -23,6 +23,9 @@ class UNet2D:
     """Whether each level has self-attention."""
     middle_attention: bool
     """Whether the middle block has self-attention."""
+    head_channels: Width
+    """Channels of each head of attention; all channels with attention have to be multiples of it. diffusers' default is
+    8, which is slow on a GPU; 64 suits one."""
     layers_per_block: Depth
     """Residual layers at each level."""
     norm_groups: Width
@@ -35,6 +38,11 @@ class UNet2D:
         for position, channels in enumerate(self.channels):
             if channels % self.norm_groups:
                 message = f"expected a multiple of norm_groups ({self.norm_groups}), found {channels}"
+                yield Fault(message, (*path, "channels", position))
+            last = position == len(self.channels) - 1
+            attends = self.attention[position : position + 1] == (True,) or (last and self.middle_attention)
+            if attends and channels % self.head_channels:
+                message = f"expected a multiple of head_channels ({self.head_channels}), found {channels}"
                 yield Fault(message, (*path, "channels", position))
         halvings = 2 ** max(len(self.channels) - 1, 0)
         if not self.channels or shape[1] % halvings or shape[2] % halvings:

@@ -8,7 +8,8 @@ from attrs import frozen
 from sfddm.diffusion.levels import Schedule, log_snr
 from sfddm.diffusion.prediction import Prediction
 from sfddm.errors import UserError
-from sfddm.networks.denoiser import Contract, Denoiser, Network
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser, Network
 from sfddm.spec.teacher import Teacher
 
 

@@ -1,24 +1,88 @@
-"""`sfddm teacher inspect`: what a teacher that others trained is, and the section of a spec that takes it over."""
+"""What a teacher that others trained is, and a spec that takes it over."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from sfddm.data.source import ROOT, root
+from attrs import frozen
+
 from sfddm.errors import UserError
-from sfddm.networks.denoiser import LUCIDRAINS
 from sfddm.runtime.files import digest_file
-from sfddm.teachers import folder
-from sfddm.teachers import lucidrains as checkpoint
-from sfddm.teachers.candidate import Found
-from sfddm.teachers.hub import COMMIT, FOLDER, fetch, given_path
+from sfddm.spec.data import Folder
+from sfddm.spec.starter import TO_COME, folder_of, starter
+from sfddm.spec.teacher import FromCheckpoint, FromDiffusers, Teacher
+from sfddm.teachers.hub import COMMIT, fetch, given_path
+
+if TYPE_CHECKING:
+    from sfddm.teachers.candidate import Found
 
 ENDINGS = (".pt", ".pth")
 """The endings of checkpoints."""
-ANY_SIZE = 64
-"""Height and width taken for a checkpoint's images, whose size it doesn't say."""
+ANY_SIZE = (64, 32, 16, 8)
+"""Heights and widths that a checkpoint's images may have, which doesn't say."""
+LARGE = 5_000_000
+"""Parameters of a network that wants a GPU."""
+
+
+@frozen(kw_only=True)
+class Seen:
+    """A teacher, and how a spec names it."""
+
+    found: "Found"
+    source: FromDiffusers | FromCheckpoint
+    path: Path | None
+    """Where it is on this machine; None for the hub's."""
+
+    @property
+    def teacher(self) -> Teacher:
+        """The section of a spec.
+
+        Raises:
+            UserError: no spec can take it over.
+        """
+        found, (_, height, width) = self.found, self.found.shape
+        if found.noise_schedule is None:
+            raise UserError("A spec can't take it over: its noise schedule is not one of linear, cosine, sigmoid.")
+        if height != width:
+            raise UserError("A spec can't take it over: its images are not square.")
+        return Teacher(
+            timesteps=found.timesteps,
+            noise_schedule=found.noise_schedule,
+            prediction=found.prediction,
+            source=self.source,
+        )
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Heights and widths that its images may have."""
+        return ANY_SIZE if isinstance(self.source, FromCheckpoint) else (self.found.shape[1],)
+
+    @property
+    def channels(self) -> int:
+        """Channels of its images."""
+        return self.found.shape[0]
+
+    def starter(self, name: str, data: Folder | None) -> str:
+        """A spec for it, on images that are there or to come.
+
+        Raises:
+            UserError: no spec can take it over.
+        """
+        data = data or folder_of(name, self.channels, self.sides[0], labelled=False, images=TO_COME)
+        return starter(name, data, self.teacher, large=self.found.parameters > LARGE)
 
 
 def inspect(name: str, revision: str) -> str:
-    """Describe a teacher: a folder, a checkpoint, OWNER/NAME of the hub, or the name of one in the folder of teachers.
+    """Describe a teacher, and give a spec for it."""
+    seen = look(name, revision)
+    try:
+        spec = seen.starter("mine", None)
+    except UserError as error:
+        return f"{_described(seen)}\n\n{error}"
+    return "\n\n".join([_described(seen), f"The spec that `sfddm new mine --teacher {name}` writes:", spec])
+
+
+def look(name: str, revision: str) -> Seen:
+    """A teacher: a folder, a checkpoint, OWNER/NAME of the hub, or the name of one in the folder of teachers.
 
     Raises:
         UserError: it is not there, or no teacher of ours.
@@ -26,36 +90,42 @@ def inspect(name: str, revision: str) -> str:
     path = Path(name)
     if not path.exists() and "/" not in name:
         path = given_path(name)
+    if not path.exists() and name.count("/") != 1:
+        raise UserError(f"{name}: expected a folder, a checkpoint ({' or '.join(ENDINGS)}) or OWNER/NAME of the hub.")
+    if path.is_file() and path.suffix not in ENDINGS:
+        raise UserError(f"{path}: expected a checkpoint that ends in {' or '.join(ENDINGS)}.")
+
+    from sfddm.teachers import folder
+
     if path.is_dir():
         found = folder.read(path, name, None, published=False)
-        source = f"  source:\n    kind: diffusers\n    model: {path.resolve().name}\n    revision: {found.pinned}"
-        return _text(found, source, _place(path))
+        source = FromDiffusers(kind="diffusers", model=path.resolve().name, revision=found.pinned)
+        return Seen(found=found, source=source, path=path)
     if path.is_file():
         return _of_checkpoint(path)
-    if name.count("/") != 1:
-        raise UserError(f"{name}: expected a folder, a checkpoint ({' or '.join(ENDINGS)}) or OWNER/NAME of the hub.")
     fetched = fetch(name, revision)
     commit = fetched.name if COMMIT.fullmatch(fetched.name) else revision
     found = folder.read(fetched, f"{name} at {commit}", commit, published=bool(COMMIT.fullmatch(revision)))
-    return _text(found, f"  source: {{kind: diffusers, model: {name}, revision: {commit}}}", "")
+    return Seen(found=found, source=FromDiffusers(kind="diffusers", model=name, revision=commit), path=None)
 
 
-def _of_checkpoint(path: Path) -> str:
-    if path.suffix not in ENDINGS:
-        raise UserError(f"{path}: expected a checkpoint that ends in {' or '.join(ENDINGS)}.")
-    sha256 = digest_file(path)
+def _of_checkpoint(path: Path) -> Seen:
+    from sfddm.teachers import lucidrains as checkpoint
+
+    sha256, size = digest_file(path), (ANY_SIZE[0], ANY_SIZE[0])
+    weights: Literal["ema", "last"] = "ema"
     try:
-        found, weights = checkpoint.read(path, sha256, "ema", (ANY_SIZE, ANY_SIZE)), "ema"
+        found = checkpoint.read(path, sha256, weights, size)
     except UserError:
-        found, weights = checkpoint.read(path, sha256, "last", (ANY_SIZE, ANY_SIZE)), "last"
-    source = f"  source:\n    kind: checkpoint\n    file: {path.name}\n    sha256: {sha256}\n    weights: {weights}"
-    return _text(found, source, _place(path))
+        weights = "last"
+        found = checkpoint.read(path, sha256, weights, size)
+    source = FromCheckpoint(kind="checkpoint", file=path.name, sha256=sha256, weights=weights)
+    return Seen(found=found, source=source, path=path)
 
 
-def _text(found: Found, source: str, place: str) -> str:
-    channels, height, width = found.shape
-    fixed = found.network.config.get("library") != LUCIDRAINS
-    size = f"{height}x{width} pixels" if fixed else "any size that its network can halve"
+def _described(seen: Seen) -> str:
+    found, (channels, height, width) = seen.found, seen.found.shape
+    size = f"{height}x{width} pixels" if len(seen.sides) == 1 else "any size that its network can halve"
     schedule = found.noise_schedule or f"none of ours: {found.schedule_words}"
     lines = [
         found.origin,
@@ -67,21 +137,4 @@ def _text(found: Found, source: str, place: str) -> str:
         f"  dropout         {f'{found.dropout:g} when it was trained, 0 in the copy' if found.dropout else 'none'}",
         f"  content         {found.pinned}",
     ]
-    if found.noise_schedule is None:
-        return "\n".join(
-            [*lines, "", "A spec can't take it over: its noise schedule is not one of linear, cosine, sigmoid."]
-        )
-    section = [
-        "teacher:",
-        f"  timesteps: {found.timesteps}",
-        f"  noise_schedule: {found.noise_schedule}",
-        f"  prediction: {found.prediction}",
-        source,
-    ]
-    return "\n".join([*lines, "", "The section of a spec:", "", *section, *([place] if place else [])])
-
-
-def _place(path: Path) -> str:
-    if path.absolute().parent == (root() / FOLDER).absolute():
-        return ""
-    return f"\nPut {path.name}, or a link to it, into the folder `{FOLDER}` of the folder of data sets ({ROOT})."
+    return "\n".join(lines)

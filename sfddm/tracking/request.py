@@ -8,10 +8,9 @@ from attrs import frozen
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import UserError
-from sfddm.networks.denoiser import Contract
-from sfddm.networks.generation import on_index_set
+from sfddm.networks.contract import Contract, on_index_set
 from sfddm.spec.fields import Bound, Level, Natural, Seed
-from sfddm.spec.index_set import Explicit, UniformAngle
+from sfddm.spec.index_set import Explicit
 from sfddm.spec.parse import StructureError, nearest, structure
 
 MOST_IMAGES = 10_000
@@ -29,7 +28,7 @@ class Request:
     num: Annotated[int, Bound(0, MOST_IMAGES)]
     """Images 0..num-1 of the seed; 0 where noises are given."""
     steps: Natural
-    """T', evenly in angle; 0 for the student's own index set."""
+    """T'; evenly in angle where the student's own is another; 0 for the student's own index set."""
     index_set: tuple[Level, ...]
     """Levels phi_1 < ... < phi_T'; empty for the student's own index set."""
 
@@ -70,7 +69,7 @@ def asked_sampler(request: Request, sampler: Sampler, contract: Contract) -> Sam
     if request.index_set:
         return on_index_set(sampler, contract, Explicit(kind="explicit", levels=request.index_set, search=0))
     if request.steps:
-        return on_index_set(sampler, contract, UniformAngle(kind="uniform-angle", steps=request.steps))
+        return on_index_set(sampler, contract, request.steps)
     return sampler
 
 

@@ -5,15 +5,15 @@ the same bytes: an iteration depends on the state that is kept there and on its 
 """
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, TypeVar, cast
 
 import torch
 from attrs import frozen
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sfddm.runtime.machine import memory_errors
+from sfddm.runtime.machine import memory_errors, require_bf16
 from sfddm.runtime.processes import all_reduce_max, all_reduce_sum, own_share
 from sfddm.runtime.signals import Interrupted, postponed
 from sfddm.spec.training import Training
@@ -115,13 +115,27 @@ def _minimise(
 
 
 @frozen
+class Average:
+    """A moving average of a network's weights. torch's own waits for a GPU in each iteration, to count it."""
+
+    module: nn.Module
+    decay: float
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, first: bool) -> None:
+        """Go towards the weights of a network; the first time, to where they are."""
+        weight = 1.0 if first else 1 - self.decay
+        torch._foreach_lerp_([*self.module.parameters()], [*network.parameters()], weight)
+
+
+@frozen
 class State:
     """What iterations change."""
 
     network: nn.Module
-    average: AveragedModel
+    average: Average
     """The moving average of the network's weights that is kept in the end."""
-    target: AveragedModel
+    target: Average
     """The one that targets come from; the same one where their decays are equal."""
     optimizer: torch.optim.Optimizer
     """Of the network's weights, and then of the companion's."""
@@ -136,8 +150,8 @@ class State:
     @property
     def parts(self) -> dict[str, nn.Module]:
         """The modules by name, for checkpoints."""
-        own = {"target": self.target} if self.target is not self.average else {}
-        return {**self.networks, "average": self.average, **own}
+        own = {"target": self.target.module} if self.target is not self.average else {}
+        return {**self.networks, "average": self.average.module, **own}
 
 
 def begin(
@@ -157,8 +171,8 @@ def begin(
     return State(network, average, target, optimizer, companion)
 
 
-def _average(network: nn.Module, settings: Training, decay: float) -> AveragedModel:
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+def _average(network: nn.Module, settings: Training, decay: float) -> Average:
+    average = Average(deepcopy(network).requires_grad_(False), decay)
     if settings.compile:
         average.module.compile(dynamic=False)  # copies are not compiled
     return average
@@ -176,10 +190,10 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
     if settings.clip_norm:
         for each in state.networks.values():
             nn.utils.clip_grad_norm_(each.parameters(), settings.clip_norm)
+    first = not optimizer.state
     optimizer.step()
-    state.average.update_parameters(network)
-    if state.target is not state.average:
-        state.target.update_parameters(network)
+    for average in {id(each): each for each in (state.average, state.target)}.values():
+        average.update(network, first)
     return losses
 
 
@@ -252,7 +266,12 @@ def prepare(network: nn.Module, training: Training) -> None:
 
     In place; names and shapes of the weights stay. Every shape of a batch is compiled for itself: there are few,
     but for rollouts, which run eagerly (`sfddm.methods.sources`).
+
+    Raises:
+        UserError: a GPU that has no bfloat16 is to train in it.
     """
+    if training.precision == "bf16":
+        require_bf16(next(network.parameters()).device)
     if training.memory_format == "channels_last":
         network.to(memory_format=torch.channels_last)
     if training.compile:

@@ -7,7 +7,8 @@ import torch
 from sfddm.data.store import Split
 from sfddm.diffusion.prediction import Prediction, training_target
 from sfddm.diffusion.process import diffuse
-from sfddm.networks.denoiser import Contract, Denoiser, build, unet_config
+from sfddm.networks.contract import Contract
+from sfddm.networks.denoiser import Denoiser, build, unet_config
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.teacher import Teacher, Trained
 from sfddm.training.batches import integers, noise_like, real_images, rows_of

@@ -91,7 +91,7 @@ def _extractor(
     """The extractor of a network whose weights are stored in a folder."""
 
     def extract(images: np.ndarray) -> tuple[Tensor, Tensor]:
-        features, scores = network(from_bytes(images).to(device))
+        features, scores = network(from_bytes(torch.from_numpy(images).to(device)))
         return features, scores
 
     return Extractor(

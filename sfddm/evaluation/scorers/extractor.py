@@ -22,6 +22,7 @@ from sfddm.errors import UserError, damaged
 from sfddm.networks.weights import write_weights
 from sfddm.runtime.files import write_json
 from sfddm.runtime.kinds import import_kind, kinds_of
+from sfddm.runtime.machine import ieee
 from sfddm.spec.evaluation import Scorer
 from sfddm.spec.fields import Pixels
 from sfddm.spec.parse import read_mapping, unstructure
@@ -81,7 +82,7 @@ class Extractor:
             UserError: some are not finite.
         """
         for start in range(0, len(images), self.batch):
-            with torch.inference_mode():
+            with ieee(), torch.inference_mode():
                 features, scores = self.extract(np.array(images[start : start + self.batch]))
             if not bool(features.isfinite().all()):
                 raise UserError(f"{self.name} gave features with NaN or infinity: its weights are probably corrupt.")

@@ -62,7 +62,7 @@ def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extr
     shape = image_shape(folder, described.shape)
 
     def extract(images: np.ndarray) -> tuple[Tensor, Tensor]:
-        pixels = from_bytes(images).to(device)
+        pixels = from_bytes(torch.from_numpy(images).to(device))
         return flat_pixels(pixels), pixels.new_empty(len(pixels), 0)
 
     return Extractor(

@@ -1,0 +1,342 @@
+"""Distillation from a program of one's own, with functions in place of a spec, and without DVC and MLflow.
+
+    import sfddm
+
+    teacher = sfddm.load_teacher("google/ddpm-cifar10-32", out="teacher")
+    student = sfddm.distil(teacher, steps=4, out="student")
+    images = student.sample(64)                                      # uint8 [64, C, H, W]
+    figures = sfddm.evaluate(student, teacher, train=some, held_out=others)
+
+Images are uint8 [N, C, H, W] throughout. What takes long shows its progress on the standard error, and goes on where
+it was when it is called again; that, and trajectories of teachers, are kept in the folder `scratch`
+(`SFDDM_SCRATCH`).
+"""
+
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import evolve, frozen
+
+from sfddm.data import store
+from sfddm.diffusion.sampler import Sampler
+from sfddm.diffusion.spacing import resolve
+from sfddm.errors import SpecError, UserError
+from sfddm.evaluation.evaluate import evaluate as judge
+from sfddm.evaluation.reference import write_reference
+from sfddm.evaluation.scorers.extractor import Job as ScorerJob
+from sfddm.evaluation.scorers.extractor import check_images
+from sfddm.evaluation.scorers.write import write_scorer
+from sfddm.methods.job import Job, distill
+from sfddm.networks import storage
+from sfddm.networks.contract import Contract, on_index_set, read_contract
+from sfddm.networks.denoiser import Denoiser
+from sfddm.networks.generation import generate
+from sfddm.networks.layout import COST, denoiser_digest, read_sampler, write_sampler
+from sfddm.runtime.files import atomic_folder, digest, write_json
+from sfddm.runtime.fingerprint import fingerprint
+from sfddm.runtime.machine import device, scratch
+from sfddm.spec.evaluation import PixelValues, Scorer
+from sfddm.spec.experiment import Spec
+from sfddm.spec.index_set import Uniform, UniformAngle
+from sfddm.spec.parse import read_mapping, unstructure
+from sfddm.spec.parts import Context, Cost
+from sfddm.spec.read import parse_spec
+from sfddm.spec.starter import TO_COME, folder_of, starter
+from sfddm.spec.students import Student
+from sfddm.spec.teacher import FromDiffusers, Teacher, Trained
+from sfddm.teachers.inspection import LARGE, look
+from sfddm.training.checkpoints import Checkpoints
+from sfddm.training.curve import Curve
+from sfddm.training.teacher import train_teacher as minimise
+
+BATCH = 250
+"""Images at a time."""
+SEED = 3
+"""Of the noises that students are judged by."""
+
+
+@frozen(slots=False)
+class Model:
+    """A diffusion model and how it is sampled, in a folder."""
+
+    folder: Path
+
+    def sample(self, count: int, seed: int = 0, steps: int | None = None) -> np.ndarray:
+        """Images, uint8 [count, C, H, W]: image i is always the same for a seed.
+
+        Args:
+            count: how many.
+            seed: of the noises.
+            steps: another number of steps than the model's own.
+
+        Raises:
+            UserError: no such number of steps for this model, or the network puts out NaN.
+        """
+        sampler = self.sampler if steps is None else on_index_set(self.sampler, self.contract, steps)
+        return generate(storage.load(self.folder, device()), sampler, seed, count, BATCH, "sampling")
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """How it is sampled."""
+        return read_sampler(self.folder)
+
+    @cached_property
+    def contract(self) -> Contract:
+        """What its network's numbers mean."""
+        return read_contract(self.folder)
+
+
+def load(folder: str | Path) -> Model:
+    """A model that one of the functions here, or a stage of the pipeline, wrote.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    model = Model(Path(folder))
+    storage.load_network(model.folder)
+    assert model.sampler is not None
+    return model
+
+
+def load_teacher(source: str, out: str | Path, revision: str = "main") -> Model:
+    """Take over a DDPM that was trained elsewhere, and write it into the folder `out`.
+
+    Args:
+        source: a folder of diffusers, a checkpoint of denoising-diffusion-pytorch, or OWNER/NAME of the hub.
+        out: a new folder.
+        revision: a commit, tag or branch of the hub.
+
+    Raises:
+        UserError: it is not there, it is none that can be taken over, or `out` is there already.
+    """
+    seen = look(source, revision)
+    return _written(Path(out), seen.found.denoiser(seen.teacher, seen.found.shape), seen.teacher)
+
+
+def train_teacher(images: np.ndarray, out: str | Path, teacher: Teacher | None = None) -> Model:
+    """Train a teacher on images, uint8 [N, C, H, W], and write it into the folder `out`.
+
+    Args:
+        images: square ones, of one or three channels.
+        out: a new folder.
+        teacher: the section of a spec; None for the one that `sfddm new --images` writes, which two cores train in
+            minutes at up to 16 pixels.
+
+    Raises:
+        UserError: the images are none, the training diverges, or `out` is there already.
+    """
+    described = teacher or _begun(_shape(images), None).teacher
+    source, data, name = described.source, _stored(images), _name("teacher", out)
+    if not isinstance(source, Trained):
+        raise UserError("this teacher is not one to be trained: its source has to be of kind train.")
+    _require_new(Path(out))
+    inputs = {"teacher": unstructure(described), "data": data.name, "code": _code()}
+    checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
+    iterations, batch = source.training.iterations, source.training.batch_size
+    with Curve(scratch() / "curves" / f"{name}.jsonl", "teacher", iterations, batch) as curve:
+        trained = minimise(described, store.read(data, "train"), device(), curve, checkpoints)
+    model = _written(Path(out), trained, described)
+    checkpoints.remove()
+    return model
+
+
+def recipe(teacher: Model, steps: int) -> Student:
+    """How `distil` makes a student unless it is told otherwise: the section that `sfddm new` writes, to be changed with
+    `attrs.evolve`.
+
+    Raises:
+        SpecError: the teacher has no index set of so many steps.
+    """
+    denoiser = storage.load(teacher.folder, device())
+    large = sum(parameter.numel() for parameter in denoiser.parameters()) > LARGE
+    ours = _begun(denoiser.image_shape, _described(teacher.contract), large).students["ours-t4"]
+    assert isinstance(ours.index_set, Uniform | UniformAngle)
+    return evolve(ours, index_set=evolve(ours.index_set, steps=steps))
+
+
+def distil(
+    teacher: Model,
+    steps: int,
+    out: str | Path,
+    images: np.ndarray | None = None,
+    student: Student | None = None,
+    seed: int = 0,
+) -> Model:
+    """Distil a teacher into a student, and write it into the folder `out`.
+
+    Args:
+        teacher: the model that it is made from.
+        steps: T', the network evaluations per image.
+        out: a new folder.
+        images: uint8 [N, C, H, W], for a student that learns from real images, as those of large teachers do.
+        student: the section of a spec; None for `recipe`.
+        seed: of all that the training draws.
+
+    Raises:
+        SpecError: the section doesn't suit the teacher.
+        UserError: images are needed and there are none, the training diverges, or `out` is there already.
+    """
+    _require_new(Path(out))
+    wanted = student or recipe(teacher, steps)
+    levels = _checked(wanted, teacher, steps)
+    name, data = _name("student", out), scratch() if images is None else _stored(images)
+    inputs = {"student": unstructure(wanted), "levels": list(levels), "seed": seed, "data": data.name}
+    inputs |= {"parent": denoiser_digest(teacher.folder), "code": _code()}
+    job = Job(
+        name=name,
+        student=wanted,
+        levels=levels,
+        seed=seed,
+        parent=teacher.folder,
+        data=data,
+        cache=scratch() / "trajectories",
+        curve=scratch() / "curves" / f"{name}.jsonl",
+        checkpoints=Checkpoints(scratch() / "checkpoints" / name, inputs),
+        training_starts=lambda _: None,
+    )
+    made = distill(job)
+    with atomic_folder(Path(out)) as folder:
+        made.write(folder)
+        write_sampler(folder, made.sampler)
+        write_json(folder / COST, made.cost)
+    job.checkpoints.remove()
+    return Model(Path(out))
+
+
+def evaluate(
+    student: Model,
+    teacher: Model,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    scorers: Mapping[str, Scorer] | None = None,
+    samples: int = 2000,
+) -> dict[str, Any]:
+    """The metrics of a student, by their names in docs/evaluation.md; what each scorer says is under `scorers`.
+
+    Args:
+        student: any model of the same noises as the teacher, so the teacher in few steps as well.
+        teacher: whose images, in its own number of steps, the student's are compared with.
+        train: the images that both were trained with, uint8 [N, C, H, W].
+        held_out: others, to which distances are measured.
+        scorers: sections of a spec by names; None for the pixels alone.
+        samples: images of each.
+
+    Raises:
+        UserError: too few images, images of another shape, or the network puts out NaN.
+    """
+    data = _stored(train, held_out)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_reference(folder / "reference", teacher.folder, teacher.sampler, SEED, samples, BATCH, device())
+        panel = scorers or {"pixels": PixelValues(kind="pixels")}
+        for name, settings in panel.items():
+            job = ScorerJob(
+                data=data,
+                shape=_shape(train),
+                device=device(),
+                curve=folder / "curve.jsonl",
+                checkpoints=Checkpoints(folder / "checkpoints" / name, {}),
+            )
+            write_scorer(folder / name, settings, job, samples, folder)
+        judge(
+            student=student.folder,
+            teacher=teacher.folder,
+            reference=folder / "reference",
+            scorers={name: folder / name for name in panel},
+            seed=SEED,
+            batch_size=BATCH,
+            device=device(),
+            out=folder / "results",
+            label="student",
+        )
+        return dict(read_mapping(folder / "results" / "metrics.json"))
+
+
+def _begun(shape: tuple[int, int, int], teacher: Teacher | None, large: bool = False) -> Spec:
+    """The spec that `sfddm new` writes for such images and such a teacher."""
+    channels, height, width = shape
+    if height != width:
+        raise UserError(f"images of {height}x{width} pixels: expected square ones.")
+    data = folder_of("own", channels, height, labelled=False, images=TO_COME)
+    return parse_spec(starter("own", data, teacher, large), "own.yaml")
+
+
+def _described(contract: Contract) -> Teacher:
+    """The section of a spec that a network's contract belongs to.
+
+    Raises:
+        UserError: no teacher predicts what it does.
+    """
+    if contract.prediction == "epsilon-sample":
+        raise UserError("a student that predicts noise and image can't be a teacher: take the model that it is from.")
+    return Teacher(
+        timesteps=contract.timesteps,
+        noise_schedule=contract.noise_schedule,
+        prediction=contract.prediction,
+        source=FromDiffusers(kind="diffusers", model="own", revision="0" * 64),
+    )
+
+
+def _checked(student: Student, teacher: Model, steps: int) -> tuple[int, ...]:
+    """The levels of a student that suits the teacher. Raises: SpecError: with every fault."""
+    shape = storage.load(teacher.folder, device()).image_shape
+    context = Context(teacher=_described(teacher.contract), shape=shape, students={"student": student})
+    faults = list(student.check(context, ("student",)))
+    if faults:
+        raise SpecError("\n".join(f"{'.'.join(map(str, fault.path))}: {fault.message}" for fault in faults))
+    levels = context.levels(student.index_set)
+    if len(levels) != steps:
+        raise SpecError(f"the student's index set has {len(levels)} steps, and {steps} are asked for.")
+    return levels
+
+
+def _written(out: Path, denoiser: Denoiser, described: Teacher) -> Model:
+    """A teacher, which is drawn in as many steps as the spec of `sfddm new` draws its reference in."""
+    _require_new(out)
+    wanted = _begun(denoiser.image_shape, _described(denoiser.contract)).evaluation.reference
+    levels = resolve(wanted.index_set, described.noise_schedule, described.timesteps)
+    with atomic_folder(out) as folder:
+        storage.write(folder, denoiser)
+        write_sampler(folder, Sampler(solver=wanted.solver, levels=levels, clip_sample=wanted.clip_sample))
+        write_json(folder / COST, Cost().to_json())
+    return Model(out)
+
+
+def _stored(train: np.ndarray, held_out: np.ndarray | None = None) -> Path:
+    """The folder with these images as splits, which is named after their content."""
+    splits = {"train": train} | ({} if held_out is None else {"test": held_out})
+    for name, images in splits.items():
+        check_images(images, _shape(train), f"the images ({name})")
+    key = {name: sha256(np.ascontiguousarray(images).data).hexdigest() for name, images in splits.items()}
+    folder = scratch() / "data" / digest({**key, "shape": list(_shape(train))})[:16]
+    if not folder.exists():
+        with atomic_folder(folder) as partial:
+            for name, images in splits.items():
+                store.write(partial, name, store.Stream(len(images), [store.Block(images, None)]), _shape(train))
+            write_json(partial / store.DESCRIPTION, {store.FLIP: False})
+    return folder
+
+
+def _shape(images: np.ndarray) -> tuple[int, int, int]:
+    if images.ndim != 4:
+        raise UserError(f"expected images [N, C, H, W], found an array of {images.ndim} dimensions.")
+    return images.shape[1], images.shape[2], images.shape[3]
+
+
+def _name(what: str, out: str | Path) -> str:
+    """What checkpoints and curves of a training are called: its own, wherever the program is started."""
+    return f"{what}-{digest({'out': str(Path(out).absolute())})[:8]}"
+
+
+def _code() -> str:
+    return fingerprint("sfddm.api")
+
+
+def _require_new(out: Path) -> None:
+    if out.exists():
+        raise UserError(f"{out} is there already: give the name of a new folder.")

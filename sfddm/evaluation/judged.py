@@ -1,0 +1,78 @@
+"""Images of another tool, judged by a spec's scorers beside the teacher's.
+
+They come from noises of their own, so nothing is compared image by image; distances and their errors are as in the
+rows of a comparison.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+
+from sfddm.data.image_files import Picture, entries, find_images, stream
+from sfddm.errors import UserError, damaged
+from sfddm.evaluation.distances import distances
+from sfddm.evaluation.metrics import PANEL, SCORERS
+from sfddm.evaluation.moments import Sample
+from sfddm.evaluation.real import FEWEST
+from sfddm.evaluation.reference import Reference
+from sfddm.evaluation.scorer import Scorer
+from sfddm.evaluation.scorers.extractor import check_images
+
+ARRAYS = ("images", "arr_0")
+"""Names that an .npz may have its images under: ours, and numpy's own, which ADM's evaluation files use."""
+
+
+def read_images(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """Images, uint8 [N, C, H, W], of a folder of image files or of an .npz with [N, C, H, W] or [N, H, W, C].
+
+    Args:
+        path: the folder or the file.
+        shape: channels, height and width, which images of a folder must have.
+
+    Raises:
+        UserError: it is neither, it is damaged, or images have another size.
+    """
+    if path.is_dir():
+        return _of_folder(path, shape)
+    if path.suffix != ".npz":
+        raise UserError(f"{path}: expected a folder of images or a file that ends in .npz.")
+    try:
+        with ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+        key = next((name for name in ARRAYS if name in names), None)
+        if key is None:
+            raise UserError(f"{path} has {', '.join(names)}: expected an array called {' or '.join(ARRAYS)}.")
+        with np.load(path, allow_pickle=False) as arrays:
+            images: np.ndarray = arrays[key]
+    except (OSError, ValueError, BadZipFile) as error:
+        raise damaged(path, str(error)) from None
+    if images.ndim == 4 and images.shape[1:] != shape and images.shape[1:] == (*shape[1:], shape[0]):
+        images = images.transpose(0, 3, 1, 2)
+    return images
+
+
+def _of_folder(folder: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    names, picture = find_images(folder), Picture(channels=shape[0], size=shape[1], crop="center")
+    found = stream(folder, entries(folder, names), None, len(names), picture, "refuse")
+    return np.concatenate([block.images for block in found.blocks])
+
+
+def judge(images: np.ndarray, reference: Reference, panel: Mapping[str, Scorer], label: str) -> dict[str, Any]:
+    """What each scorer says of images, uint8 [N, C, H, W], with the keys of metrics.json that such images can have.
+
+    Raises:
+        UserError: images of another kind than the teacher's, or too few.
+    """
+    check_images(images, reference.images.shape[1:], label)
+    if len(images) < FEWEST:
+        raise UserError(f"{label}: {len(images)} images, and distances need at least {FEWEST}, better thousands.")
+    said = {}
+    for name, scorer in panel.items():
+        own, teachers = (
+            Sample(scorer.view(each, f"scoring by {name}").features) for each in (images, reference.images)
+        )
+        said[name] = {**distances(own, teachers, scorer.real), "real_images": len(scorer.real.sample.features)}
+    return {"samples": len(images), PANEL: list(panel), SCORERS: said}

@@ -1,0 +1,106 @@
+"""The functions of `import sfddm`: a teacher, a student, images and figures, in a folder that has nothing else."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attrs import evolve
+
+import sfddm
+from sfddm.api import Model
+from sfddm.errors import SpecError, UserError
+from sfddm.spec.index_set import Uniform
+from sfddm.spec.students import SFDDM, Student
+from sfddm.spec.teacher import Trained
+from tests.parts import FEW, SOURCES, tiny
+from tests.project import ROOT
+
+TEACHER = tiny().teacher
+
+
+def digits(count: int, first: int = 0) -> np.ndarray:
+    return np.random.default_rng(first).integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SFDDM_SCRATCH", raising=False)
+    monkeypatch.setenv("SFDDM_DEVICE", "cpu")
+    return tmp_path
+
+
+def teacher(here: Path) -> Model:
+    assert isinstance(TEACHER.source, Trained)
+    few = evolve(TEACHER, source=evolve(TEACHER.source, training=FEW))
+    return sfddm.train_teacher(digits(100), "teacher", few)
+
+
+def few(model: Model, steps: int) -> Student:
+    made = sfddm.recipe(model, steps)
+    assert isinstance(made.method, SFDDM)
+    return evolve(made, method=evolve(made.method, sources=SOURCES["trajectory"], training=FEW))
+
+
+def test_from_images_to_figures(here: Path) -> None:
+    model = teacher(here)
+    assert len(model.sampler.levels) == 32 and model.sample(3).shape == (3, 1, 8, 8)
+    student = sfddm.distil(model, 2, "student", student=few(model, 2))
+    images = student.sample(5, seed=1)
+    assert images.shape == (5, 1, 8, 8) and images.dtype == np.uint8
+    assert np.array_equal(sfddm.load("student").sample(3, seed=1), images[:3])
+    assert not np.array_equal(student.sample(3, seed=2), images[:3])
+    assert student.sampler.levels == (32, 64) and not np.array_equal(student.sample(3, seed=1, steps=4), images[:3])
+    found = sfddm.evaluate(student, model, digits(100), digits(60, 1), samples=64)
+    assert found["nfe"] == 2 and found["samples"] == 64
+    assert found["scorers"]["pixels"]["real_images"] == 60 and found["scorers"]["pixels"]["train_distance"] > 0
+    same = sfddm.evaluate(model, model, digits(100), digits(60, 1), samples=64)
+    assert same["mse_to_teacher"] == 0
+    assert {path.name for path in here.iterdir()} == {"scratch", "teacher", "student"}
+    assert list((here / "scratch" / "checkpoints").iterdir()) == []
+
+
+def test_a_recipe_suits_the_teacher(here: Path) -> None:
+    model = teacher(here)
+    made = sfddm.recipe(model, 3)
+    assert made.index_set == Uniform(kind="uniform", steps=3)
+    with pytest.raises(SpecError, match=r"student\.index_set\.steps: 65 steps"):
+        sfddm.distil(model, 65, "student")
+    with pytest.raises(SpecError, match="2 steps, and 4 are asked for"):
+        sfddm.distil(model, 4, "student", student=few(model, 2))
+    assert not Path("student").exists()
+
+
+def test_what_is_there_is_not_overwritten(here: Path) -> None:
+    model = teacher(here)
+    Path("mine").mkdir()
+    for call in (
+        lambda: sfddm.distil(model, 2, "mine"),
+        lambda: sfddm.train_teacher(digits(100), "mine", TEACHER),
+    ):
+        with pytest.raises(UserError, match="mine is there already"):
+            call()
+    assert list(Path("mine").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (digits(20).astype(np.float32) / 255, "expected uint8"),
+        (digits(20)[0], "found an array of 3 dimensions"),
+        (digits(20)[:, :, :4], "expected square ones"),
+    ],
+)
+def test_images_of_the_wrong_kind_are_refused(here: Path, images: np.ndarray, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        sfddm.train_teacher(images, "teacher")
+    assert not Path("teacher").exists()
+
+
+@pytest.mark.process
+def test_nothing_of_dvc_and_mlflow_is_imported_and_commands_import_no_torch() -> None:
+    code = "import sys, sfddm; assert 'torch' not in sys.modules; sfddm.distil; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert not {"mlflow", "dvc", "typer", "matplotlib"} & set(found.stdout.split())

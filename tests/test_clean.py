@@ -1,0 +1,53 @@
+"""`sfddm clean`: what it offers, what it deletes, and what it leaves."""
+
+from pathlib import Path
+
+import pytest
+
+from sfddm.cli import main
+from sfddm.runtime.locks import locked
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SFDDM_SCRATCH", "scratch")
+    for name in ("trajectories/a/states.npy", "checkpoints/b/1", "datasets/photos/1.png", "curves/c.jsonl"):
+        (tmp_path / "scratch" / name).parent.mkdir(parents=True)
+        (tmp_path / "scratch" / name).write_bytes(bytes(2**20))
+    return tmp_path
+
+
+def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setattr("sys.argv", ["sfddm", "clean", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+def kept(here: Path) -> set[str]:
+    return {file.relative_to(here / "scratch").parts[0] for file in (here / "scratch").rglob("*") if file.is_file()}
+
+
+def test_nothing_is_deleted_without_being_asked_for(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch=monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "trajectories" in said and "datasets" not in said and "`sfddm clean --yes` frees 3.0 MiB" in said
+    assert kept(here) == {"trajectories", "checkpoints", "datasets", "curves"}
+    assert run("curves", "--yes", monkeypatch=monkeypatch) == 0
+    assert "1.0 MiB deleted" in capsys.readouterr().out
+    assert kept(here) == {"trajectories", "checkpoints", "datasets"}
+    assert run("--yes", monkeypatch=monkeypatch) == 0
+    assert kept(here) == {"datasets"}
+    assert run("--yes", monkeypatch=monkeypatch) == 0
+    assert "nothing to delete" in capsys.readouterr().out
+
+
+def test_what_runs_keeps_all(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with locked(here / "scratch/locks/stages.distill-digits.lock"):
+        assert run("--yes", monkeypatch=monkeypatch) == 2
+    assert "is doing the same" in capsys.readouterr().err and "trajectories" in kept(here)
+    assert run("photos", monkeypatch=monkeypatch) == 2
+    assert "nothing here is called 'photos'" in capsys.readouterr().err

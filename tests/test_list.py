@@ -1,0 +1,113 @@
+"""`sfddm list`: what is made, out of date or missing, without DVC and without reading what was made."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfddm.cli import main
+from sfddm.pipeline.lock import LOCK, stages_of
+from sfddm.pipeline.params import sync
+from sfddm.pipeline.promotions import History, Promotion, write_history
+from sfddm.spec.read import load_spec
+from tests.parts import TINY, only_spec
+
+Entries = dict[str, dict[str, Any]]
+
+
+@pytest.fixture
+def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entries:
+    """The entries of a dvc.lock by which both runs of tiny are made, and files for all of their outputs."""
+    only_spec(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    spec = load_spec("tiny")
+    entries: Entries = {}
+    for run in spec.runs():
+        for name in stages_of(spec, run):
+            out = Path("runs", name)
+            out.parent.mkdir(exist_ok=True)
+            out.touch()
+            entries[name] = {"cmd": "x", "outs": [{"path": out.as_posix(), "md5": "0"}]}
+    entries["teacher@tiny"]["params"] = {"specs/tiny.yaml": {"teacher.prediction": "v"}}
+    entries["reference@tiny"]["deps"] = [{"path": "runs/teacher@tiny", "md5": "0"}]
+    return entries
+
+
+def listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    """What the command prints, without its layout, and what it says beside that."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("sys.argv", ["sfddm", "list", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    printed = capsys.readouterr()
+    return " ".join(printed.out.split()), printed.err
+
+
+def write(entries: Entries) -> None:
+    """As DVC has it: a block for each stage."""
+    blocks = (f"  {name}:\n    {json.dumps(entry)}\n" for name, entry in entries.items())
+    LOCK.write_text(f"schema: '2.0'\nstages:\n{''.join(blocks)}")
+
+
+CHANGES: dict[str, tuple[Callable[[Entries], object], str, str]] = {
+    "nothing": (lambda _: None, "tiny 2 2 0 0", "made"),
+    "no lock": (lambda _: LOCK.unlink(), "tiny 2 0 0 2", "not made from data@tiny on"),
+    "a run": (
+        lambda entries: (entries.pop("evaluate@tiny-ours-t4-s0"), write(entries)),
+        "tiny 2 1 0 1",
+        "not made from evaluate@tiny-ours-t4-s0 on",
+    ),
+    "an output": (lambda _: Path("runs/distill@tiny-ours-t4-s0").unlink(), "tiny 2 1 1 0", "out of date runs/distill@"),
+    "the spec": (
+        lambda _: Path("specs/tiny.yaml").write_text(TINY.replace("prediction: v", "prediction: sample")),
+        "tiny 2 0 2 0",
+        "out of date specs/tiny.yaml: teacher.prediction is not what teacher@tiny was run with",
+    ),
+    "a teacher that came later": (
+        lambda entries: write({**entries, "teacher@tiny": {"outs": [{"path": "runs/teacher@tiny", "md5": "1"}]}}),
+        "tiny 2 0 2 0",
+        "out of date reference@tiny was run with another runs/teacher@tiny",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_each_run_is_listed_with_where_it_stands(
+    locked: Entries, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    change, counts, state = CHANGES[what]
+    write(locked)
+    change(locked)
+    printed, _ = listed(monkeypatch, capsys)
+    assert counts in printed
+    assert ("`dvc repro report@tiny` makes" in printed) == (state != "made")
+    assert f"tiny-ours-t4-s0 {state}" in listed(monkeypatch, capsys, "tiny")[0]
+
+
+def test_a_faulty_spec_hides_no_other_and_a_forgotten_sync_is_said(
+    locked: Entries, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(locked)
+    Path("specs/half.yaml").write_text("name: half\n")
+    printed, said = listed(monkeypatch, capsys)
+    assert "tiny 2 2 0 0" in printed and "until it is mended: specs/half.yaml:1: missing key 'version'" in said
+    assert "does not list the runs" not in said
+    Path("specs/half.yaml").write_text(TINY.replace("name: tiny", "name: half"))
+    printed, said = listed(monkeypatch, capsys)
+    assert "half 2 0 0 2" in printed and "params.yaml does not list the runs of specs/*.yaml" in said
+    sync()
+    assert listed(monkeypatch, capsys)[1] == ""
+
+
+def test_a_champion_is_named(
+    locked: Entries, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promotion = Promotion(
+        kind="promotion", time="2026-01-01", model="sfddm-tiny", alias="champion", spec="tiny", run="tiny-ours-t4-s0",
+        content_key="0", commit="0", figures={}, gates=(),
+    )  # fmt: skip
+    write_history(History(events=(promotion,)))
+    assert "tiny-ours-t4-s0: champion of sfddm-tiny" in listed(monkeypatch, capsys)[0]
