@@ -5,9 +5,8 @@ The demo takes a quarter of an hour, so that tiny is in its place.
 
 import re
 import shlex
-from collections.abc import Callable
+import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +17,9 @@ from tests.documented import PAGES, commands, named, yaml_blocks
 from tests.project import ROOT, WHO, Project, commit
 
 ELSEWHERE = {
-    r".*: (dvc repro|sfddm report mine)": "test_documentation.py::test_commands_of_a_page",  # in docs/own-images.md
+    r".*: (dvc repro( report@mine)?|sfddm report mine)": "test_documentation.py::test_commands_of_a_page",
+    r"docs/upgrading.md: (dvc repro|sfddm compare) .*": "test_documentation.py::test_commands_of_a_page",
+    r"docs/evaluation.md: sfddm judge .*": "test_judged.py::test_the_teachers_own_images_are_as_far_as_the_teacher",
     r".*: sfddm ui digits": "test_ui.py::test_links_come_when_the_page_answers_and_nothing_is_left_when_it_ends",
     r".*: sfddm reproduce \S+": "test_registry.py::test_a_version_is_rebuilt_bit_for_bit",
     r".*: sfddm reproduce \S+ --quick": "test_registry.py::test_code_that_changes_no_byte_leaves_a_version_that_was_"
@@ -36,12 +37,13 @@ ELSEWHERE = {
     r"docs/mlflow.md: (export|mlflow|curl) .*": "test_serving.py::test_a_server_draws_the_same",
     r"docs/shared-server.md: (?!pip ).*": "test_shared_server.py::test_two_clones_share_bytes_runs_and_a_champion",
 }
-"""Commands that another test runs on tiny."""
+"""Commands that another test runs on tiny, or the one here on another page: a pipeline is run once."""
 NOT_HERE = {
     r".*: (make .*|\. .venv/bin/activate)": "they install an environment, and run these tests or the demo in it",
-    r".*: pip install .*": "it installs packages",
+    r".*: pip (install|wheel) .*": "it builds or installs packages",
+    r"docs/upgrading.md: git pull": "it needs a remote",
     r"docs/data.md: .*": "it needs the files of CIFAR-10",
-    r"docs/gpu.md: (SFDDM_NPROC=4 .*|#!/bin/bash)": "it needs four GPUs, or a cluster",
+    r"docs/gpu.md: (SFDDM_NPROC=4 .*|#!/bin/bash|export .*)": "it needs four GPUs, or a cluster",
     r"docs/\S+: python -m bench.*": "it measures, for minutes to hours on a quiet machine",
     r"docs/reliability-input.md: .*pytest .*": "they are tests themselves",
     r"docs/study.md: .*": "hours of training",
@@ -50,7 +52,7 @@ NOT_HERE = {
 ON_TINY = (
     (r"digits-ours-t\d+", "tiny-ours-t4"),
     (r"digits-angle-t4", "tiny-ddim-t4"),
-    (r"digits", "tiny"),
+    (r"digits|SPEC", "tiny"),
     (r"--levels 300,1024", "--levels 20,64"),
 )
 """What takes the place of the demo's spec, its students, and its levels."""
@@ -73,12 +75,26 @@ def test_what_is_not_run_here_is_a_command_and_its_test_exists() -> None:
 
 
 @pytest.fixture(scope="module")
-def newcomers(original: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A clone after the demo: everything is made and tracked, and dvc.lock is not yet committed."""
+def demo(original: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone after the demo: everything is made, tracked and committed, and the demo's spec can be copied."""
     made = original.copy(tmp_path_factory.mktemp("newcomers") / "clone")
-    commit(made, ".", ":!dvc.lock")
+    shutil.copy(ROOT / "specs/digits.yaml", made.folder / "specs/gallery/digits.yaml")
+    commit(made, ".")
+    made.run("git", "tag", "demo")
     made.run("sfddm", "track")
     return made
+
+
+@pytest.fixture
+def newcomers(demo: Project) -> Project:
+    """The same for the next page, with what was promoted before."""
+    promoted = demo.folder / "promotions.json"
+    kept = promoted.read_bytes() if promoted.exists() else None
+    demo.run("git", "reset", "--quiet", "--hard", "demo")
+    demo.run("git", "clean", "--quiet", "--force", "-d")
+    if kept is not None:
+        promoted.write_bytes(kept)
+    return demo
 
 
 @pytest.fixture(scope="module")
@@ -110,30 +126,16 @@ def type_in(project: Project, command: str, variables: dict[str, str], data: Pat
         variables["SFDDM_DATA_ROOT"] = str(data)
         return
     if words[:2] == ["git", "commit"]:
-        words.append("--allow-empty")  # another page may have committed the same
+        words.append("--allow-empty")  # all may be committed already
     project.run(*words, **variables)
-    if words[0] == "cp" and words[-1] in EDITS:
-        path = project.folder / words[-1]
-        yaml = YAML()
-        spec = yaml.load(path)
-        EDITS[words[-1]](spec)
-        yaml.dump(spec, path)
+    if words[-1] == "specs/clothes.yaml":
+        become_clothes(project.folder / words[-1])
 
 
-def become_mine(spec: dict[str, Any]) -> None:
-    """What README.md says to change."""
-    spec["name"], spec["registry"]["model"] = "mine", "sfddm-mine"
-
-
-def become_clothes(spec: dict[str, Any]) -> None:
-    """What docs/own-images.md says to change, for fewer pictures."""
+def become_clothes(path: Path) -> None:
+    """What docs/own-images.md says to change in the spec, for fewer pictures."""
+    yaml, (shown,) = YAML(), yaml_blocks(ROOT / "docs/own-images.md")
+    spec = yaml.load(path)
     spec["name"], spec["registry"]["model"] = "clothes", "sfddm-clothes"
-    (shown,) = yaml_blocks(ROOT / "docs/own-images.md")
-    spec["data"] = {**YAML(typ="safe").load(shown)["data"], "held_out": 64}
-
-
-EDITS: dict[str, Callable[[dict[str, Any]], None]] = {
-    "specs/mine.yaml": become_mine,
-    "specs/clothes.yaml": become_clothes,
-}
-"""What a page tells a reader to do with a spec that was copied."""
+    spec["data"] = {**yaml.load(shown)["data"], "held_out": 64}
+    yaml.dump(spec, path)
