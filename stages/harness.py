@@ -15,13 +15,15 @@ from sfddm.runtime.processes import is_main, launched, process_group, refuse_tas
 from sfddm.runtime.signals import SIGNALS, Interrupted, interrupt
 from sfddm.spec.fields import require_name
 from sfddm.spec.read import load_spec
+from stages.slurm import OPTIONS, run_under_slurm
 from stages.torchrun import run_under_torchrun
 
 
 def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> None:
     """Run a stage with the command line's arguments, alone: a second one with the same ones waits.
 
-    A stage that `shares` its work runs in as many processes as SFDDM_NPROC says, of which the first has the lock.
+    A stage that `shares` its work runs in as many processes as SFDDM_NPROC says, of which the first has the lock; if
+    SFDDM_SLURM is set, as a job.
     A user's error is shown without a traceback, with exit code 2; SIGINT ends a stage with 130, SIGTERM with 143.
     """
     arguments = sys.argv[1:]
@@ -33,14 +35,10 @@ def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> 
         for argument in arguments:
             require_name(argument, "an argument")
         _check_code(_module(stage).removeprefix("stages."), *arguments)
-        refuse_tasks()
-        choose_kernels()
-        if world_size() > 1 and not shares:
-            raise UserError(f"{_module(stage)} can't be shared by {world_size()} processes: start it without torchrun.")
-        if shares and not launched() and requested() > 1:
-            run_under_torchrun(_module(stage), arguments, requested())
+        if shares and (queued := os.environ.get(OPTIONS)) is not None:
+            run_under_slurm(_module(stage), arguments, queued)
         else:
-            _run(stage, arguments)
+            _start(stage, arguments, shares)
     except (UserError, OSError) as error:
         print(f"error: {shown(error)}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
@@ -51,6 +49,17 @@ def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> 
     finally:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)  # on the way out nothing would catch an exception
+
+
+def _start(stage: Callable[..., None], arguments: list[str], shares: bool) -> None:
+    refuse_tasks()
+    choose_kernels()
+    if world_size() > 1 and not shares:
+        raise UserError(f"{_module(stage)} can't be shared by {world_size()} processes: start it without torchrun.")
+    if shares and not launched() and requested() > 1:
+        run_under_torchrun(_module(stage), arguments, requested())
+    else:
+        _run(stage, arguments)
 
 
 def _check_code(stage: str, spec_name: str, item: str = "", seed: str = "") -> None:

@@ -1,0 +1,107 @@
+"""A stage on a cluster: it queues itself with SLURM where SFDDM_SLURM asks for it, shows the job's output and waits.
+
+SFDDM_SLURM has options of `sbatch`, such as `--gpus=1 --time=4:00:00`. Like the number of processes they are no part of
+an experiment. DVC stays where it was started, so one that works on several runs (`sfddm run --jobs`) queues several
+jobs. All machines have to see the project's folder.
+"""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sfddm.errors import UserError
+from sfddm.runtime.machine import scratch
+from sfddm.runtime.signals import Interrupted
+
+OPTIONS = "SFDDM_SLURM"
+WARNING = 120
+"""Seconds before its time is up in which a job may write a checkpoint."""
+PAUSE = 0.5
+"""Seconds between two looks at the job's output."""
+SCRIPT = """#!/bin/bash
+unset {options}
+each=${{SLURM_GPUS_ON_NODE:-${{SFDDM_NPROC:-1}}}}
+unset SFDDM_NPROC
+if [ $((SLURM_NNODES * each)) = 1 ]; then
+  exec srun --ntasks=1 {python} -m {module} {arguments}
+fi
+export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-$((SLURM_CPUS_ON_NODE > each ? SLURM_CPUS_ON_NODE / each : 1))}}
+exec srun --ntasks-per-node=1 {python} -m torch.distributed.run --nnodes="$SLURM_NNODES" --nproc-per-node="$each" \\
+  --rdzv-backend=c10d --rdzv-endpoint="$(hostname):$((20000 + SLURM_JOB_ID % 10000))" --rdzv-id="$SLURM_JOB_ID" \\
+  -m {module} {arguments}
+"""
+
+
+def run_under_slurm(module: str, arguments: list[str], options: str) -> None:
+    """Queue `python -m MODULE ARGUMENTS`, and wait until it is done, however often it is queued again before.
+
+    Raises:
+        SystemExit: the stage failed; with its exit code.
+        UserError: there is no SLURM, it refuses the options, or the job was ended by something else than the stage.
+        Interrupted: this process was told to end, and has cancelled the job.
+    """
+    if shutil.which("sbatch") is None:
+        raise UserError(f"{OPTIONS} is set, and there is no sbatch here: unset it, or start this where SLURM is.")
+    log = scratch() / "logs" / f"slurm-{'-'.join([module, *arguments])}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    script = SCRIPT.format(
+        options=OPTIONS, python=shlex.quote(sys.executable), module=module, arguments=shlex.join(arguments)
+    )
+    command = [
+        "sbatch", "--parsable", "--wait", "--requeue", "--open-mode=append", f"--signal=TERM@{WARNING}",
+        f"--job-name={'-'.join([module.removeprefix('stages.'), *arguments])}", f"--output={log}",
+        *shlex.split(options),
+    ]  # fmt: skip
+    waiting = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert waiting.stdin is not None and waiting.stdout is not None and waiting.stderr is not None
+    waiting.stdin.write(script)
+    waiting.stdin.close()
+    job = waiting.stdout.readline().strip().partition(";")[0]
+    if not job:
+        raise UserError(f"sbatch refused {shlex.join(command)}: {waiting.stderr.read().strip()}")
+    print(f"SLURM job {job} is queued; its output is in {log}", file=sys.stderr, flush=True)
+    try:
+        _show(log, waiting)
+    except Interrupted as interrupted:
+        subprocess.run(["scancel", job], check=False)
+        waiting.wait()
+        raise Interrupted(interrupted.exit_code - 128, f"SLURM job {job} was cancelled") from None
+    if waiting.returncode:
+        _end(job, waiting.returncode, log)
+
+
+def _show(log: Path, waiting: "subprocess.Popen[str]") -> None:
+    """Pass on what the job writes until it is done."""
+    with log.open("rb") as file:
+        while True:
+            done = waiting.poll() is not None
+            sys.stderr.buffer.write(file.read())
+            sys.stderr.flush()
+            if done:
+                return
+            time.sleep(PAUSE)
+
+
+def _end(job: str, code: int, log: Path) -> None:
+    """End as a failed job did. The stage has said why itself, unless SLURM ended it."""
+    shown = subprocess.run(["scontrol", "show", "job", "-o", job], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"JobState=(\S+) Reason=(\S+)", shown)
+    state, reason = found.groups() if found else ("unknown", "unknown")
+    if state == "FAILED":
+        sys.exit(code)
+    raise UserError(
+        f"SLURM job {job} ended as {state} (reason: {reason}); its output is in {log}. Nothing was left half-written; "
+        "the same command goes on from the last checkpoint."
+    )
