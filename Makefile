@@ -38,7 +38,7 @@ demo: setup
 gpu: setup
 	$(BIN)/python -m bench.waits
 	$(BIN)/python -m bench --quick --json gpu.json
-	@test -e specs/cifar10-short.yaml || $(BIN)/sfddm spec add cifar10-short
+	@test -e specs/cifar10-short.yaml || $(BIN)/sfddm new cifar10-short
 	$(BIN)/dvc repro report@cifar10-short
 
 sync: setup

@@ -78,8 +78,7 @@ def run_under_slurm(module: str, arguments: list[str], options: str) -> None:
         subprocess.run(["scancel", job], check=False)
         waiting.wait()
         raise Interrupted(interrupted.exit_code - 128, f"SLURM job {job} was cancelled") from None
-    if waiting.returncode:
-        _end(job, waiting.returncode, log)
+    _end(job, waiting.returncode, log)
 
 
 def _show(log: Path, waiting: "subprocess.Popen[str]") -> None:
@@ -95,12 +94,14 @@ def _show(log: Path, waiting: "subprocess.Popen[str]") -> None:
 
 
 def _end(job: str, code: int, log: Path) -> None:
-    """End as a failed job did. The stage has said why itself, unless SLURM ended it."""
+    """Go on after a job that is done, or end as it did: sbatch's own code is 0 for one that was cancelled."""
     shown = subprocess.run(["scontrol", "show", "job", "-o", job], capture_output=True, text=True, check=False).stdout
     found = re.search(r"JobState=(\S+) Reason=(\S+)", shown)
     state, reason = found.groups() if found else ("unknown", "unknown")
+    if state == "COMPLETED":
+        return
     if state == "FAILED":
-        sys.exit(code)
+        sys.exit(code or 1)  # the stage said why itself
     raise UserError(
         f"SLURM job {job} ended as {state} (reason: {reason}); its output is in {log}. Nothing was left half-written; "
         "the same command goes on from the last checkpoint."

@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,6 +46,14 @@ def missing() -> str:
     return "" if os.geteuid() == 0 else "only root can start SLURM's programs"
 
 
+def wait_until(true: Callable[[], bool], seconds: float) -> None:
+    """Wait until something is the case."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
+
+
 class Cluster:
     """What tests do to it."""
 
@@ -60,10 +68,13 @@ class Cluster:
 
     def job(self, state: str = "RUNNING", seconds: float = 120) -> str:
         """The number of a job that is in this state, or comes to be in it."""
-        end = time.monotonic() + seconds
-        while not (found := self.run("squeue", "--noheader", "--format=%A", f"--states={state}").split()):
-            assert time.monotonic() < end, self.run("squeue")
-            time.sleep(0.2)
+        found: list[str] = []
+
+        def there() -> bool:
+            found[:] = self.run("squeue", "--noheader", "--format=%A", f"--states={state}").split()
+            return bool(found)
+
+        wait_until(there, seconds)
         return found[0]
 
 
@@ -98,11 +109,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
 
 
 def _wait_for_nodes(made: Cluster) -> None:
-    for _ in range(60):
-        if made.run("sinfo", "--noheader", "--format=%t").split() == ["idle"]:
-            return
-        time.sleep(0.5)
-    raise AssertionError((made.folder / "daemons.log").read_text() + made.run("sinfo"))
+    wait_until(lambda: made.run("sinfo", "--noheader", "--format=%t").split() == ["idle"], 60)
 
 
 def _path() -> str:

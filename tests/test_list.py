@@ -1,6 +1,7 @@
 """`sfddm list`: what is made, out of date or missing, without DVC and without reading what was made."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,17 @@ from typing import Any
 import pytest
 
 from sfddm.cli import main
+from sfddm.cli.models import student_folder
+from sfddm.errors import SpecError
 from sfddm.pipeline.lock import LOCK, stages_of
 from sfddm.pipeline.params import sync
 from sfddm.pipeline.promotions import History, Promotion, write_history
 from sfddm.spec.read import load_spec
+from tests import forks
 from tests.parts import TINY, only_spec
 
+WITH_A_SEED = TINY.replace("seeds: [0]\n\nevaluation", "seeds: [0, 5]\n\nevaluation")
+"""tiny with a run more."""
 Entries = dict[str, dict[str, Any]]
 
 
@@ -111,3 +117,24 @@ def test_a_champion_is_named(
     )  # fmt: skip
     write_history(History(events=(promotion,)))
     assert "tiny-ours-t4-s0: champion of sfddm-tiny" in listed(monkeypatch, capsys)[0]
+
+
+def test_a_student_that_dvc_does_not_know_of_is_told_from_one_that_is_not_made(
+    locked: Entries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student_folder("tiny-ours-t4-s0")
+    Path("specs/tiny.yaml").write_text(WITH_A_SEED)
+    with pytest.raises(SpecError, match="does not list the runs"):
+        student_folder("tiny-ours-t4-s5")
+
+
+@pytest.mark.process
+def test_a_stage_says_that_a_run_is_not_listed(tmp_path: Path) -> None:
+    """It goes on: a spec may be edited while its stages run."""
+    command = ("python", "-m", "stages.data", "tiny")
+    only_spec(tmp_path)
+    code, printed = forks.run(tmp_path, command, dict(os.environ))
+    assert code == 0 and "note:" not in printed
+    (tmp_path / "specs/tiny.yaml").write_text(WITH_A_SEED)
+    code, printed = forks.run(tmp_path, command, dict(os.environ))
+    assert code == 0 and "note: params.yaml does not list the runs of specs/*.yaml" in printed

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from sfddm.cli.registry import history
 from sfddm.errors import UserError
 from sfddm.pipeline.git import head, uncommitted, worktree
 from sfddm.pipeline.promotions import (
@@ -248,6 +249,25 @@ def test_the_history_survives_its_file(experiment: Experiment) -> None:
     history = History(events=(event, demotion(event)))
     write_history(history)
     assert read_history() == history
+
+
+def test_the_history_is_listed_within_80_columns(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        experiment.add(name, 4, experiment.ours, [0.5], weights=name)
+    first, second = (promotion(row(experiment, name)) for name in ("a", "b"))
+    staged = evolve(first, alias="staging")
+    write_history(History(events=(first, staged, demotion(staged), second)))
+    history("sfddm-tiny")
+    *lines, _ = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[::2] == [
+        "2026-01-01 00:00  sfddm-tiny@champion  promoted: tiny-a-s0",
+        "2026-01-01 00:00  sfddm-tiny@staging  promoted: tiny-a-s0",
+        "2026-01-02 00:00  sfddm-tiny@staging  demoted: tiny-a-s0",
+        "2026-01-01 00:00  sfddm-tiny@champion  promoted, holds: tiny-b-s0",
+    ]
+    assert lines[1] == f"    distance 0.5000, content {first.content_key}, commit 01234567"
+    assert lines[5] == f"    content {first.content_key}, commit 01234567"
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,19 @@ def drawn(experiment: Experiment) -> Contents:
     return contents_of(experiment.spec)
 
 
+def test_times_are_drawn_only_where_the_same_computation_took_about_as_long_beside_every_row(
+    drawn: Contents,
+) -> None:
+    captions = {chart.name: chart.caption for chart in drawn.charts}
+    assert "24 to 25 s per thousand images" in captions["quality-time"] and not drawn.table.warnings
+    path = Paths("tiny").result("ddim-t4", 0) / "timing.json"
+    write_json(path, {**read_json(path), "teacher_seconds_per_1000_images": 1.6 * 24})
+    busy = contents_of(drawn.spec)
+    assert "quality-time" not in {chart.name for chart in busy.charts}
+    (said,) = busy.table.warnings
+    assert "timed beside each of them, took 24 to 38.4 s" in said and "was busy" in said
+
+
 def test_figures_are_the_same_bytes_twice_and_name_what_they_show(drawn: Contents) -> None:
     assert drawn.figures() == contents_of(drawn.spec).figures()
     svg = {chart.name: chart.svg.decode() for chart in drawn.charts}

@@ -1,5 +1,6 @@
 """Stages that queue themselves with SLURM: a real one, where it is installed."""
 
+import shutil
 import signal
 from collections.abc import Iterator
 
@@ -28,10 +29,12 @@ def queue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @needs_slurm
 def test_a_stage_runs_as_a_job_and_writes_what_it_writes_here(project: Project, queue: Cluster) -> None:
-    before = digest_folder(project.folder / "runs/tiny/reference")
+    folder = project.folder / "runs/tiny/reference"
+    before = digest_folder(folder)
+    shutil.rmtree(folder)
     said = project.run(*STAGE, SFDDM_SLURM="--nodes=1", **queue.environment)
-    assert "SLURM job 1 is queued" in said and "reference: 256/256" in said
-    assert digest_folder(project.folder / "runs/tiny/reference") == before
+    assert "SLURM job 1 is queued" in said
+    assert digest_folder(folder) == before
 
 
 @needs_slurm

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from sfddm.cli import main
 from sfddm.errors import SpecError
 from sfddm.pipeline.params import active, expand
+from sfddm.spec.checks import remarks
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import structure, unstructure
 from sfddm.spec.read import load_spec, parse_spec, spec_names
@@ -354,3 +355,27 @@ def test_a_spec_has_the_name_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(TINY)
     with pytest.raises(SpecError, match="expected `name: other`"):
         load_spec(str(tmp_path / "other.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, []),
+        ({"prediction: v\n": "prediction: epsilon\n"}, ["from which ours-t4 would have to divide the image out"]),
+        (
+            {
+                "prediction: v\n": "prediction: epsilon\n",
+                "{kind: teacher, prediction: same}": "{kind: teacher, prediction: epsilon-sample}",
+            },
+            [],
+        ),
+        ({"noise_schedule: cosine": "noise_schedule: linear"}, ["uniform that of ddim-t4, ours-t4"]),
+    ],
+)
+def test_settings_for_another_teacher_are_remarked_on(changes: dict[str, str], words: list[str]) -> None:
+    text = TINY
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    found = list(remarks(parse_spec(text, "tiny.yaml")))
+    assert len(found) == len(words) and all(word in remark for word, remark in zip(words, found, strict=True))

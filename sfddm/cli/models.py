@@ -173,8 +173,9 @@ def student_folder(source: str) -> Path:
     """The folder of the student that a run, a folder or a registered version is the name of.
 
     Raises:
-        UserError: there is none, with the nearest name.
+        UserError: there is none, with the nearest name; or it can't be there, as DVC doesn't know of it.
     """
+    from sfddm.pipeline.params import require_current
     from sfddm.pipeline.paths import Paths
     from sfddm.pipeline.rows import find_run
 
@@ -185,7 +186,10 @@ def student_folder(source: str) -> Path:
     if Path(source).is_dir():
         return Path(source)
     spec, run = find_run(source)
-    return Paths(spec.name).student(run.student, run.seed)
+    folder = Paths(spec.name).student(run.student, run.seed)
+    if not folder.is_dir():
+        require_current()
+    return folder
 
 
 def identity(source: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Commands on the model registry: promote, demote, history, track, reproduce."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
@@ -90,8 +90,9 @@ def history(
     events = read_history()
     if model is not None and model not in events.models():
         raise UserError(f"nothing was promoted of a model {model!r}{nearest(model, events.models())}")
-    Console().print(_history_table(events, model))
-    typer.echo(f"From {PROMOTIONS}.")
+    for line in _history_lines(events, model):
+        typer.echo(line)
+    typer.echo(f"From {PROMOTIONS}; times are UTC, distances those to the first scorer.")
 
 
 def track(
@@ -123,12 +124,11 @@ def reproduce(
         raise typer.Exit(NOT_REPRODUCED)
 
 
-def _history_table(history: "History", model: str | None) -> Table:
-    """What happened to one model or to all, oldest first, with the distance to the first scorer."""
+def _history_lines(history: "History", model: str | None) -> Iterator[str]:
+    """What happened to one model or to all, oldest first, two lines each: a table of it is wider than a terminal."""
     from sfddm.evaluation.metrics import panel, part
     from sfddm.pipeline.promotions import Promotion
 
-    table = _table("", ("time (UTC)", "model", "alias", "what", "run", "distance", "content", "commit"))
     holders = list(history.holders().values())
     for event in history.events:
         if model not in (None, event.model):
@@ -136,11 +136,10 @@ def _history_table(history: "History", model: str | None) -> Table:
         what, distance = "demoted", ""
         if isinstance(event, Promotion):
             what = "promoted, holds" if event in holders else "promoted"
-            distance = f"{part(event.figures, panel(event.figures)[0])['frechet_distance']:.4f}"
+            distance = f"distance {part(event.figures, panel(event.figures)[0])['frechet_distance']:.4f}, "
         time = event.time[:16].replace("T", " ")
-        cells = (time, event.model, event.alias, what, event.run, distance, event.content_key, event.commit[:8])
-        table.add_row(*map(escape, cells))
-    return table
+        yield f"{time}  {event.model}@{event.alias}  {what}: {event.run}"
+        yield f"    {distance}content {event.content_key}, commit {event.commit[:8]}"
 
 
 def _marked_table(title: str, columns: Sequence[str], rows: Iterable[tuple[str | bool, ...]]) -> Table:

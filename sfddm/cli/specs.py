@@ -19,6 +19,7 @@ def check(
 ) -> None:
     """Say what is wrong with specs, all of it at once, with file, line and path."""
     from sfddm.pipeline.params import NOT_CURRENT, is_current
+    from sfddm.spec.checks import remarks
     from sfddm.spec.read import GALLERY, example_names, load_spec, spec_names
 
     if names and gallery:
@@ -32,6 +33,8 @@ def check(
             faults.append(str(error))
         else:
             typer.echo(f"{spec.name}: {len(spec.students)} students, {len(spec.runs())} runs, valid")
+            for remark in remarks(spec):
+                typer.echo(f"  note: {remark}.")
     active = not gallery and not any("." in name for name in names or ())
     if active and not faults and not is_current():
         typer.echo(NOT_CURRENT)

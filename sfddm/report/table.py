@@ -27,6 +27,8 @@ BUDGET = 1.25
 
 FAR = 3.0
 """A teacher at more than so many times the floor is a poor one; fewer images make the floor larger, never smaller."""
+STEADY = 1.5
+"""One computation's longest time over its shortest where times of different rows still compare; 1.4 in a quiet demo."""
 
 
 @frozen(kw_only=True)
@@ -213,7 +215,14 @@ class Table:
     @property
     def warnings(self) -> list[str]:
         """What is amiss with the metrics, or with the teacher that they are relative to; empty where nothing is."""
-        return [f"Beware: {warning}." for warning in (*self.shared["notes"], *self._poor_teacher())]
+        times = self.times.warning()
+        noted = (*self.shared["notes"], *self._poor_teacher(), *([times] if times else []))
+        return [f"Beware: {warning}." for warning in noted]
+
+    @property
+    def times(self) -> "Times":
+        """How steady the machine was that timed the rows."""
+        return times_of([row for entry in self.entries for row in entry.rows])
 
     def _poor_teacher(self) -> Iterator[str]:
         for scorer in self.panel:
@@ -223,6 +232,32 @@ class Table:
                     f"{scorer}: the teacher's own distance is {seen[TEACHERS] / seen['floor']:.0f} times that of other "
                     "real images, so rows that are as good as the teacher are as poor"
                 )
+
+
+@frozen
+class Times:
+    """Seconds per thousand images of one and the same computation: the teacher, which is timed beside every row."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:.3g} to {self.high:.3g} s per thousand images"
+
+    def warning(self) -> str:
+        """Why times of different rows don't compare; empty where they do."""
+        if self.high <= STEADY * self.low:
+            return ""
+        return (
+            f"times don't compare between rows: the teacher, timed beside each of them, took {self}, because the "
+            "machine was busy, or they are of several machines"
+        )
+
+
+def times_of(rows: Sequence[Row]) -> Times:
+    """The range over rows."""
+    found = [float(row.timing["teacher_seconds_per_1000_images"]) for row in rows]
+    return Times(min(found), max(found))
 
 
 def make_table(spec: Spec, rows: list[Row]) -> Table:

@@ -8,7 +8,8 @@ from sfddm.spec.data import Data, Digits, Folder
 from sfddm.spec.evaluation import Classifier, Scorer
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import Fault, SpecPath, nearest
-from sfddm.spec.students import Free, Student
+from sfddm.spec.parts import FromTeacher
+from sfddm.spec.students import Free, Student, Trained
 
 HELD_OUT = 20
 """Held-out images, and images of a student, that distances need at least: two in each block of the jackknife."""
@@ -35,6 +36,28 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
         if name not in spec.students:
             yield Fault(f"unknown student {name!r}{nearest(name, spec.students)}", ("registry", "students", position))
     yield from _check_gates(spec)
+
+
+def remarks(spec: Spec) -> Iterator[str]:
+    """Yield what is allowed, and seldom meant: settings for another teacher than the spec's."""
+    teacher = spec.teacher
+    methods = {name: student.method for name, student in spec.students.items()}
+    copies = [
+        name
+        for name, method in methods.items()
+        if isinstance(method, Trained) and isinstance(method.start, FromTeacher) and method.start.prediction == "same"
+    ]
+    if teacher.prediction == "epsilon" and copies:
+        yield (
+            f"the teacher predicts noise, from which {', '.join(copies)} would have to divide the image out: "
+            "`prediction: epsilon-sample` gives a student both"
+        )
+    uniform = [name for name, student in spec.students.items() if student.index_set.kind == "uniform"]
+    if teacher.noise_schedule == "linear" and uniform:
+        yield (
+            f"on a linear schedule `kind: uniform-angle` is the better index set of few steps, and uniform that of "
+            f"{', '.join(uniform)}"
+        )
 
 
 def _check_gates(spec: Spec) -> Iterator[Fault]:

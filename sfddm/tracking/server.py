@@ -1,8 +1,10 @@
 """Reaching MLflow: the server that MLFLOW_TRACKING_URI names, or a database in the repository's root."""
 
 import gc
+import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +59,7 @@ def _connect() -> "MlflowClient":
         import mlflow
     except ImportError:
         raise UserError('mlflow is not installed: `pip install "sfddm[pipeline]"`.') from None
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every new database and its tables
     uri = tracking_uri()
     _hand_over_login()
     mlflow.set_tracking_uri(uri)
@@ -77,13 +80,15 @@ def _connect() -> "MlflowClient":
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """No garbage collection in the `with` block, and later none of what it leaves: MLflow's modules stay anyway, and to
-    look through them again, as at the end of the process, takes a second."""
+    look through them again, as at the end of the process, takes a second. Where triton is loaded they are looked
+    through: it prints thirty lines about what nobody collected."""
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        if "triton" not in sys.modules:
+            gc.freeze()
         if enabled:
             gc.enable()
 
