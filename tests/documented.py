@@ -7,9 +7,8 @@ from tests.project import ROOT
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
-COMMAND = re.compile(
-    r"([A-Z_]+=\S+ ?)*(#!|\. |(cp|createdb|curl|dvc|export|git|make|mlflow|pip|python|rsync|sfddm)( |$)|(?<=\S)$)"
-)
+PROGRAMS = "cp|createdb|curl|dvc|export|git|make|mlflow|pip|python|rsync|sfddm"
+COMMAND = re.compile(rf"""([A-Z_]+=("[^"]*"|\S+) ?)*(\. |({PROGRAMS})( |$)|(?<=\S)$)""")
 
 
 def named(page: Path) -> str:
