@@ -11,11 +11,11 @@ from sfddm.errors import USAGE_ERROR, UserError, shown
 from sfddm.pipeline.params import NOT_CURRENT, lists_runs, require_current_code, section
 from sfddm.runtime.locks import locked
 from sfddm.runtime.machine import choose_kernels, compile_errors, memory_errors, scratch
-from sfddm.runtime.processes import is_main, launched, process_group, refuse_tasks, requested, world_size
+from sfddm.runtime.processes import SLURM, is_main, launched, process_group, refuse_tasks, requested, world_size
 from sfddm.runtime.signals import SIGNALS, Interrupted, interrupt
 from sfddm.spec.fields import require_name
 from sfddm.spec.read import load_spec
-from stages.slurm import OPTIONS, run_under_slurm
+from stages.slurm import run_under_slurm
 from stages.torchrun import run_under_torchrun
 
 
@@ -35,7 +35,7 @@ def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> 
         for argument in arguments:
             require_name(argument, "an argument")
         _check_code(_module(stage).removeprefix("stages."), *arguments)
-        if shares and (queued := os.environ.get(OPTIONS)) is not None:
+        if shares and (queued := os.environ.get(SLURM)) is not None:
             run_under_slurm(_module(stage), arguments, queued)
         else:
             _start(stage, arguments, shares)

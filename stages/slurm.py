@@ -15,9 +15,9 @@ from pathlib import Path
 
 from sfddm.errors import UserError
 from sfddm.runtime.machine import scratch
+from sfddm.runtime.processes import SLURM
 from sfddm.runtime.signals import Interrupted
 
-OPTIONS = "SFDDM_SLURM"
 WARNING = 120
 """Seconds before its time is up in which a job may write a checkpoint."""
 PAUSE = 0.5
@@ -45,12 +45,12 @@ def run_under_slurm(module: str, arguments: list[str], options: str) -> None:
         Interrupted: this process was told to end, and has cancelled the job.
     """
     if shutil.which("sbatch") is None:
-        raise UserError(f"{OPTIONS} is set, and there is no sbatch here: unset it, or start this where SLURM is.")
+        raise UserError(f"{SLURM} is set, and there is no sbatch here: unset it, or start this where SLURM is.")
     log = scratch() / "logs" / f"slurm-{'-'.join([module, *arguments])}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
     script = SCRIPT.format(
-        options=OPTIONS, python=shlex.quote(sys.executable), module=module, arguments=shlex.join(arguments)
+        options=SLURM, python=shlex.quote(sys.executable), module=module, arguments=shlex.join(arguments)
     )
     command = [
         "sbatch", "--parsable", "--wait", "--requeue", "--open-mode=append", f"--signal=TERM@{WARNING}",

@@ -53,7 +53,7 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
             "Next:\n"
             f"  sfddm ui {experiment.name}                          open the comparison in MLflow\n"
             f"  sfddm sample {name} --out samples.png   draw images from a student\n"
-            f"  git add dvc.lock && git commit -m Results            keep the results, before a promotion\n"
+            "  git add specs params.yaml code.yaml dvc.lock && git commit -m Results   keep them, before a promotion\n"
             f"  sfddm promote {name}                    make it the champion of {experiment.registry.model}"
         )
 

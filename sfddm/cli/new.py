@@ -39,8 +39,7 @@ def new(
     typer.echo(
         f"{path}: written. Next:\n"
         f"  sfddm plan {name}             what it will take; `sfddm spec check {name}` after a change\n"
-        f"  dvc repro report@{name}       make what is missing\n"
-        f"  sfddm report {name}"
+        f"  sfddm run {name}              make what is missing, and print the comparison"
     )
     if teacher is not None and images is None:
         from sfddm.data.source import root

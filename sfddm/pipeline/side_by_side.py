@@ -21,12 +21,10 @@ from attrs import define, field, frozen
 from sfddm.errors import UserError
 from sfddm.pipeline.lock import stages_of
 from sfddm.runtime.machine import device, scratch
-from sfddm.runtime.processes import available
+from sfddm.runtime.processes import SLURM, available
 from sfddm.spec.experiment import Spec
 
 WAITS, RUNS, DONE, FAILED, LEFT = "waits", "runs", "done", "failed", "left out"
-QUEUED = "SFDDM_SLURM"
-"""Where it is set, each stage becomes a job of SLURM's (`stages.slurm`), and works on what SLURM gives it."""
 ERROR = "error: "
 """How a stage's own words begin."""
 TAIL = 4096
@@ -70,7 +68,7 @@ def places(jobs: int) -> list[Place]:
     Raises:
         UserError: there are more jobs than devices.
     """
-    if QUEUED in os.environ and jobs >= 1:
+    if SLURM in os.environ and jobs >= 1:
         return [Place("SLURM", {})] * jobs
     on_gpu = device().type == "cuda"
     there = available(on_gpu)

@@ -23,6 +23,8 @@ NUMBER = "SFDDM_NPROC"
 """The variable that says how many processes of this machine a stage uses."""
 LAUNCHED = "TORCHELASTIC_RUN_ID"
 """Set by torchrun, with RANK and the like, which other programs set as well."""
+SLURM = "SFDDM_SLURM"
+"""The variable that has a stage queued with SLURM; its text are options of sbatch."""
 TASKS = "SLURM_STEP_NUM_TASKS"
 """How many processes `srun` has started, which know nothing of each other."""
 PATIENCE = timedelta(days=1)
