@@ -28,8 +28,8 @@ ELSEWHERE = {
     r".*: sfddm index-set search .*": "test_index_set.py::test_a_search_prints_lines_that_a_spec_takes",
     r"docs/gpu.md: python -m stages.*": "test_bare_machine.py::test_a_bare_machine_makes_the_bytes_of_the_desk_machine",
     r"docs/gpu.md: (rsync|dvc) .*": "test_bare_machine.py::test_the_desk_machine_takes_over_what_a_bare_machine_made",
-    r"(README.md: sfddm run mine|docs/gpu.md: sfddm run .* --jobs 4)": "test_side_by_side.py::test_runs_are_interrupted_go_on_fail_alone_and_end_"
-    "with_the_bytes_of_one_after_another",
+    r"(README.md: sfddm run mine|docs/gpu.md: sfddm run .* --jobs 4)": "test_side_by_side.py::test_runs_are_"
+    "interrupted_go_on_fail_alone_and_end_with_the_bytes_of_one_after_another",
     r"docs/gpu.md: SFDDM_SLURM=.*": "test_slurm.py::test_a_stage_runs_as_a_job_and_writes_what_it_writes_here",
     r"docs/mlflow.md: (S=\S+|dvc exp run --queue .*|dvc queue .*)": "test_sweeps.py::test_a_queue_of_experiments_is_"
     "one_comparison",
