@@ -34,7 +34,7 @@ def view(client: "MlflowClient") -> Any:
     """What is stored, read as MLflow's page reads it."""
     experiment = client.create_experiment("tiny")
     assert opened_with_charts(client.get_experiment(experiment)) == ""
-    share_charts(client, experiment, SCORERS)
+    share_charts(client, experiment, SCORERS, 2)
     stored = client.get_experiment(experiment)
     assert opened_with_charts(stored) == "&viewStateShareKey=sfddm"
     head, _, content = stored.tags[TAG].partition(";")
@@ -74,6 +74,7 @@ def test_every_scorer_has_charts_and_the_first_ones_distance_colours_the_compari
         assert charts[f"by_steps/frechet_distance/{scorer}"]["scaleType"] == "log"
         assert charts[f"frechet_distance/{scorer}"]["type"] == "BAR"
         assert f"metrics.`frechet_distance/{scorer}`" in view["selectedColumns"]
+    assert charts["by_steps/samples"]["step"] == 2 and charts["samples"]["step"] == 0
     (parallel,) = [chart for chart in charts.values() if chart["type"] == "PARALLEL"]
     assert parallel["selectedMetrics"][-1] == "frechet_distance/convolutional"
 
@@ -81,6 +82,6 @@ def test_every_scorer_has_charts_and_the_first_ones_distance_colours_the_compari
 def test_charts_that_mlflow_refuses_are_a_warning(client: "MlflowClient", capsys: pytest.CaptureFixture[str]) -> None:
     experiment = client.create_experiment("deleted")
     client.delete_experiment(experiment)
-    share_charts(client, experiment, SCORERS)
+    share_charts(client, experiment, SCORERS, 2)
     assert f"warning: MLflow refused the charts of experiment {experiment}" in capsys.readouterr().err
     assert TAG not in client.get_experiment(experiment).tags

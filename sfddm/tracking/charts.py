@@ -39,7 +39,9 @@ LINE = {
 }
 """Settings of charts over T'."""
 IMAGES = ("samples", "interpolation")
-"""Keys under which `sfddm.tracking.logging` logs images."""
+"""Keys under which `sfddm.tracking.logging` logs images of a run."""
+SAMPLES_BY_STEPS = "by_steps/samples"
+"""The key of a series' images, whose steps are T': the page has a slider for them."""
 SECTIONS = {
     "compared": ("Comparison", 1, 420),
     "against": ("Against T'", 2, 380),
@@ -66,11 +68,14 @@ def by_steps(key: str, scorer: str) -> str:
     return f"by_steps/{key}/{scorer}"
 
 
-def share_charts(client: "MlflowClient", experiment: str, scorers: list[str]) -> None:
-    """Store the charts in the experiment, if it doesn't have them yet; a warning says if MLflow refuses them."""
+def share_charts(client: "MlflowClient", experiment: str, scorers: list[str], steps: int) -> None:
+    """Store the charts in the experiment, if it doesn't have them yet; a warning says if MLflow refuses them.
+
+    `steps` is the T' whose images are shown until the slider is moved.
+    """
     from mlflow.exceptions import MlflowException
 
-    text = _packed(_view(scorers))
+    text = _packed(_view(scorers, steps))
     try:
         if client.get_experiment(experiment).tags.get(TAG) != text:
             client.set_experiment_tag(experiment, TAG, text)
@@ -90,14 +95,14 @@ def _packed(view: dict[str, Any]) -> str:
     return f"deflate;{base64.b64encode(compressed).decode()}"
 
 
-def _view(scorers: list[str]) -> dict[str, Any]:
+def _view(scorers: list[str], steps: int) -> dict[str, Any]:
     # The last metric colours the lines of the parallel coordinates.
     quality = ["speed_up", "mse_to_teacher", *(f"frechet_distance/{name}" for name in reversed(scorers))]
     return {
         "runsHiddenMode": "SHOW_ALL",
         "isAccordionReordered": True,
         "hideEmptyCharts": True,
-        "compareRunCharts": list(_charts(scorers, quality)),
+        "compareRunCharts": list(_charts(scorers, quality, steps)),
         "compareRunSections": [
             {"uuid": uuid, "name": name, "display": True, "isReordered": True, "columns": columns, "cardHeight": height}
             for uuid, (name, columns, height) in SECTIONS.items()
@@ -106,7 +111,7 @@ def _view(scorers: list[str]) -> dict[str, Any]:
     }
 
 
-def _charts(scorers: list[str], quality: list[str]) -> Iterator[dict[str, Any]]:
+def _charts(scorers: list[str], quality: list[str], steps: int) -> Iterator[dict[str, Any]]:
     title = "T' (NFE), loss weights and what came of them"
     yield _chart("compared", title, type="PARALLEL", selectedParams=PARAMS, selectedMetrics=quality, showAllRuns=True)
     for name in scorers:
@@ -117,8 +122,8 @@ def _charts(scorers: list[str], quality: list[str]) -> Iterator[dict[str, Any]]:
     yield _chart("quality", "Every run's distance against its T'", type="SCATTER", xaxis=x, yaxis=y)
     for name in quality:
         yield _chart("quality", name, type="BAR", metricKey=name)
-    for name in IMAGES:
-        yield _chart("images", name, type="IMAGE", imageKeys=[name], step=0, showRunParams=False)
+    for name, step in {**dict.fromkeys(IMAGES, 0), SAMPLES_BY_STEPS: steps}.items():
+        yield _chart("images", name, type="IMAGE", imageKeys=[name], step=step, showRunParams=False)
 
 
 def _chart(section: str, title: str, **settings: Any) -> dict[str, Any]:

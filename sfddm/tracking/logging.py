@@ -68,12 +68,17 @@ MOST_PIXELS = 64
 
 def log_pictures(client: "MlflowClient", run_id: str, row: Row) -> None:
     """Log a run's images from the first noises, and its images between two noises below the teacher's."""
+    log_samples(client, run_id, row, "samples", 0)
     folder = Paths(row.run.spec).result(row.run.student, row.run.seed)
-    shown = read_array(folder / "shown.npy", BYTES, 4)
-    client.log_image(run_id, _picture(shown[:SHOWN], COLUMNS), key="samples", step=0)
     teachers, own = read_array(folder / "interpolation.npy", BYTES, 6)
     first = np.concatenate([teachers[0], own[0]])
     client.log_image(run_id, _picture(first, len(own[0])), key="interpolation", step=0)
+
+
+def log_samples(client: "MlflowClient", run_id: str, row: Row, key: str, step: int) -> None:
+    """Log a student's images from the first noises as the image `key` at a step."""
+    shown = read_array(Paths(row.run.spec).result(row.run.student, row.run.seed) / "shown.npy", BYTES, 4)
+    client.log_image(run_id, _picture(shown[:SHOWN], COLUMNS), key=key, step=step)
 
 
 def _picture(images: np.ndarray, columns: int) -> Image.Image:

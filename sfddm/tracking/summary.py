@@ -14,8 +14,9 @@ from sfddm.report.style import Series, series_of
 from sfddm.runtime.files import digest
 from sfddm.spec.experiment import Spec
 from sfddm.tracking.cards import DESCRIPTION, comparison_description
-from sfddm.tracking.charts import BY_STEPS, by_steps, share_charts
+from sfddm.tracking.charts import BY_STEPS, SAMPLES_BY_STEPS, by_steps, share_charts
 from sfddm.tracking.live import sweep_suffix, sweep_tags
+from sfddm.tracking.logging import log_samples
 from sfddm.tracking.server import experiment_id
 
 if TYPE_CHECKING:
@@ -34,13 +35,15 @@ def track_summary(client: "MlflowClient", spec: Spec, rows: list[Row]) -> None:
     description as it is, because each has other settings than the spec itself.
     """
     experiment = experiment_id(client, spec.name)
-    share_charts(client, experiment, panel(rows[0].metrics))
+    share_charts(client, experiment, panel(rows[0].metrics), min(row.metrics["nfe"] for row in rows))
     if not sweep_tags() or DESCRIPTION not in client.get_experiment(experiment).tags:
         client.set_experiment_tag(experiment, DESCRIPTION, comparison_description(spec, rows))
     shown = series_of(spec, rows)
     for series in shown:
         key = digest({row.run.name: row.content_key for seeds in series.students for row in seeds})[:16]
-        _track_line(client, experiment, spec, series.name, key, _points(series))
+        _track_line(
+            client, experiment, spec, series.name, key, _points(series), [seeds[0] for seeds in series.students]
+        )
     metrics = rows[0].metrics
     distances = {
         by_steps("frechet_distance", name): float(part(metrics, name)["teacher_frechet_distance"])
@@ -49,7 +52,7 @@ def track_summary(client: "MlflowClient", spec: Spec, rows: list[Row]) -> None:
     steps = sorted({point[0] for series in shown for point in _points(series)})
     teacher = [(count, distances) for count in steps]
     key = digest({"reference": metrics["reference"], "distances": distances, "steps": steps})[:16]
-    _track_line(client, experiment, spec, "teacher", key, teacher)
+    _track_line(client, experiment, spec, "teacher", key, teacher, [])
 
 
 def _points(series: Series) -> Points:
@@ -66,7 +69,10 @@ def _means(seeds: list[Row]) -> dict[str, float]:
     return means
 
 
-def _track_line(client: "MlflowClient", experiment: str, spec: Spec, name: str, key: str, points: Points) -> None:
+def _track_line(
+    client: "MlflowClient", experiment: str, spec: Spec, name: str, key: str, points: Points, pictured: list[Row]
+) -> None:
+    """A run with these points, and the images of these rows at their numbers of steps."""
     from mlflow.entities import Metric, RunTag
 
     if client.search_runs([experiment], f"tags.`{TAG}` = '{key}'", max_results=1):
@@ -74,6 +80,8 @@ def _track_line(client: "MlflowClient", experiment: str, spec: Spec, name: str, 
     tags = {"sfddm.spec": spec.name, "sfddm.series": name, **sweep_tags()}
     named = f"{spec.name}-{name}{sweep_suffix(tags)}"
     run_id = client.create_run(experiment, run_name=named, tags=tags).info.run_id
+    for row in pictured:
+        log_samples(client, run_id, row, SAMPLES_BY_STEPS, row.metrics["nfe"])
     now = int(time.time() * 1000)
     metrics = [Metric(metric, value, now, steps) for steps, values in points for metric, value in values.items()]
     # In one call, so that a run with the key is complete.
