@@ -52,7 +52,7 @@ def test_an_example_is_copied_as_it_is_and_listed(
 ) -> None:
     assert sfddm(monkeypatch, "new", EXAMPLE) == 0
     printed = capsys.readouterr().out
-    assert f"dvc repro report@{EXAMPLE}" in printed and "params.yaml: written anew" in printed
+    assert f"sfddm run {EXAMPLE}" in printed and "params.yaml: written anew" in printed
     assert spec_names() == [EXAMPLE, "tiny"]
     assert PARAMS.read_text() == expand(active()[0])
     assert "progressive" in CODE.read_text(), "tiny has no student of that method"
