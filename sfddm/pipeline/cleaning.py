@@ -15,6 +15,7 @@ PARTS = {
     "checkpoints": "trainings that were ended: they begin anew",
     "curves": "the course of trainings: that of finished ones is with their outputs too",
     "live": "what followed trainings into MLflow",
+    "logs": "what `sfddm run` and jobs of SLURM said",
     "data": "images that `import sfddm` was given: copied again",
 }
 """Folders in the scratch folder. Data sets and locks are there as well, and stay."""
