@@ -18,7 +18,6 @@ from tests.project import ROOT, WHO, Project, commit
 
 ELSEWHERE = {
     r".*: (dvc repro( report@mine)?|sfddm report mine)": "test_documentation.py::test_commands_of_a_page",
-    r"docs/upgrading.md: (dvc repro|sfddm compare) .*": "test_documentation.py::test_commands_of_a_page",
     r"docs/evaluation.md: sfddm judge .*": "test_judged.py::test_the_teachers_own_images_are_as_far_as_the_teacher",
     r".*: sfddm ui digits": "test_ui.py::test_links_come_when_the_page_answers_and_nothing_is_left_when_it_ends",
     r".*: sfddm reproduce \S+": "test_registry.py::test_a_version_is_rebuilt_bit_for_bit",
