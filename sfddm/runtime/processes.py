@@ -24,13 +24,13 @@ NUMBER = "SFDDM_NPROC"
 LAUNCHED = "TORCHELASTIC_RUN_ID"
 """Set by torchrun, with RANK and the like, which other programs set as well."""
 SLURM = "SFDDM_SLURM"
-"""The variable that has a stage queued with SLURM; its text are options of sbatch."""
+"""The variable that has a stage queued with SLURM; its text is options of sbatch."""
 TASKS = "SLURM_STEP_NUM_TASKS"
 """How many processes `srun` has started, which know nothing of each other."""
 PATIENCE = timedelta(days=1)
 """For others: process 0 may wait for a lock, or write for long. One that dies is noticed at once."""
 GPUS_PATIENCE = timedelta(minutes=10)
-"""For others' gradients: when these are due, nobody waits for a lock or writes."""
+"""For others' gradients: when these are due, nobody is writing or waiting for a lock."""
 _gpus: Any = None
 """The processes' GPUs, where they have some: between these gradients pass, and all else between hosts."""
 Job = TypeVar("Job")
@@ -48,7 +48,7 @@ def refuse_tasks() -> None:
         raise UserError(
             f"srun started {os.environ[TASKS]} tasks, and each of them would do all of the work. Start one "
             "(--ntasks=1) with SFDDM_NPROC as the number of GPUs; on several machines one each "
-            "(--ntasks-per-node=1), of `python -m torch.distributed.run`: docs/gpu.md has the script."
+            "(--ntasks-per-node=1), of `python -m torch.distributed.run`. SFDDM_SLURM does it for you: docs/gpu.md."
         )
 
 
