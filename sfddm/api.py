@@ -7,9 +7,9 @@
     images = student.sample(64)                                      # uint8 [64, C, H, W]
     figures = sfddm.evaluate(student, teacher, train=some, held_out=others)
 
-Images are uint8 [N, C, H, W] throughout. What takes long shows its progress on the standard error, and goes on where
-it was when it is called again; that, and trajectories of teachers, are kept in the folder `scratch`
-(`SFDDM_SCRATCH`).
+Images are uint8 [N, C, H, W] throughout. What takes long shows its progress on the standard error, and a training that
+was ended goes on from its last checkpoint when it is called again; checkpoints and trajectories of teachers are kept in
+the folder `scratch` (`SFDDM_SCRATCH`).
 """
 
 import tempfile
@@ -57,7 +57,7 @@ from sfddm.training.teacher import train_teacher as minimise
 BATCH = 250
 """Images at a time."""
 SEED = 3
-"""Of the noises that students are judged by."""
+"""The seed of the noises that students are judged by."""
 
 
 @frozen(slots=False)
@@ -97,10 +97,10 @@ def load(folder: str | Path) -> Model:
     Raises:
         UserError: a file is missing or damaged.
     """
-    model = Model(Path(folder))
-    storage.load_network(model.folder)
-    assert model.sampler is not None
-    return model
+    folder = Path(folder)
+    storage.load_network(folder)
+    read_sampler(folder)
+    return Model(folder)
 
 
 def load_teacher(source: str, out: str | Path, revision: str = "main") -> Model:
@@ -112,7 +112,7 @@ def load_teacher(source: str, out: str | Path, revision: str = "main") -> Model:
         revision: a commit, tag or branch of the hub.
 
     Raises:
-        UserError: it is not there, it is none that can be taken over, or `out` is there already.
+        UserError: it is not there, it can't be taken over, or `out` is there already.
     """
     seen = look(source, revision)
     return _written(Path(out), seen.found.denoiser(seen.teacher, seen.found.shape), seen.teacher)
@@ -128,13 +128,13 @@ def train_teacher(images: np.ndarray, out: str | Path, teacher: Teacher | None =
             minutes at up to 16 pixels.
 
     Raises:
-        UserError: the images are none, the training diverges, or `out` is there already.
+        UserError: images that can't be used, a training that diverges, or `out` is there already.
     """
+    _require_new(Path(out))
     described = teacher or _begun(_shape(images), None).teacher
     source, data, name = described.source, _stored(images), _name("teacher", out)
     if not isinstance(source, Trained):
         raise UserError("this teacher is not one to be trained: its source has to be of kind train.")
-    _require_new(Path(out))
     inputs = {"teacher": unstructure(described), "data": data.name, "code": _code()}
     checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
     iterations, batch = source.training.iterations, source.training.batch_size
@@ -175,11 +175,11 @@ def distil(
         out: a new folder.
         images: uint8 [N, C, H, W], for a student that learns from real images, as those of large teachers do.
         student: the section of a spec; None for `recipe`.
-        seed: of all that the training draws.
+        seed: for everything that the training draws.
 
     Raises:
         SpecError: the section doesn't suit the teacher.
-        UserError: images are needed and there are none, the training diverges, or `out` is there already.
+        UserError: images are needed and not given, the training diverges, or `out` is there already.
     """
     _require_new(Path(out))
     wanted = student or recipe(teacher, steps)
@@ -219,7 +219,7 @@ def evaluate(
     """The metrics of a student, by their names in docs/evaluation.md; what each scorer says is under `scorers`.
 
     Args:
-        student: any model of the same noises as the teacher, so the teacher in few steps as well.
+        student: any model for images of the teacher's shape, which may be the teacher itself in few steps.
         teacher: whose images, in its own number of steps, the student's are compared with.
         train: the images that both were trained with, uint8 [N, C, H, W].
         held_out: others, to which distances are measured.
