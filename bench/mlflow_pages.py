@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PORT = 5099
 FIGURES = ("mse_to_teacher", "speed_up", "seconds_per_1000_images", "latency_ms")
 POINTS = 135
-"""Of a curve: a student of the demo has as many."""
+"""Points of a curve: a student of the demo has as many."""
 
 
 def main(runs: int) -> None:

@@ -26,7 +26,7 @@ from sfddm.training.loop import begin, iterate
 from sfddm.training.teacher import denoising_loss
 
 FORWARD_EQUIVALENTS = 3
-"""Of a forward and a backward pass of one image."""
+"""What a forward and a backward pass of one image cost."""
 IMAGES = 512
 """Random ones to train on."""
 CONTRACT = Contract(timesteps=1000, noise_schedule="cosine", prediction="v")
@@ -71,7 +71,7 @@ class Line:
     images: int
     """That one call makes, or trains on."""
     forward_equivalents: float
-    """Of one call."""
+    """What one call costs."""
     run: Callable[[], object]
     seconds: list[float] = field(factory=list)
     memory_mb: list[float] = field(factory=list)

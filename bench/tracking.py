@@ -25,7 +25,7 @@ from sfddm.tracking.live import Training, start_follower
 STUDENT = "ours-t4"
 POINTS = 100
 SECONDS = (10, 120)
-"""Of two made-up trainings; what the second follower takes more is what following takes by the second."""
+"""How long two made-up trainings take; what the second follower takes more is what following takes by the second."""
 STARTS = 5
 
 

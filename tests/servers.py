@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-"""Of the local S3 server, which takes any."""
+"""For the local S3 server, which takes any."""
 WITHOUT_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 """The environment of an MLflow server that starts no processes for jobs: each of them imports all of MLflow."""
 

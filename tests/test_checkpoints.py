@@ -23,7 +23,7 @@ from tests.mortal import Killed, Mortal
 from tests.parts import METHODS, of
 
 ITERATIONS = 8
-"""Of a training here; the progressive one has two folds of half as many."""
+"""Iterations of a training here; the progressive one has two folds of half as many."""
 SETTINGS = evolve(METHODS["sfddm"].training, iterations=ITERATIONS, batch_size=16)
 
 

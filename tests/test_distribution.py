@@ -108,7 +108,7 @@ def test_the_direction_brings_the_deviation_nearer(landing: int, data: float) ->
 
 
 def test_the_spread_is_that_of_the_images_in_units_of_the_teachers() -> None:
-    """Of eight images whose pixels are 3 above or below a common image; the teacher's are 2 above or below another."""
+    """Pixels of eight images are 3 above or below a common image; the teacher's are 2 above or below another."""
     common = torch.linspace(-9, 9, 64).view(1, 8, 8)
     signs = torch.tensor([1.0, -1.0]).repeat(4).view(8, 1, 1, 1).expand(8, 1, 8, 8)
     found = Scored(landed=common + 3 * signs, direction=signs, fake=torch.tensor(0.5)).beside(1 - 2 * signs)
@@ -119,7 +119,7 @@ def test_the_spread_is_that_of_the_images_in_units_of_the_teachers() -> None:
 
 @pytest.mark.parametrize(("step", "share"), [(24, None), (25, 0.1), (29, 0.5), (34, 1.0), (99, 1.0)])
 def test_the_weight_rises_from_the_first_iteration_that_has_the_term(step: int, share: float | None) -> None:
-    """Of a hundred iterations a quarter go without, and in ten it rises."""
+    """A quarter of a hundred iterations go without it, and in ten it rises."""
     teacher = linear_teacher(EXACT)
     made = Fake(
         term=evolve(DISTRIBUTION, begin=0.25, ramp=0.1),

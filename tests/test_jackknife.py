@@ -74,7 +74,7 @@ def test_the_frechet_distance_without_blocks(count: int, real: int) -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 0.9])
 def test_the_frechet_distance_of_few_images_is_that_of_endless_ones(scale: float) -> None:
-    """Of 32 features, for Gaussians of standard deviations 1 and `scale` whose means are .1 apart: 32 (.01 + (1 -
+    """For 32 features of Gaussians with standard deviations 1 and `scale` and means .1 apart that is 32 (.01 + (1 -
     scale)^2). The usual estimate is far above it."""
     random = torch.Generator().manual_seed(0)
     true, found = 32 * (0.01 + (1 - scale) ** 2), []

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 OTHER = "of other settings"
 """The key of a training that this test plays, of the same name as the real one."""
 POINTS = 30
-"""Of its curve."""
+"""Points of its curve."""
 
 
 @frozen
@@ -45,7 +45,7 @@ class Outage:
     shown: list[int]
     """The iterations that it had when the server went."""
     curve: Curve
-    """Of a third machine's training, which goes on."""
+    """A third machine's training, which goes on."""
     other: str
     """The run that shows that one."""
 

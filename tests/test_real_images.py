@@ -205,7 +205,7 @@ def test_kept_features_that_fit_nothing_are_refused(tmp_path: Path, features: np
 
 @pytest.mark.parametrize("scale", [0.0, -1.0])
 def test_a_scale_that_is_not_positive_is_refused(tmp_path: Path, scale: float) -> None:
-    """Of a feature that is the same on all real images, for one."""
+    """A feature that is the same on all real images has such a one."""
     stored(tmp_path)
     path = tmp_path / "statistics.safetensors"
     write_tensors(path, {**read_tensors(path), "scale": torch.tensor([1.0, scale, 1.0]).double()})

@@ -48,7 +48,7 @@ def content(project: Project) -> dict[str, Any]:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Of every file but those in which MLflow notes its own ids and times; it puts them into names of images too."""
+    """Hashes of all files but those where MLflow notes its own ids and times; it puts them into names of images too."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in ("MLmodel",)]
     return {
         f"{path.relative_to(folder).as_posix().partition('+')[0]}{path.suffix}": digest_file(path) for path in files

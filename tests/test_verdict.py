@@ -34,7 +34,7 @@ from tests.parts import tiny
 
 MACHINE = {"device": "cpu", "threads": 2, "processes": 1}
 WEIGHTS = {"first": torch.tensor([[3.0, 0.0], [0.0, 0.0]]), "second": torch.tensor([0.0, 4.0])}
-"""Of norm 5."""
+"""Their norm is 5."""
 ERROR = 0.007
 """The standard error of every figure that has one, as a share of it."""
 METRICS = {

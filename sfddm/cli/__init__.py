@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Distil diffusion models from one declarative spec. The pipeline itself is run by `dvc repro`.",
+    help="Distil diffusion models from one declarative spec. `sfddm run` or `dvc repro` runs the pipeline.",
 )
 app.add_typer(specs.app, name="spec", help="Check and show specs, and list their runs for DVC.")
 app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")

@@ -12,10 +12,10 @@ COLUMNS = ("scorer", "distance", "times", "above teacher's", "KID", "precision",
 
 def judge(
     images: Annotated[Path, typer.Argument(help="A folder of images, or an .npz with `images` or `arr_0`.")],
-    spec: Annotated[str, typer.Option("--by", help="The spec whose scorers judge; its stages are made.")],
+    spec: Annotated[str, typer.Option("--by", help="The spec whose scorers judge; these have to be made already.")],
     out: Annotated[Path | None, typer.Option(help="Write all figures there: a name that ends in .json.")] = None,
 ) -> None:
-    """Judge images that anything made, by a spec's scorers, beside its teacher's images."""
+    """Judge images, whatever made them, by a spec's scorers, beside its teacher's images."""
     from sfddm.pipeline.paths import Paths
     from sfddm.spec.read import load_spec
 

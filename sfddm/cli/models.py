@@ -1,4 +1,4 @@
-"""Commands on finished students: report, compare, sample, export, ui."""
+"""Commands on finished students: report, advise, compare, sample, export, ui."""
 
 import re
 from pathlib import Path

@@ -44,7 +44,7 @@ def new(
     if teacher is not None and images is None:
         from sfddm.data.source import root
 
-        typer.echo(f"Before that, put images as the teacher learned from into {root() / name}.")
+        typer.echo(f"Before that, put images like those that the teacher learned from into {root() / name}.")
 
 
 def _starter(name: str, images: Path | None, teacher: str | None, revision: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(no_args_is_help=True)
-Revision = Annotated[str, typer.Option(help="Of the hub's teacher: a commit, a tag or a branch.")]
+Revision = Annotated[str, typer.Option(help="A commit, tag or branch of a teacher on the hub.")]
 WHAT = "OWNER/NAME of the Hugging Face hub, a folder in diffusers' format, or a checkpoint (.pt)."
 
 

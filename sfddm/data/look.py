@@ -1,4 +1,4 @@
-"""What a folder of images has, as far as a spec says something of it."""
+"""What a spec has to know of a folder of images."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ GREY = ("1", "L", "LA")
 
 @frozen(kw_only=True)
 class Look:
-    """What was seen."""
+    """What was seen of a folder."""
 
     images: int
     channels: int

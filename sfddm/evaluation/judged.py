@@ -61,7 +61,7 @@ def _of_folder(folder: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def judge(images: np.ndarray, reference: Reference, panel: Mapping[str, Scorer], label: str) -> dict[str, Any]:
-    """What each scorer says of images, uint8 [N, C, H, W], with the keys of metrics.json that such images can have.
+    """What each scorer says of images, uint8 [N, C, H, W], under those keys of metrics.json that need no common noises.
 
     Raises:
         UserError: images of another kind than the teacher's, or too few.

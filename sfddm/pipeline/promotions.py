@@ -43,7 +43,7 @@ class Promotion:
     run: str
     content_key: str
     commit: str
-    """Of git: spec, code and dvc.lock as they were."""
+    """The commit that has spec, code and dvc.lock as they were."""
     figures: dict[str, Any]
     """What the next student is compared with: from `metrics.json`."""
     gates: tuple[Gate, ...]

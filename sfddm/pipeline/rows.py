@@ -21,7 +21,7 @@ class Row:
     metrics: dict[str, Any]
     """The same at every repetition."""
     timing: dict[str, Any]
-    """Of sampling. Measured, so never the same twice."""
+    """Times of sampling. Measured, so never the same twice."""
     training: dict[str, Any]
     """Seconds, peak memory and device of making its weights; a resampled student has those of the one it samples."""
     content_key: str

@@ -63,7 +63,7 @@ class Work:
 
 
 def places(jobs: int) -> list[Place]:
-    """A GPU for each job, or as many processors as each can have; SLURM's own, where it runs the stages.
+    """A GPU for each job, or an equal share of the processors; where SLURM runs the stages, whatever it gives them.
 
     Raises:
         UserError: there are more jobs than devices.

@@ -138,7 +138,7 @@ class State:
     target: Average
     """The one that targets come from; the same one where their decays are equal."""
     optimizer: torch.optim.Optimizer
-    """Of the network's weights, and then of the companion's."""
+    """For the network's weights, and then the companion's."""
     companion: Companion | None
 
     @property
