@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
+from zlib import error as ZlibError
 
 import numpy as np
 
 from sfddm.data.image_files import Picture, entries, find_images, stream
-from sfddm.errors import UserError, damaged
+from sfddm.errors import UserError
 from sfddm.evaluation.distances import distances
 from sfddm.evaluation.metrics import PANEL, SCORERS
 from sfddm.evaluation.moments import Sample
-from sfddm.evaluation.real import FEWEST
+from sfddm.evaluation.real import BROKEN, FEWEST
 from sfddm.evaluation.reference import Reference
 from sfddm.evaluation.scorer import Scorer
 from sfddm.evaluation.scorers.extractor import check_images
@@ -47,8 +48,8 @@ def read_images(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
             raise UserError(f"{path} has {', '.join(names)}: expected an array called {' or '.join(ARRAYS)}.")
         with np.load(path, allow_pickle=False) as arrays:
             images: np.ndarray = arrays[key]
-    except (OSError, ValueError, BadZipFile) as error:
-        raise damaged(path, str(error)) from None
+    except (*BROKEN, BadZipFile, ZlibError) as error:
+        raise UserError(f"{path} is damaged ({error}): expected an .npz with an array of images.") from None
     if images.ndim == 4 and images.shape[1:] != shape and images.shape[1:] == (*shape[1:], shape[0]):
         images = images.transpose(0, 3, 1, 2)
     return images
