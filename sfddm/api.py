@@ -23,6 +23,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from sfddm.data import store
+from sfddm.data.source import root
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.spacing import resolve
 from sfddm.errors import SpecError, UserError
@@ -44,10 +45,10 @@ from sfddm.spec.evaluation import PixelValues, Scorer
 from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Uniform, UniformAngle
 from sfddm.spec.parse import read_mapping, unstructure
-from sfddm.spec.parts import Context, Cost
+from sfddm.spec.parts import Context, Cost, DataSource
 from sfddm.spec.read import parse_spec
 from sfddm.spec.starter import TO_COME, folder_of, starter
-from sfddm.spec.students import Student
+from sfddm.spec.students import SFDDM, TRACT, Consistency, Progressive, Student
 from sfddm.spec.teacher import FromDiffusers, Teacher, Trained
 from sfddm.teachers.inspection import LARGE, look
 from sfddm.training.checkpoints import Checkpoints
@@ -184,6 +185,8 @@ def distil(
     _require_new(Path(out))
     wanted = student or recipe(teacher, steps)
     levels = _checked(wanted, teacher, steps)
+    if images is None and _learns_from_images(wanted):
+        raise UserError("this student learns from real images: give `images`, uint8 [N, C, H, W].")
     name, data = _name("student", out), scratch() if images is None else _stored(images)
     inputs = {"student": unstructure(wanted), "levels": list(levels), "seed": seed, "data": data.name}
     inputs |= {"parent": denoiser_digest(teacher.folder), "code": _code()}
@@ -242,7 +245,7 @@ def evaluate(
                 curve=folder / "curve.jsonl",
                 checkpoints=Checkpoints(folder / "checkpoints" / name, {}),
             )
-            write_scorer(folder / name, settings, job, samples, folder)
+            write_scorer(folder / name, settings, job, samples, root())
         judge(
             student=student.folder,
             teacher=teacher.folder,
@@ -293,6 +296,12 @@ def _checked(student: Student, teacher: Model, steps: int) -> tuple[int, ...]:
     if len(levels) != steps:
         raise SpecError(f"the student's index set has {len(levels)} steps, and {steps} are asked for.")
     return levels
+
+
+def _learns_from_images(student: Student) -> bool:
+    if isinstance(student.method, SFDDM):
+        return any(isinstance(source, DataSource) for source in student.method.sources)
+    return isinstance(student.method, Progressive | Consistency | TRACT)
 
 
 def _written(out: Path, denoiser: Denoiser, described: Teacher) -> Model:

@@ -35,7 +35,7 @@ def main(stage: Callable[..., None], *parameters: str, shares: bool = False) -> 
         for argument in arguments:
             require_name(argument, "an argument")
         _check_code(_module(stage).removeprefix("stages."), *arguments)
-        if shares and (queued := os.environ.get(SLURM)) is not None:
+        if shares and not launched() and (queued := os.environ.get(SLURM)) is not None:
             run_under_slurm(_module(stage), arguments, queued)
         else:
             _start(stage, arguments, shares)

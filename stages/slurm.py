@@ -11,13 +11,15 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from sfddm.errors import UserError
 from sfddm.runtime.machine import scratch
 from sfddm.runtime.processes import SLURM
-from sfddm.runtime.signals import Interrupted
+from sfddm.runtime.signals import Interrupted, postponed
 
+UNKNOWN = "unknown"
 WARNING = 120
 """Seconds before its time is up in which a job may write a checkpoint."""
 PAUSE = 0.5
@@ -66,13 +68,15 @@ def run_under_slurm(module: str, arguments: list[str], options: str) -> None:
         start_new_session=True,
     )
     assert waiting.stdin is not None and waiting.stdout is not None and waiting.stderr is not None
-    waiting.stdin.write(script)
-    waiting.stdin.close()
-    job = waiting.stdout.readline().strip().partition(";")[0]
+    with postponed():  # until the job's number is known, by which it is cancelled
+        with suppress(BrokenPipeError):  # what it refuses it may not read
+            waiting.stdin.write(script)
+            waiting.stdin.close()
+        job = waiting.stdout.readline().strip().partition(";")[0]
     if not job:
         raise UserError(f"sbatch refused {shlex.join(command)}: {waiting.stderr.read().strip()}")
-    print(f"SLURM job {job} is queued; its output is in {log}", file=sys.stderr, flush=True)
     try:
+        print(f"SLURM job {job} is queued; its output is in {log}", file=sys.stderr, flush=True)
         _show(log, waiting)
     except Interrupted as interrupted:
         subprocess.run(["scancel", job], check=False)
@@ -93,12 +97,20 @@ def _show(log: Path, waiting: "subprocess.Popen[str]") -> None:
             time.sleep(PAUSE)
 
 
-def _end(job: str, code: int, log: Path) -> None:
-    """Go on after a job that is done, or end as it did: sbatch's own code is 0 for one that was cancelled."""
+def _state(job: str) -> tuple[str, str]:
+    """The state of a job and the reason for it; SLURM forgets jobs some minutes after they have ended."""
     shown = subprocess.run(["scontrol", "show", "job", "-o", job], capture_output=True, text=True, check=False).stdout
     found = re.search(r"JobState=(\S+) Reason=(\S+)", shown)
-    state, reason = found.groups() if found else ("unknown", "unknown")
-    if state == "COMPLETED":
+    return (found[1], found[2]) if found else (UNKNOWN, UNKNOWN)
+
+
+def _end(job: str, code: int, log: Path) -> None:
+    """Go on after a job that is done, or end as it did: sbatch's own code is 0 for one that was cancelled."""
+    state, reason = _state(job)
+    while state == "COMPLETING":  # an epilog, or another node
+        time.sleep(PAUSE)
+        state, reason = _state(job)
+    if state == "COMPLETED" or (state == UNKNOWN and not code):
         return
     if state == "FAILED":
         sys.exit(code or 1)  # the stage said why itself

@@ -14,7 +14,7 @@ from sfddm.errors import SpecError, UserError
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.students import SFDDM, Student
 from sfddm.spec.teacher import Trained
-from tests.parts import FEW, SOURCES, tiny
+from tests.parts import FEW, METHODS, SOURCES, tiny
 from tests.project import ROOT
 
 TEACHER = tiny().teacher
@@ -71,6 +71,15 @@ def test_a_recipe_suits_the_teacher(here: Path) -> None:
     with pytest.raises(SpecError, match="2 steps, and 4 are asked for"):
         sfddm.distil(model, 4, "student", student=few(model, 2))
     assert not Path("student").exists()
+
+
+def test_a_student_that_learns_from_images_asks_for_them(here: Path) -> None:
+    model = teacher(here)
+    made = evolve(few(model, 2), method=evolve(METHODS["sfddm"], sources=SOURCES["data"]))
+    with pytest.raises(UserError, match="give `images`"):
+        sfddm.distil(model, 2, "student", student=made)
+    assert not Path("student").exists()
+    sfddm.distil(model, 2, "student", digits(100), made)
 
 
 def test_what_is_there_is_not_overwritten(here: Path) -> None:

@@ -62,5 +62,9 @@ def _starter(name: str, images: Path | None, teacher: str | None, revision: str)
     seen = look(teacher, revision)
     text = seen.starter(name, None if images is None else data_of(name, images, seen.channels, seen.sides))
     if seen.path is not None:
-        linked(seen.path, root() / FOLDER, seen.path.name)
+        found = linked(seen.path, root() / FOLDER, seen.called)
+        if found != seen.called:
+            raise UserError(
+                f"{seen.path} is inside a folder in {root() / FOLDER}: move it up, so that it is called one name."
+            )
     return text

@@ -26,7 +26,7 @@ def run(
     """Make everything of a spec, as `dvc repro` does, with several runs side by side, and print the comparison."""
     from sfddm.cli.models import report
     from sfddm.pipeline.params import sync
-    from sfddm.pipeline.side_by_side import SideBySide, faults, places, works
+    from sfddm.pipeline.side_by_side import DONE, SideBySide, faults, places, works
     from sfddm.runtime.signals import SIGNALS, Interrupted, interrupt
     from sfddm.spec.read import load_spec
 
@@ -44,10 +44,11 @@ def run(
     except Interrupted as interrupted:
         typer.echo(str(interrupted), err=True)
         sys.exit(interrupted.exit_code)
-    failed = list(faults(every))
-    for fault in failed:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    for fault in faults(every):
         typer.echo(f"error: {fault}", err=True)
-    if failed:
+    if any(work.state != DONE for work in every):
         sys.exit(1)
     report(spec)
 

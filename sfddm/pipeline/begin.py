@@ -56,7 +56,10 @@ def from_example(name: str, example: str) -> str:
     begun = f"# Begun from {example} by `sfddm new`.\n"
     text = re.sub(r"\A(# yaml-language-server.*\n)?(#.*\n)*", rf"\g<1>{begun}", text)
     text = re.sub(r"^name:.*$", f"name: {name}", text, count=1, flags=re.MULTILINE)
-    return text.replace(f"\n  model: {model}\n", f"\n  model: {model_name(name)}\n", 1)
+    text = re.sub(rf"(\bmodel:\s*){re.escape(model)}(?![\w.-])", rf"\g<1>{model_name(name)}", text, count=1)
+    if parse_spec(text, f"{name}.yaml").registry.model == model:
+        raise SpecError(f"{known[example]}: the name of the registered model was not found: give {name} its own.")
+    return text
 
 
 def data_of(name: str, folder: Path, channels: int | None, sides: Sequence[int]) -> Folder:

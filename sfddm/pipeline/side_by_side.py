@@ -51,6 +51,8 @@ class Work:
     state: str = WAITS
     place: str = ""
     process: "subprocess.Popen[bytes] | None" = None
+    fault: str = ""
+    """Why it could not be started."""
 
     def last_line(self, beginning: str = "") -> str:
         """What it said last, or in the last line with this beginning."""
@@ -70,6 +72,8 @@ def places(jobs: int) -> list[Place]:
     """
     if SLURM in os.environ and jobs >= 1:
         return [Place("SLURM", {})] * jobs
+    if jobs == 1:
+        return [Place("all", {})]  # what is set stays, as with `dvc repro`
     on_gpu = device().type == "cuda"
     there = available(on_gpu)
     if not 1 <= jobs <= there:
@@ -135,6 +139,15 @@ class SideBySide:
             return
         place = self._free.get()
         work.state, work.place = RUNS, place.name
+        try:
+            work.state = FAILED if self._repro(work, place) else DONE
+        except OSError as error:  # a full disk, too many processes
+            work.state, work.fault = FAILED, str(error)
+        finally:
+            self._free.put(place)
+
+    def _repro(self, work: Work, place: Place) -> int:
+        """Its exit code."""
         with work.log.open("wb") as log:
             work.process = subprocess.Popen(
                 # Items alone: DVC would look at what comes before each, which the others may be writing.
@@ -144,8 +157,7 @@ class SideBySide:
             )  # fmt: skip
         if self._stopped.is_set():
             _interrupt(work)
-        work.state = FAILED if work.process.wait() else DONE
-        self._free.put(place)
+        return work.process.wait()
 
 
 def _parents_first(works: Sequence[Work]) -> list[Work]:
@@ -172,5 +184,7 @@ def faults(works: Sequence[Work]) -> Iterator[str]:
     """What to say of what failed."""
     for work in works:
         if work.state == FAILED:
-            said = work.last_line(ERROR) or work.last_line()  # DVC says after the stage that it has failed
+            said = (
+                work.fault or work.last_line(ERROR) or work.last_line()
+            )  # DVC says after the stage that it has failed
             yield f"{work.name} failed: {said.removeprefix(ERROR)}\n{work.log} has all of it."

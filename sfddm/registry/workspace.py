@@ -13,10 +13,10 @@ from ruamel.yaml import YAML
 from sfddm.errors import UserError
 from sfddm.pipeline.lock import LOCK, Lineage, md5, outputs
 from sfddm.runtime.machine import DETERMINISTIC, VARIABLES, device
-from sfddm.runtime.processes import NUMBER, available
+from sfddm.runtime.processes import NUMBER, SLURM, available
 
-CLEARED = ("MLFLOW_TRACKING_URI", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE")
-"""Variables that would lead a stage out of the worktree."""
+CLEARED = ("MLFLOW_TRACKING_URI", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE", SLURM)
+"""Variables that would lead a stage out of the worktree, or to machines that don't see it."""
 
 
 CAPABILITY = "ATEN_CPU_CAPABILITY"

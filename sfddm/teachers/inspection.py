@@ -33,6 +33,11 @@ class Seen:
     """Where it is on this machine; None for the hub's."""
 
     @property
+    def called(self) -> str:
+        """What a spec calls it."""
+        return self.source.model if isinstance(self.source, FromDiffusers) else self.source.file
+
+    @property
     def teacher(self) -> Teacher:
         """The section of a spec.
 
