@@ -35,9 +35,9 @@ def charts_of(spec: Spec, rows: list[Row]) -> list[Chart]:
         Chart(
             name="distance",
             title="Distance against number of steps",
-            caption="A panel per scorer; lower is better, and what is below 0 has no place. A band spans the training seeds. Dotted lines are free "
+            caption="A panel per scorer; lower is better. A band spans the training seeds. Dotted lines are free "
             "samplers of the teacher: training pays where a line is below them, and the teacher is reached at the "
-            "dashed line. All axes are logarithmic.",
+            "dashed line. All axes are logarithmic, so a distance that is not above 0 is not on them.",
             svg=distance_svg(spec, rows),
         ),
         Chart(
