@@ -43,12 +43,15 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
     from sfddm.report.table import make_table
     from sfddm.report.terminal import to_terminal
 
-    to_terminal(experiment.name, make_table(experiment, rows), Console())
+    table = make_table(experiment, rows)
+    to_terminal(experiment.name, table, Console())
     typer.echo(f"The same with pictures: reports/{experiment.name}.html\n")
     registered = [run for run in experiment.runs() if run.student in experiment.registry.students]
     if registered:
         # Few steps are where training pays most, so that gates are passed there first.
-        name = min(registered, key=lambda run: len(experiment.levels(run.student))).name
+        good = {entry.student for entry in table.entries if entry.against_teacher in ("better", "as good")}
+        passing = [run for run in registered if run.student in good] or registered
+        name = min(passing, key=lambda run: len(experiment.levels(run.student))).name
         typer.echo(
             "Next:\n"
             f"  sfddm ui {experiment.name}                          open the comparison in MLflow\n"
