@@ -210,9 +210,9 @@ def test_too_few_images_for_the_features_are_noted(scored: Scored) -> None:
     judge = scored.load()
     assert list(notes(64, judge)) == []
     (few,) = notes(16, judge)
-    assert few.startswith("16 images are fewer than the 16 features") and "far too large" in few
+    assert few.startswith("16 images are fewer than the 16 features") and "distances are wrong" in few
     (small,) = notes(63, judge)
-    assert small.startswith("63 images are few for 16 features: the Frechet distance is much too large")
+    assert small.startswith("63 images are few for 16 features: Frechet distances without their bias are rough")
     wide = evolve(judge, extractor=evolve(judge.extractor, features=297))
     assert [note.split(":")[0] for note in notes(10_000, wide)] == [
         "297 real images are fewer than the 297 features and can't fill their covariance"

@@ -111,7 +111,7 @@ def test_a_torchvision_networks_features_are_what_its_head_is_given(
     assert of_grey.shape == (40, 512), "8x8 grey images are made 32x32 and coloured"
     strips = colour[None, :2]
     judged = measure(drawn(colour, strips), reference(colour, strips), {"resnet": scorer}, "test")
-    assert judged["scorers"]["resnet"]["frechet_distance"] == pytest.approx(0, abs=1e-4)
+    assert judged["scorers"]["resnet"]["frechet_distance_at_n"] == pytest.approx(0, abs=1e-4)
     images, real = judged["notes"]
     assert images.startswith("resnet: 40 images are fewer than the 512 features")
     assert real.startswith("resnet: 40 real images are fewer than the 512 features")

@@ -112,14 +112,11 @@ def notes(n: int, scorer: Scorer) -> Iterator[str]:
     for what, count in {"images": n, "real images": len(real.sample.features)}.items():
         if count <= features:
             yield (
-                f"{count} {what} are fewer than the {features} features and can't fill their covariance: the Frechet "
-                "distance is far too large, and only figures of equal numbers compare"
+                f"{count} {what} are fewer than the {features} features and can't fill their covariance: Frechet "
+                "distances are wrong, even without their bias, and only figures of equal numbers compare"
             )
         elif count < FEW * features:
-            yield (
-                f"{count} {what} are few for {features} features: the Frechet distance is much too large, and only "
-                "figures of equal numbers compare"
-            )
+            yield f"{count} {what} are few for {features} features: Frechet distances without their bias are rough"
     if not real.held_out:
         yield (
             "the data hold no images out, so distances are measured to images that the teacher may have been trained "
