@@ -8,6 +8,10 @@ if TYPE_CHECKING:
 __all__ = ["Model", "distil", "evaluate", "load", "load_teacher", "recipe", "train_teacher"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     # Commands and stages import this package too, and what is behind these names imports torch.
     if name not in __all__:

@@ -37,7 +37,7 @@ from sfddm.networks import storage
 from sfddm.networks.contract import Contract, on_index_set, read_contract
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.generation import generate
-from sfddm.networks.layout import COST, denoiser_digest, read_sampler, write_sampler
+from sfddm.networks.layout import CONTRACT, COST, SAMPLER, denoiser_digest, read_sampler, write_sampler
 from sfddm.runtime.files import atomic_folder, digest, write_json
 from sfddm.runtime.fingerprint import fingerprint
 from sfddm.runtime.machine import device, scratch
@@ -99,6 +99,12 @@ def load(folder: str | Path) -> Model:
         UserError: a file is missing or damaged.
     """
     folder = Path(folder)
+    if not (folder / CONTRACT).exists():
+        raise UserError(f"{folder} has no model: expected a folder such as runs/digits/students/ours-t2-s0.")
+    if not (folder / SAMPLER).exists():
+        raise UserError(
+            f"{folder} has a network and no sampler: load a row that draws with it, as runs/digits/students/teacher-s0."
+        )
     storage.load_network(folder)
     read_sampler(folder)
     return Model(folder)
@@ -151,8 +157,10 @@ def recipe(teacher: Model, steps: int) -> Student:
     `attrs.evolve`.
 
     Raises:
-        SpecError: the teacher has no index set of so many steps.
+        SpecError: fewer than one step.
     """
+    if steps < 1:
+        raise SpecError(f"{steps} steps: expected 1 or more.")
     denoiser = storage.load(teacher.folder, device())
     large = sum(parameter.numel() for parameter in denoiser.parameters()) > LARGE
     ours = _begun(denoiser.image_shape, _described(teacher.contract), large).students["ours-t4"]
@@ -235,7 +243,6 @@ def evaluate(
     data = _stored(train, held_out)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_reference(folder / "reference", teacher.folder, teacher.sampler, SEED, samples, BATCH, device())
         panel = scorers or {"pixels": PixelValues(kind="pixels")}
         for name, settings in panel.items():
             job = ScorerJob(
@@ -246,6 +253,7 @@ def evaluate(
                 checkpoints=Checkpoints(folder / "checkpoints" / name, {}),
             )
             write_scorer(folder / name, settings, job, samples, root())
+        write_reference(folder / "reference", teacher.folder, teacher.sampler, SEED, samples, BATCH, device())
         judge(
             student=student.folder,
             teacher=teacher.folder,

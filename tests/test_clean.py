@@ -49,5 +49,9 @@ def test_what_runs_keeps_all(here: Path, monkeypatch: pytest.MonkeyPatch, capsys
     with locked(here / "scratch/locks/stages.distill-digits.lock"):
         assert run("--yes", monkeypatch=monkeypatch) == 2
     assert "is doing the same" in capsys.readouterr().err and "trajectories" in kept(here)
+    (here / ".dvc/tmp").mkdir(parents=True)
+    (here / ".dvc/tmp/rwlock").write_text('{"/a": {"write": {"pid": 1, "cmd": "dvc repro"}}}')
+    assert run("--yes", monkeypatch=monkeypatch) == 2
+    assert "DVC is at work here" in capsys.readouterr().err and "trajectories" in kept(here)
     assert run("photos", monkeypatch=monkeypatch) == 2
     assert "nothing here is called 'photos'" in capsys.readouterr().err

@@ -422,7 +422,7 @@ def test_a_headline_names_the_fewest_steps_at_the_teachers_quality_with_and_with
         "A 64-step teacher of digits, distilled into one student of 2 steps. As good as the teacher with the fewest "
         "steps: free, 16 steps, without any training."
     )
-    assert headline_of(few).endswith("Nothing that is advised here is shown to be as good as the teacher.")
+    assert headline_of(few).endswith("No row is shown to be as good as the teacher.")
 
 
 def test_a_headline_where_nothing_was_trained() -> None:

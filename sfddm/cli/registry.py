@@ -92,6 +92,9 @@ def history(
         raise UserError(f"nothing was promoted of a model {model!r}{nearest(model, events.models())}")
     for line in _history_lines(events, model):
         typer.echo(line)
+    if not events.events:
+        typer.echo(f"Nothing was promoted, or {PROMOTIONS} is gone: `git restore {PROMOTIONS}` brings it back.")
+        return
     typer.echo(f"From {PROMOTIONS}; times are UTC, distances those to the first scorer.")
 
 

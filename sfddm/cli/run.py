@@ -2,7 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +28,8 @@ def run(
     from sfddm.cli.models import report
     from sfddm.pipeline.params import sync
     from sfddm.pipeline.side_by_side import DONE, SideBySide, faults, places, works
+    from sfddm.runtime.locks import locked
+    from sfddm.runtime.machine import scratch
     from sfddm.runtime.signals import SIGNALS, Interrupted, interrupt
     from sfddm.spec.read import load_spec
 
@@ -36,11 +39,12 @@ def run(
     every, where = works(experiment), places(jobs)
     for number in SIGNALS:
         signal.signal(number, interrupt)
+    alone = locked(scratch() / "locks" / f"run-{experiment.name}.lock", wait=False)
     try:
-        with Live(console=Console(stderr=True), auto_refresh=False) as live, SideBySide(every, where) as going:
+        with alone, _shown(every) as look, SideBySide(every, where) as going:
             while not going.wait(PAUSE):
-                live.update(_table(every), refresh=True)
-            live.update(_table(every), refresh=True)
+                look()
+            look()
     except Interrupted as interrupted:
         typer.echo(str(interrupted), err=True)
         sys.exit(interrupted.exit_code)
@@ -51,6 +55,24 @@ def run(
     if any(work.state != DONE for work in every):
         sys.exit(1)
     report(spec)
+
+
+@contextmanager
+def _shown(works: "Sequence[Work]") -> Iterator[Callable[[], None]]:
+    """Show how works go on: on a terminal as a table that changes, elsewhere as a line for each change."""
+    console, before = Console(stderr=True), dict[str, str]()
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False) as live:
+            yield lambda: live.update(_table(works), refresh=True)
+        return
+
+    def look() -> None:
+        for work in works:
+            if before.get(work.name, "waits") != work.state:
+                typer.echo(f"{work.name}: {work.state}", err=True)
+            before[work.name] = work.state
+
+    yield look
 
 
 def _table(works: "Sequence[Work]") -> Table:

@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from sfddm.errors import UserError
+from sfddm.runtime.files import read_json
 from sfddm.runtime.locks import locked
 from sfddm.runtime.machine import scratch
 
@@ -19,6 +20,10 @@ PARTS = {
     "data": "images that `import sfddm` was given: copied again",
 }
 """Folders in the scratch folder. Data sets and locks are there as well, and stay."""
+
+
+DVC_WORKS = Path(".dvc/tmp/rwlock")
+"""What paths DVC's processes read and write now; empty where none is at work."""
 
 
 @frozen(kw_only=True)
@@ -59,6 +64,8 @@ def remove(parts: Collection[Removable]) -> None:
     Raises:
         UserError: a stage or a follower runs, which may need them; then nothing is deleted.
     """
+    if DVC_WORKS.exists() and read_json(DVC_WORKS):
+        raise UserError(f"DVC is at work here ({DVC_WORKS} names its processes): wait for it, then try again.")
     for lock in sorted(scratch().rglob("*.lock")):
         with locked(lock, wait=False):
             pass

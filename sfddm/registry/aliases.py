@@ -45,6 +45,9 @@ def confirm(history: History, held: Promotion) -> None:
     set_aliases(client, history, held.model)
 
 
+RESTORE = f"If {PROMOTIONS} was deleted or changed here, `git restore {PROMOTIONS}` brings back what is committed."
+
+
 def _check_alias(client: "MlflowClient", history: History, model: str, alias: str) -> None:
     """Raises: UserError: the alias names another student in MLflow than in the file: somebody else was faster."""
     holder = history.holders().get((model, alias))
@@ -54,8 +57,8 @@ def _check_alias(client: "MlflowClient", history: History, model: str, alias: st
     if named is not None and (holder is None or keys.get(named) != holder.content_key):
         raise UserError(
             f"models:/{model}@{alias} is version {named} in MLflow, and {holder.run if holder else 'nothing'} in "
-            f"{PROMOTIONS}: somebody promoted elsewhere. `git pull` brings their promotion; if MLflow is wrong, "
-            "`sfddm track` sets its aliases as the file has them."
+            f"{PROMOTIONS}: somebody promoted elsewhere. `git pull` brings their promotion. {RESTORE} If MLflow is "
+            "wrong, `sfddm track` says how its aliases become those of the file."
         )
 
 
@@ -65,8 +68,8 @@ def check_newest(client: "MlflowClient", history: History, models: Iterable[str]
         if lines := newer(client, history, model):
             raise UserError(
                 f"MLflow knows what happened to {model}, and {PROMOTIONS} does not:\n  " + "\n  ".join(lines) + "\n"
-                "`git pull` brings the newer one. If nobody has it any more, `sfddm track --overrule` makes MLflow "
-                "forget this; then promote again."
+                f"`git pull` brings the newer one. {RESTORE} If nobody has it any more, `sfddm track --overrule` makes "
+                "MLflow forget this; then promote again."
             )
 
 

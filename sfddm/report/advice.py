@@ -52,17 +52,17 @@ def headline(spec: Spec, table: Table) -> str:
 
 
 def _fewest(table: Table) -> str:
-    first = next((each for each in advice(table) if _good(each.use)), None)
-    if first is None:
-        return "Nothing that is advised here is shown to be as good as the teacher."
-    said = f"As good as the teacher with the fewest steps: {first.use.student}, {_counted(first.use.steps)}"
-    if first.use.free:
+    good = [entry for group in reversed(table.groups) for entry in group if _good(entry)]
+    if not good:
+        return "No row is shown to be as good as the teacher."
+    advised = [each.use for each in advice(table)]
+    first = min(good, key=lambda entry: (entry.steps, entry not in advised, not entry.free))
+    said = f"As good as the teacher with the fewest steps: {first.student}, {_counted(first.steps)}"
+    if first.free:
         return f"{said}, without any training."
-    few_first = (entry for group in reversed(table.groups) for entry in group)
-    free = next(
-        (f"{each.student}, {_counted(each.steps)}" for each in few_first if each.free and _good(each)), "no row"
-    )
-    return f"{said}, for {first.price} forward-equivalents of training; without any training: {free}."
+    free = next((f"{each.student}, {_counted(each.steps)}" for each in good if each.free), "no row")
+    price = COST_COLUMN.text(first)
+    return f"{said}, for {price} forward-equivalents of training; without any training: {free}."
 
 
 def _good(entry: Entry) -> bool:

@@ -42,4 +42,9 @@ class Training:
     def check(self, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where the learning rate would fall before it has risen."""
         if self.warmup + self.decay * self.iterations > self.iterations:
-            yield Fault("warm-up and decay together are longer than the training", (*path, "warmup"))
+            room = int((1 - self.decay) * self.iterations)
+            yield Fault(
+                f"warm-up ({self.warmup} iterations) and decay ({self.decay:g} of {self.iterations}) together are "
+                f"longer than the training: at most {room} are left for the warm-up",
+                (*path, "warmup"),
+            )
