@@ -418,6 +418,10 @@ def test_a_headline_names_the_fewest_steps_at_the_teachers_quality_with_and_with
     beaten = seeds("beaten", 0.251, nfe=8)
     best = headline_of(seeds("wide", 0.2, nfe=8, pixels=(1.5,)), beaten, free=("beaten",))
     assert best.endswith("without any training: beaten, 8 steps."), "a free row that a student beats may be good enough"
+    rough = seeds("rough", 0.27, nfe=8, error=0.1)
+    assert "fewest steps: wide, 8 steps" in headline_of(wide, rough, FREE_MANY, free=("rough", "free")), (
+        "the free row is advised, and not shown to be as good"
+    )
     assert headline_of(few, FREE_MANY, free=("free",)) == (
         "A 64-step teacher of digits, distilled into one student of 2 steps. As good as the teacher with the fewest "
         "steps: free, 16 steps, without any training."
