@@ -111,7 +111,18 @@ def clothes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if run_here(page)], ids=named)
+LONG = "docs/own-images.md"
+"""A page whose commands run a whole pipeline once more."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=named(page), marks=[pytest.mark.prove] if named(page) == LONG else [])
+        for page in PAGES
+        if run_here(page)
+    ],
+)
 def test_commands_of_a_page(newcomers: Project, clothes: Path, page: Path) -> None:
     variables = {**WHO, "GIT_EDITOR": "echo Results >"}
     for line in run_here(page):
