@@ -68,18 +68,20 @@ def run_under_slurm(module: str, arguments: list[str], options: str) -> None:
         start_new_session=True,
     )
     assert waiting.stdin is not None and waiting.stdout is not None and waiting.stderr is not None
-    with postponed():  # until the job's number is known, by which it is cancelled
-        with suppress(BrokenPipeError):  # what it refuses it may not read
-            waiting.stdin.write(script)
-            waiting.stdin.close()
-        job = waiting.stdout.readline().strip().partition(";")[0]
-    if not job:
-        raise UserError(f"sbatch refused {shlex.join(command)}: {waiting.stderr.read().strip()}")
+    job = ""
     try:
+        with postponed():  # until the job's number is known, by which it is cancelled
+            with suppress(BrokenPipeError):  # what it refuses it may not read
+                waiting.stdin.write(script)
+                waiting.stdin.close()
+            job = waiting.stdout.readline().strip().partition(";")[0]
+        if not job:
+            raise UserError(f"sbatch refused {shlex.join(command)}: {waiting.stderr.read().strip()}")
         print(f"SLURM job {job} is queued; its output is in {log}", file=sys.stderr, flush=True)
         _show(log, waiting)
     except Interrupted as interrupted:
-        subprocess.run(["scancel", job], check=False)
+        if job:
+            subprocess.run(["scancel", job], check=False)
         waiting.wait()
         raise Interrupted(interrupted.exit_code - 128, f"SLURM job {job} was cancelled") from None
     _end(job, waiting.returncode, log)

@@ -38,7 +38,7 @@ def judge(
     from sfddm.evaluation.metrics import SCORERS
     from sfddm.evaluation.reference import read_reference
     from sfddm.evaluation.scorer import load_scorer
-    from sfddm.evaluation.statistics import measured, paired_difference, told_apart
+    from sfddm.evaluation.statistics import measured, paired_difference, relative
     from sfddm.runtime.files import write_json
     from sfddm.runtime.machine import device
 
@@ -52,11 +52,11 @@ def judge(
     for name, said in found[SCORERS].items():
         own, teachers = (measured(found, key, name) for key in ("frechet_distance", "teacher_frechet_distance"))
         assert own is not None and teachers is not None
-        above = paired_difference([own], [teachers])
+        above, ratio = paired_difference([own], [teachers]), relative(own.whole, teachers)
         table.add_row(
             name,
             f"{own.whole:.3f}",
-            f"{own.whole / teachers.whole:.2f}" if told_apart(teachers) else "–",
+            "–" if ratio is None else f"{ratio:.2f}",
             f"{above.estimate:+.3f} ± {above.half_width:.3f}",
             f"{said['kernel_distance']:.4f}",
             f"{said['precision']:.3f}",

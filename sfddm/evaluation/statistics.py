@@ -176,9 +176,14 @@ Verdict = Literal["better", "as good", "worse", "open", "scorers differ"]
 """How a student compares with another or with its teacher."""
 
 
-def told_apart(teachers: Measured) -> bool:
-    """Whether the teacher's distance from real images is more than its error, so that shares of it mean something."""
-    return teachers.whole > standard_error(teachers)
+def relative(distance: float, teachers: Measured) -> float | None:
+    """A distance over the teacher's; None where the teacher's is no more than its error, so that shares mean nothing."""
+    return distance / teachers.whole if teachers.whole > standard_error(teachers) else None
+
+
+def margin_of(share: float, teachers: Measured) -> float:
+    """So much of the teacher's distance, which can be below 0 less its bias; then no margin is left."""
+    return share * max(teachers.whole, 0.0)
 
 
 def against(found: Difference, margin: float = 0.0) -> Verdict:

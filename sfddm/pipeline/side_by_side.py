@@ -184,7 +184,6 @@ def faults(works: Sequence[Work]) -> Iterator[str]:
     """What to say of what failed."""
     for work in works:
         if work.state == FAILED:
-            said = (
-                work.fault or work.last_line(ERROR) or work.last_line()
-            )  # DVC says after the stage that it has failed
+            # DVC says after the stage that it has failed, so the last line is the last resort.
+            said = work.fault or work.last_line(ERROR) or work.last_line()
             yield f"{work.name} failed: {said.removeprefix(ERROR)}\n{work.log} has all of it."

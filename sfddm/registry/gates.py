@@ -15,7 +15,7 @@ from sfddm.evaluation.metrics import (
     panel,
     part,
 )
-from sfddm.evaluation.statistics import Difference, difference, measured, paired_difference, why_not
+from sfddm.evaluation.statistics import Difference, difference, margin_of, measured, paired_difference, why_not
 from sfddm.pipeline.promotions import Gate, Promotion
 from sfddm.pipeline.rows import Row, load_row
 from sfddm.report.table import DISTANCE, TEACHERS
@@ -79,7 +79,7 @@ def _against_teacher(metrics: Mapping[str, Any], margin: float | None) -> Gate:
         own, teachers = measured(metrics, DISTANCE, name), measured(metrics, TEACHERS, name)
         assert own is not None and teachers is not None
         found[name] = paired_difference([own], [teachers])
-        allowed = 0.0 if margin is None else margin * max(teachers.whole, 0.0)
+        allowed = 0.0 if margin is None else margin_of(margin, teachers)
         passed.append(found[name].low <= 0 if margin is None else found[name].high < allowed)
     bound = "not worse than the teacher's" if margin is None else f"less than {margin:.0%} above the teacher's"
     return Gate("against_teacher", _shown(found), f"{bound} {_teachers(metrics)}", all(passed))

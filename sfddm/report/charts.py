@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from sfddm.diffusion.levels import Schedule, log_snr
 from sfddm.evaluation.metrics import panel, part
-from sfddm.evaluation.statistics import measured, told_apart
+from sfddm.evaluation.statistics import measured, relative
 from sfddm.pipeline.rows import Row
 from sfddm.report.style import COLOURS, INK, Format, Series, draw, log_scale, rule_lines, series_name, series_of
 from sfddm.spec.experiment import Spec
@@ -62,8 +62,8 @@ def _draw(axes: Axes, series: Series, scorer: str) -> None:
 def _ratio(row: Row, scorer: str) -> float:
     teachers = measured(row.metrics, "teacher_frechet_distance", scorer)
     assert teachers is not None
-    distance = float(part(row.metrics, scorer)["frechet_distance"])
-    return distance / teachers.whole if told_apart(teachers) else nan
+    ratio = relative(part(row.metrics, scorer)["frechet_distance"], teachers)
+    return nan if ratio is None else ratio
 
 
 Point = tuple[float, float]

@@ -13,9 +13,10 @@ from sfddm.evaluation.statistics import (
     Verdict,
     against,
     agreed,
+    margin_of,
     measured,
     paired_difference,
-    told_apart,
+    relative,
 )
 from sfddm.pipeline.rows import Row
 from sfddm.spec.experiment import Spec
@@ -79,8 +80,7 @@ class Entry:
 
     def ratio(self, scorer: str) -> float | None:
         """The mean distance over the teacher's; None where the scorer doesn't tell the teacher from real images."""
-        teachers = _measured(self.rows[0], TEACHERS, scorer)
-        return self.distance(scorer) / teachers.whole if told_apart(teachers) else None
+        return relative(self.distance(scorer), _measured(self.rows[0], TEACHERS, scorer))
 
     def shown_ratio(self, scorer: str) -> str:
         """The ratio with two decimals."""
@@ -90,10 +90,9 @@ class Entry:
     @property
     def against_teacher(self) -> Verdict:
         """Whether it is as good as the teacher, to all scorers."""
-        seen = self.rows[0].metrics
         return agreed(
             [
-                against(found, self.margin * max(part(seen, scorer)[TEACHERS], 0.0))
+                against(found, margin_of(self.margin, _measured(self.rows[0], TEACHERS, scorer)))
                 for scorer, found in self.above_teacher.items()
             ]
         )
