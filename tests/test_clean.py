@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sfddm.cli import main
 from sfddm.runtime.locks import locked
+from tests.typed import sfddm
 
 
 @pytest.fixture
@@ -18,13 +18,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
-    monkeypatch.setattr("sys.argv", ["sfddm", "clean", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code
-
-
 def kept(here: Path) -> set[str]:
     return {file.relative_to(here / "scratch").parts[0] for file in (here / "scratch").rglob("*") if file.is_file()}
 
@@ -32,26 +25,26 @@ def kept(here: Path) -> set[str]:
 def test_nothing_is_deleted_without_being_asked_for(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch=monkeypatch) == 0
+    assert sfddm(monkeypatch, "clean") == 0
     said = capsys.readouterr().out
     assert "trajectories" in said and "datasets" not in said and "`sfddm clean --yes` frees 3.0 MiB" in said
     assert kept(here) == {"trajectories", "checkpoints", "datasets", "curves"}
-    assert run("curves", "--yes", monkeypatch=monkeypatch) == 0
+    assert sfddm(monkeypatch, "clean", "curves", "--yes") == 0
     assert "1.0 MiB deleted" in capsys.readouterr().out
     assert kept(here) == {"trajectories", "checkpoints", "datasets"}
-    assert run("--yes", monkeypatch=monkeypatch) == 0
+    assert sfddm(monkeypatch, "clean", "--yes") == 0
     assert kept(here) == {"datasets"}
-    assert run("--yes", monkeypatch=monkeypatch) == 0
+    assert sfddm(monkeypatch, "clean", "--yes") == 0
     assert "nothing to delete" in capsys.readouterr().out
 
 
 def test_what_runs_keeps_all(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with locked(here / "scratch/locks/stages.distill-digits.lock"):
-        assert run("--yes", monkeypatch=monkeypatch) == 2
+        assert sfddm(monkeypatch, "clean", "--yes") == 2
     assert "is doing the same" in capsys.readouterr().err and "trajectories" in kept(here)
     (here / ".dvc/tmp").mkdir(parents=True)
     (here / ".dvc/tmp/rwlock").write_text('{"/a": {"write": {"pid": 1, "cmd": "dvc repro"}}}')
-    assert run("--yes", monkeypatch=monkeypatch) == 2
+    assert sfddm(monkeypatch, "clean", "--yes") == 2
     assert "DVC is at work here" in capsys.readouterr().err and "trajectories" in kept(here)
-    assert run("photos", monkeypatch=monkeypatch) == 2
+    assert sfddm(monkeypatch, "clean", "photos") == 2
     assert "nothing here is called 'photos'" in capsys.readouterr().err

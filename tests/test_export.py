@@ -15,7 +15,6 @@ from attrs import evolve
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from sfddm.cli import main
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import sample
 from sfddm.errors import UserError
@@ -29,6 +28,7 @@ from sfddm.networks.student import first_student
 from sfddm.spec.parts import FromTeacher
 from tests.parts import untrained_teacher
 from tests.project import ROOT
+from tests.typed import sfddm
 
 CPU = torch.device("cpu")
 LEVELS = (7, 20, 45, 64)
@@ -222,22 +222,15 @@ def test_a_network_of_another_library_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def ends(*arguments: object, monkeypatch: pytest.MonkeyPatch) -> object:
-    monkeypatch.setattr("sys.argv", ["sfddm", "export", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code
-
-
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     folder = stored(tmp_path / "student", *CASES["any step"])
-    assert ends(folder, tmp_path / "a", "--format", "diffusers", monkeypatch=monkeypatch) == 0
+    assert sfddm(monkeypatch, "export", folder, tmp_path / "a", "--format", "diffusers") == 0
     assert "4 network evaluations per image" in capsys.readouterr().out
     about = json.loads((tmp_path / "a" / ABOUT).read_text())
     assert about["student"]["levels"] == [0, *LEVELS]
     assert about["source"] == "student" and about["weights"] == weights_digest(folder)[:16]
     asked = ("--format", "diffusers", "--levels", "10,64")
-    assert ends(folder, tmp_path / "b", *asked, monkeypatch=monkeypatch) == 0
+    assert sfddm(monkeypatch, "export", folder, tmp_path / "b", *asked) == 0
     assert json.loads((tmp_path / "b" / ABOUT).read_text())["student"]["levels"] == [0, 10, 64]
     capsys.readouterr()
     (tmp_path / "mine").mkdir()
@@ -247,7 +240,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         ((folder, tmp_path / "c", "--format", "diffusers", "--levels", "10,65"), "above the teacher's noisiest, 64"),
         ((folder, tmp_path / "c", "--format", "pickle"), "Invalid value for '--format'"),
     ):
-        assert ends(*arguments, monkeypatch=monkeypatch) == 2
+        assert sfddm(monkeypatch, "export", *arguments) == 2
         assert words in capsys.readouterr().err
     assert (tmp_path / "mine" / "photo").read_text() == "kept" and not (tmp_path / "c").exists()
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sfddm.cli import main
 from sfddm.pipeline.params import active
 from sfddm.spec.read import spec_names
 from tests.parts import TINY, only_spec
 from tests.project import ROOT
+from tests.typed import sfddm
 
 EXAMPLE = "digits-folds"
 
@@ -21,14 +21,6 @@ def specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "specs/gallery", tmp_path / "specs/gallery")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "specs"
-
-
-def sfddm(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run the command line here; returns its exit code."""
-    monkeypatch.setattr("sys.argv", ["sfddm", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
 
 
 def test_check_looks_at_active_specs_or_at_examples(

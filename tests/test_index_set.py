@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfddm.cli import main
 from sfddm.diffusion.levels import alpha_bar
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.search import (
@@ -27,6 +26,7 @@ from sfddm.spec.index_set import Explicit, IndexSet, Leading, Quadratic, Uniform
 from sfddm.spec.read import load_spec
 from tests.gaussian import GaussianTeacher, S
 from tests.parts import TINY, untrained_teacher
+from tests.typed import sfddm
 
 SCHEDULES = ("linear", "cosine", "sigmoid")
 T = 1024
@@ -317,14 +317,6 @@ def specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     return tmp_path / "specs"
-
-
-def sfddm(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run the command line here; returns its exit code."""
-    monkeypatch.setattr("sys.argv", ["sfddm", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
 
 
 QUICK = ("--grid", "12", "--noises", "8")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfddm.cli import main
 from sfddm.errors import UserError
 from sfddm.evaluation.judged import read_images
 from sfddm.runtime.files import read_json
 from tests.project import Project
+from tests.typed import sfddm
 
 SHAPE = (3, 6, 6)
 
@@ -54,13 +54,6 @@ def test_what_has_no_images_is_refused(tmp_path: Path, name: str, content: Any, 
         read_images(tmp_path / name, SHAPE)
 
 
-def run(*arguments: object, monkeypatch: pytest.MonkeyPatch) -> object:
-    monkeypatch.setattr("sys.argv", ["sfddm", "judge", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code
-
-
 def test_the_teachers_own_images_are_as_far_as_the_teacher(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,13 +62,13 @@ def test_the_teachers_own_images_are_as_far_as_the_teacher(
     np.savez(tmp_path / "own.npz", images=own)
     np.savez(tmp_path / "dark.npz", arr_0=own[:100].transpose(0, 2, 3, 1) // 2)
     np.savez(tmp_path / "few.npz", images=own[:5])
-    assert run(tmp_path / "own.npz", "--by", "tiny", "--out", tmp_path / "own.json", monkeypatch=monkeypatch) == 0
+    assert sfddm(monkeypatch, "judge", tmp_path / "own.npz", "--by", "tiny", "--out", tmp_path / "own.json") == 0
     found = read_json(tmp_path / "own.json")
     for said in found["scorers"].values():
         assert said["frechet_distance"] == said["teacher_frechet_distance"]
     shown = capsys.readouterr().out
     assert "256 images, by tiny" in shown and "1.00" in shown and "…" not in shown
-    assert run(tmp_path / "dark.npz", "--by", "tiny", "--out", tmp_path / "dark.json", monkeypatch=monkeypatch) == 0
+    assert sfddm(monkeypatch, "judge", tmp_path / "dark.npz", "--by", "tiny", "--out", tmp_path / "dark.json") == 0
     dark = read_json(tmp_path / "dark.json")["scorers"]["pixels"]
     assert dark["frechet_distance"] > dark["teacher_frechet_distance"]
     capsys.readouterr()
@@ -84,5 +77,5 @@ def test_the_teachers_own_images_are_as_far_as_the_teacher(
         ((tmp_path / "no.npz",), "is not there"),
         ((tmp_path / "own.npz", "--out", "a.txt"), "ends in .json"),
     ):
-        assert run(*arguments, "--by", "tiny", monkeypatch=monkeypatch) == 2
+        assert sfddm(monkeypatch, "judge", *arguments, "--by", "tiny") == 2
         assert words in capsys.readouterr().err

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfddm.cli import main
 from sfddm.pipeline.params import CODE, PARAMS, active, expand
 from sfddm.spec.read import load_spec, spec_names
 from sfddm.spec.teacher import Trained
 from tests.parts import TINY, only_spec
 from tests.project import ROOT
+from tests.typed import sfddm
 
 EXAMPLE = "digits-folds"
 
@@ -29,14 +29,6 @@ def specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(project)
     monkeypatch.delenv("SFDDM_DATA_ROOT", raising=False)
     return project / "specs"
-
-
-def sfddm(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run the command line here; returns its exit code."""
-    monkeypatch.setattr("sys.argv", ["sfddm", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
 
 
 def draw(folder: Path, count: int, mode: str = "RGB", side: int = 20) -> None:

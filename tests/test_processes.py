@@ -109,18 +109,23 @@ def test_more_processes_than_processors_are_refused(monkeypatch: pytest.MonkeyPa
         requested()
 
 
-def test_several_tasks_of_srun_are_refused_unless_torchrun_started_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    only_spec(tmp_path)
-    monkeypatch.chdir(tmp_path)
+def require_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage data of tiny ends with exit code 2, and makes nothing."""
+    only_spec(folder)
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["stages.data", "tiny"])
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("stages.data", run_name="__main__")
     assert ended.value.code == 2
+    assert not (folder / "runs").exists()
+
+
+def test_several_tasks_of_srun_are_refused_unless_torchrun_started_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    require_refused(tmp_path, monkeypatch)
     assert "srun started 4 tasks, and each of them would do all of the work" in capsys.readouterr().err
-    assert not (tmp_path / "runs").exists()
     one_of(monkeypatch, 0, 4)
     refuse_tasks()
     monkeypatch.delenv("TORCHELASTIC_RUN_ID")
@@ -256,15 +261,9 @@ def test_a_version_is_rebuilt_by_as_many_processes_as_made_it(tmp_path: Path) ->
 def test_a_stage_that_shares_nothing_is_refused_under_torchrun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    only_spec(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["stages.data", "tiny"])
     one_of(monkeypatch, 0, 2)
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_module("stages.data", run_name="__main__")
-    assert ended.value.code == 2
+    require_refused(tmp_path, monkeypatch)
     assert "stages.data can't be shared by 2 processes: start it without torchrun" in capsys.readouterr().err
-    assert not (tmp_path / "runs").exists()
 
 
 @needs_two

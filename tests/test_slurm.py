@@ -3,13 +3,14 @@
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sfddm.runtime.files import digest_folder
 from tests import slurm
 from tests.project import BIN, Project
-from tests.slurm import Cluster, cluster
+from tests.slurm import Cluster, cluster, wait_until
 
 pytestmark = pytest.mark.process
 STAGE = ("python", "-m", "stages.reference", "tiny")
@@ -53,6 +54,23 @@ def test_a_job_that_slurm_ends_is_told_and_ctrl_c_cancels_it(project: Project, q
     assert "ended as CANCELLED" in said and "goes on from the last checkpoint" in said
     stage = project.start(*STAGE, **held)
     queue.job("PENDING")
+    stage.send_signal(signal.SIGINT)
+    said, _ = stage.communicate(timeout=60)
+    assert stage.returncode == 130 and "was cancelled" in said
+    assert queue.run("squeue", "--noheader") == ""
+
+
+@needs_slurm
+def test_ctrl_c_while_a_job_is_being_queued_cancels_it(project: Project, queue: Cluster, tmp_path: Path) -> None:
+    """An sbatch that takes its time, and then is SLURM's own."""
+    path = queue.environment["PATH"]
+    (tmp_path / "sbatch").write_text(
+        f'#!/bin/sh\ntouch {tmp_path}/asked\nsleep 2\nexec {shutil.which("sbatch", path=path)} "$@"\n'
+    )
+    (tmp_path / "sbatch").chmod(0o755)
+    slow = {**queue.environment, "SFDDM_SLURM": "--hold", "PATH": f"{tmp_path}:{path}"}
+    stage = project.start(*STAGE, **slow)
+    wait_until((tmp_path / "asked").exists, 60)
     stage.send_signal(signal.SIGINT)
     said, _ = stage.communicate(timeout=60)
     assert stage.returncode == 130 and "was cancelled" in said

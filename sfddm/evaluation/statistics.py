@@ -177,7 +177,7 @@ Verdict = Literal["better", "as good", "worse", "open", "scorers differ"]
 
 
 def relative(distance: float, teachers: Measured) -> float | None:
-    """A distance over the teacher's; None where the teacher's is no more than its error, so that shares mean nothing."""
+    """A distance over the teacher's; None where the teacher's is within its error of 0, and shares mean nothing."""
     return distance / teachers.whole if teachers.whole > standard_error(teachers) else None
 
 
