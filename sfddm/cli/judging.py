@@ -28,7 +28,7 @@ def judge(
     if missing := [stage for stage, folder in needed.items() if not folder.is_dir()]:
         raise UserError(f"{spec}'s scorers or its teacher's images are not made: `dvc repro {' '.join(missing)}`.")
     if not images.exists():
-        raise UserError(f"{images} is not there.")
+        raise UserError(f"{images} is not there: expected a folder of images or an .npz.")
 
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
