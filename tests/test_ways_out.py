@@ -26,7 +26,7 @@ def test_a_promotion_is_made_again_when_its_file_was_lost(released: Project, com
         (released.folder / "promotions.json").unlink()
         assert "`sfddm track` makes" in released.run("sfddm", "demote", CHAMPION, code=2)
     lost = "staging" if committed else "champion"
-    assert "`sfddm track` sets" in released.run("sfddm", "promote", OURS, "--to", lost, code=2)
+    assert "`sfddm track` says" in released.run("sfddm", "promote", OURS, "--to", lost, code=2)
     refused = released.run("sfddm", "track", code=2)
     assert "`git pull`" in refused and "`sfddm track --overrule`" in refused
     told = re.findall(rf"\S+ promotion, {lost}, commit [0-9a-f]{{12}} \({OURS}\)", refused)
