@@ -29,24 +29,32 @@ def test_more_jobs_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("OMP_NUM_THREADS", "SFDDM_SLURM"):
         monkeypatch.delenv(name, raising=False)
     there = len(os.sched_getaffinity(0))
-    for jobs in (0, there + 1):
+    for jobs in (-1, there + 1):
         with pytest.raises(
             UserError, match=f"this machine has {there} processors: expected a number from 1 to {there}"
         ):
             places(jobs)
-    assert [place.environment for place in places(there)] == [{"OMP_NUM_THREADS": "1"}] * there
+    for jobs in (0, there):
+        assert there == 1 or [place.environment for place in places(jobs)] == [{"OMP_NUM_THREADS": "1"}] * there
     monkeypatch.setenv("SFDDM_SLURM", "--gpus=1")
     assert len(places(there + 1)) == there + 1, "the devices are the cluster's"
+    with pytest.raises(UserError, match="--jobs is 0"):
+        places(0)
 
 
 def test_everything_of_a_spec_is_asked_for_once_and_after_what_it_reads() -> None:
-    shared, *runs, last = works(tiny())
-    assert shared.stages == ["data@tiny", "scorer@tiny-convolutional", "scorer@tiny-pixels", "teacher@tiny",
-                             "reference@tiny"]  # fmt: skip
-    assert [run.stages for run in runs] == [[f"{stage}@tiny-{name}-s0" for stage in ("distill", "evaluate")]
-                                            for name in ("ddim-t4", "ours-t4")]  # fmt: skip
-    assert all(run.after == [shared] for run in runs) and last.after == runs
-    assert last.stages == ["track@tiny", "report@tiny"]
+    data, teacher, *scorers, ddim, ours, last = shown = works(tiny())
+    assert [work.stages for work in shown] == [
+        ["data@tiny"],
+        ["teacher@tiny", "reference@tiny"],
+        ["scorer@tiny-convolutional"],
+        ["scorer@tiny-pixels"],
+        ["distill@tiny-ddim-t4-s0", "evaluate@tiny-ddim-t4-s0"],
+        ["distill@tiny-ours-t4-s0", "evaluate@tiny-ours-t4-s0"],
+        ["track@tiny", "report@tiny"],
+    ]
+    assert not data.after and all(work.after == [data] for work in (teacher, *scorers))
+    assert all(run.after == [data, teacher, *scorers] for run in (ddim, ours)) and last.after == [ddim, ours]
 
 
 @needs_two
