@@ -56,8 +56,17 @@ def test_from_images_to_figures(here: Path) -> None:
     found = sfddm.evaluate(student, model, digits(100), digits(60, 1), samples=64)
     assert found["nfe"] == 2 and found["samples"] == 64
     assert found["scorers"]["pixels"]["real_images"] == 60 and found["scorers"]["pixels"]["train_distance"] > 0
+    (drawn,) = (here / "scratch" / "references").iterdir()
+    written = drawn.stat().st_mtime_ns
     same = sfddm.evaluate(model, model, digits(100), digits(60, 1), samples=64)
     assert same["mse_to_teacher"] == 0
+    assert [each.stat().st_mtime_ns for each in drawn.parent.iterdir()] == [written], (
+        "the teacher's images are drawn once"
+    )
+    sfddm.evaluate(model, model, digits(100), digits(60, 1), samples=80)
+    assert len(list(drawn.parent.iterdir())) == 2
+    with pytest.raises(UserError, match="-1 images: expected 1 or more"):
+        student.sample(-1)
     assert {path.name for path in here.iterdir()} == {"scratch", "teacher", "student"}
     assert list((here / "scratch" / "checkpoints").iterdir()) == []
 
@@ -98,7 +107,8 @@ def test_what_is_there_is_not_overwritten(here: Path) -> None:
     ("images", "words"),
     [
         (digits(20).astype(np.float32) / 255, "expected uint8"),
-        (digits(20)[0], "found an array of 3 dimensions"),
+        (digits(20)[0], "found a ndarray of 3 dimensions"),
+        (digits(20).tolist(), "found a list of 4 dimensions"),
         (digits(20)[:, :, :4], "expected square ones"),
     ],
 )
