@@ -123,3 +123,19 @@ def test_nothing_of_dvc_and_mlflow_is_imported_and_commands_import_no_torch() ->
     code = "import sys, sfddm; assert 'torch' not in sys.modules; sfddm.distil; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert not {"mlflow", "dvc", "typer", "matplotlib"} & set(found.stdout.split())
+
+
+@pytest.mark.process
+def test_an_evaluation_imports_one_network_of_diffusers_and_leaves_the_others_to_be_imported() -> None:
+    code = """
+import sys, sfddm.evaluation.evaluate
+from sfddm.networks.unet import UNet2DModel as ours
+early = {"torch._dynamo", "diffusers.models.transformers", "diffusers.models.unets.unet_3d_condition"}
+assert not early & set(sys.modules)
+from diffusers import FluxTransformer2DModel, UNet2DModel, UNet3DConditionModel
+from diffusers.models.transformers import DualTransformer2DModel
+assert UNet2DModel is ours
+import torch
+assert torch.compile(torch.nn.Identity(), backend="eager")(torch.ones(2)).sum() == 2
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
