@@ -29,7 +29,7 @@ from sfddm.runtime.files import digest_file, write_json
 from sfddm.spec.evaluation import Classifier, Convolutions, Part, Transformer
 from sfddm.spec.fields import Pixels, Share, Width
 from sfddm.spec.parse import as_stored, unstructure
-from sfddm.training.batches import gathered, rows_of, stored, take
+from sfddm.training.batches import Rows, gathered, stored, take
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
@@ -111,7 +111,7 @@ def _train(settings: Classifier, split: Split, device: torch.device, curve: Curv
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         network = Network(shape, settings.network, settings.features, classes).to(device)
-    rows = rows_of(settings.training.batch_size)
+    rows = Rows(settings.training.batch_size)
 
     def loss(step: int, _: Network) -> Losses:
         batch = take(seen, settings.seed, step, rows)
