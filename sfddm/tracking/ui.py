@@ -40,6 +40,10 @@ PAUSE, PATIENCE = 0.2, 10.0
 """Seconds between two questions whether the server answers, and for its answer or its end."""
 
 
+MOST_COMPARED = 50
+"""Runs that MLflow's page of a comparison still shows side by side."""
+
+
 def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
     """Addresses of the pages that show a spec's comparison.
 
@@ -57,18 +61,24 @@ def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
     charts = f"{base}/#/experiments/{number}/runs?workflowType=machine_learning&compareRunsMode=CHART"
     found = {
         "charts": charts + opened_with_charts(experiment),
-        "comparison": _comparison(base, number, runs),
+        "comparison": comparison(base, number, _ids(runs)),
         "versions": f"{base}/#/models/{spec.registry.model}",
     }
     if swept:
         rest = [run for run in runs if SWEEP not in run.data.tags]
-        found["sweeps"] = _comparison(base, number, [*rest, *swept])
+        found["sweeps"] = comparison(base, number, _ids([*rest, *swept]))
     return found
 
 
-def _comparison(base: str, experiment: str, runs: "Iterable[Run]") -> str:
-    ids = json.dumps([run.info.run_id for run in runs])
-    return f"{base}/#/compare-runs?runs={quote(ids)}&experiments={quote(json.dumps([experiment]))}"
+def _ids(runs: "Iterable[Run]") -> list[str]:
+    return [run.info.run_id for run in runs]
+
+
+def comparison(base: str, experiment: str, runs: list[str]) -> str:
+    """The address of the page that compares runs, by their ids; words where it would show nothing that one can read."""
+    if len(runs) > MOST_COMPARED:
+        return f"{len(runs)} runs are too many for one page: on that of the charts choose some, then Compare"
+    return f"{base}/#/compare-runs?runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}"
 
 
 def serve(spec: Spec, port: int) -> None:
