@@ -41,7 +41,7 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
     rows = load_rows(experiment)
 
     from sfddm.report.table import make_table
-    from sfddm.report.terminal import to_terminal
+    from sfddm.report.text import to_terminal
 
     table = make_table(experiment, rows)
     to_terminal(experiment.name, table, Console())

@@ -8,8 +8,8 @@ from sfddm.evaluation.statistics import measured, standard_error
 from sfddm.pipeline.rows import Row, flatten
 from sfddm.report import advice
 from sfddm.report.columns import basis_of_scorer, explanations, terminal_columns
-from sfddm.report.markdown import markdown_table
 from sfddm.report.table import make_table
+from sfddm.report.text import markdown_table
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import unstructure
 

@@ -1,5 +1,6 @@
-"""The comparison on a terminal."""
+"""The comparison as text: on a terminal, and in Markdown."""
 
+from collections.abc import Iterable, Sequence
 from textwrap import wrap
 
 from rich.box import SIMPLE_HEAD
@@ -32,3 +33,8 @@ def to_terminal(name: str, table: Table, console: Console) -> None:
             rich.add_row(escape(entry.label), *(escape(column.text(entry)) for column in columns))
         rich.add_section()
     console.print(rich)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
