@@ -1,10 +1,8 @@
 """Reaching MLflow: the server that MLFLOW_TRACKING_URI names, or a database in the repository's root."""
 
-import gc
 import logging
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,11 +48,6 @@ def connect() -> "MlflowClient":
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", TIMEOUT_SECONDS)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    with _uncollected():
-        return _connect()
-
-
-def _connect() -> "MlflowClient":
     try:
         import mlflow
     except ImportError:
@@ -75,22 +68,6 @@ def _connect() -> "MlflowClient":
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     return client
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection in the `with` block, and later none of what it leaves: MLflow's modules stay anyway, and to
-    look through them again, as at the end of the process, takes a second. Where triton is loaded they are looked
-    through: it prints thirty lines about what nobody collected."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if "triton" not in sys.modules:
-            gc.freeze()
-        if enabled:
-            gc.enable()
 
 
 @contextmanager
