@@ -12,7 +12,7 @@ from sfddm.errors import UserError
 from sfddm.evaluation.metrics import panel, part
 from sfddm.networks.layout import CONFIG
 from sfddm.pipeline.git import head, uncommitted
-from sfddm.pipeline.lock import CODE, REQUIREMENTS, lineage
+from sfddm.pipeline.lock import CODE, REQUIREMENTS, files_of, lineage
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import Row, has_results, load_row, resolved
 from sfddm.runtime.files import digest_file, read_json, to_yaml, write_json, write_text
@@ -102,8 +102,8 @@ def _write_provenance(folder: Path, spec: Spec, row: Row) -> None:
     """Write all that a version can be rebuilt from.
 
     spec.yaml is the part of the spec that the run depends on, and lineage.json the entries of dvc.lock. metrics.json
-    has its metrics. origin.json says where it was made: commit, lock file, and the machine of every stage whose last
-    bits depend on one.
+    has its metrics. origin.json says where it was made: commit, lock file, the machine of every stage whose last bits
+    depend on one, and the MD5 of each of the student's files, from which DVC's hash of the folder is computed.
     """
     write_text(folder / "spec.yaml", to_yaml(resolved(spec, row.run)))
     write_json(folder / "lineage.json", lineage(spec, row.run))
@@ -116,6 +116,7 @@ def _write_provenance(folder: Path, spec: Spec, row: Row) -> None:
             "student": row.training["machine"],
             "evaluation": row.timing["machine"],
         },
+        "student": files_of(Paths(spec.name).student(row.run.student, row.run.seed)),
     }
     write_json(folder / "origin.json", origin)
 
