@@ -356,7 +356,6 @@ def test_a_search_says_what_it_took(
         (("search", "tinny", "3"), "did you mean 'tiny'?"),
         (("search", "digits", "3"), "dvc repro teacher@digits"),
         (("show", "tiny", "our-t4"), "did you mean 'ours-t4'?"),
-        (("show", "tiny", "--out", "sets.pdf"), ".png or .svg"),
     ],
 )
 def test_errors_end_with_code_2_and_what_to_do(

@@ -15,7 +15,7 @@ from sfddm.report.columns import columns_of, terminal_columns
 from sfddm.report.contents import Contents, contents_of, curve_points, distance_points
 from sfddm.report.page import to_html
 from sfddm.report.style import THEME, inline, series_of
-from sfddm.report.text import to_terminal
+from sfddm.report.text import to_markdown, to_terminal
 from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.students import Resampled
 from tests.experiment import ERROR, Experiment, jackknife
@@ -88,6 +88,16 @@ def test_the_page_has_every_column_the_figures_and_the_costs(experiment: Experim
     assert "| any-t16 (2 seeds) | 0 k | 1 k | 2 k | 3 k | 1 | 11 | 501 | cpu |" in cost
     assert "| any-t4" not in cost and "any-t4 (of any-t16)" in cost, "the same weights cost nothing again"
     assert "| ddim-t4" not in cost
+
+
+def test_the_tables_can_be_had_for_a_document(experiment: Experiment) -> None:
+    experiment.add("ours-t4", 4, experiment.ours, [0.5, 0.52])
+    experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
+    table = experiment.table()
+    text = to_markdown(experiment.spec, table)
+    assert f"| student | {' | '.join(column.name for column in columns_of(table))} |" in text
+    assert "\n| 4 | ours-t4 | " in text and "\n| ours-t4 (2 seeds) | 4 | " in text
+    assert re.findall("## Scorer (.*)", text) == ["convolutional", "pixels"] and text.count("\n| ddim-t4 | ") == 3
 
 
 def test_every_scorer_has_a_table_of_its_own(experiment: Experiment) -> None:

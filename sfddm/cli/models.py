@@ -32,7 +32,10 @@ LevelsAsked = Annotated[
 NAMES = "Two or more of: SPEC-STUDENT-sSEED, models:/NAME@ALIAS, models:/NAME/VERSION."
 
 
-def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
+def report(
+    spec: Annotated[str, typer.Argument(help="Name in specs/.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="All columns, as Markdown.")] = False,
+) -> None:
     """Print the comparison of a spec's students, and what to do next."""
     from sfddm.pipeline.rows import load_rows
     from sfddm.spec.read import load_spec
@@ -41,9 +44,12 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
     rows = load_rows(experiment)
 
     from sfddm.report.table import make_table
-    from sfddm.report.text import to_terminal
+    from sfddm.report.text import to_markdown, to_terminal
 
     table = make_table(experiment, rows)
+    if markdown:
+        typer.echo(to_markdown(experiment, table))
+        return
     to_terminal(experiment.name, table, Console())
     typer.echo(f"The same with pictures: reports/{experiment.name}.html\n")
     registered = [run for run in experiment.runs() if run.student in experiment.registry.students]
