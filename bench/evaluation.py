@@ -21,13 +21,16 @@ calm_threads()  # before torch is imported
 
 import torch  # noqa: E402
 
-from bench.untrained import write_untrained  # noqa: E402
 from sfddm.data.prepare import prepare  # noqa: E402
 from sfddm.data.store import has, read  # noqa: E402
 from sfddm.diffusion.sampler import Sampler  # noqa: E402
 from sfddm.evaluation.interpolation import PAIRS, STEPS  # noqa: E402
 from sfddm.evaluation.real import Splits, write_real  # noqa: E402
-from sfddm.evaluation.scorers.extractor import load_extractor, unseen_by  # noqa: E402
+from sfddm.evaluation.scorers.extractor import (  # noqa: E402
+    load_extractor,
+    unseen_by,
+    write_untrained,
+)
 from sfddm.networks import storage  # noqa: E402
 from sfddm.networks.contract import Contract  # noqa: E402
 from sfddm.networks.denoiser import build, unet_config  # noqa: E402

@@ -17,8 +17,11 @@ calm_threads()  # before torch is imported
 
 import torch  # noqa: E402
 
-from bench.untrained import write_untrained  # noqa: E402
-from sfddm.evaluation.scorers.extractor import Extractor, load_extractor  # noqa: E402
+from sfddm.evaluation.scorers.extractor import (  # noqa: E402
+    Extractor,
+    load_extractor,
+    write_untrained,
+)
 from sfddm.spec.evaluation import Classifier, EfficientNet, PixelValues, Scorer, Transformer  # noqa: E402
 from sfddm.spec.read import load_spec  # noqa: E402
 

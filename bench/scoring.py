@@ -20,7 +20,6 @@ calm_threads()  # before torch is imported
 
 import torch  # noqa: E402
 
-from bench.untrained import write_untrained  # noqa: E402
 from sfddm.data import store  # noqa: E402
 from sfddm.data.prepare import prepare  # noqa: E402
 from sfddm.diffusion.sampler import Sampler  # noqa: E402
@@ -29,7 +28,7 @@ from sfddm.evaluation.measure import Drawn, measure  # noqa: E402
 from sfddm.evaluation.real import Splits, write_real  # noqa: E402
 from sfddm.evaluation.reference import Reference  # noqa: E402
 from sfddm.evaluation.scorer import load_scorer  # noqa: E402
-from sfddm.evaluation.scorers.extractor import load_extractor  # noqa: E402
+from sfddm.evaluation.scorers.extractor import load_extractor, write_untrained  # noqa: E402
 from sfddm.runtime.machine import device, peak_memory_mb  # noqa: E402
 from sfddm.spec.data import CIFAR10  # noqa: E402
 from sfddm.spec.evaluation import OwnStatistics, Torchvision  # noqa: E402

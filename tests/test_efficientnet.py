@@ -86,7 +86,8 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(
 
 
 def test_other_weights_than_the_pinned_ones_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.save(efficientnet.architecture().state_dict(), tmp_path / "other.pth")
+    other = efficientnet.architecture(EfficientNet(kind="efficientnet"), (3, 32, 32))
+    torch.save(other.state_dict(), tmp_path / "other.pth")
     monkeypatch.setattr(efficientnet, "_published", lambda: tmp_path / "other.pth")
     with pytest.raises(UserError, match="and the spec expects 579344248a93"):
         install(tmp_path)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from bench.untrained import write_untrained
 from sfddm.data import store
 from sfddm.data.prepare import prepare
 from sfddm.errors import SpecError, UserError
@@ -17,7 +16,15 @@ from sfddm.evaluation.measure import measure, notes
 from sfddm.evaluation.moments import frechet_distance
 from sfddm.evaluation.real import read_real, read_statistics, write_real
 from sfddm.evaluation.scorer import Scorer, load_scorer
-from sfddm.evaluation.scorers.extractor import Job, Shape, check_images, load_extractor, rgb, write_extractor
+from sfddm.evaluation.scorers.extractor import (
+    Job,
+    Shape,
+    check_images,
+    load_extractor,
+    rgb,
+    write_extractor,
+    write_untrained,
+)
 from sfddm.evaluation.scorers.inception import architecture
 from sfddm.evaluation.scorers.published import read_published
 from sfddm.pipeline.paths import Paths
@@ -45,7 +52,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    torch.save(architecture().state_dict(), folder / "inception.pth")
+    unknown = Inception(kind="inception", sha256="", statistics=OWN)
+    torch.save(architecture(unknown, (3, 32, 32)).state_dict(), folder / "inception.pth")
     torch.save(resnet18().state_dict(), folder / "resnet18.pth")
     return folder
 

@@ -25,6 +25,11 @@ STANDARDISE = True
 BATCH = 1000
 
 
+def architecture(settings: Classifier, shape: Shape, classes: int = 10) -> Network:
+    """The network with random weights."""
+    return Network(shape, settings.network, settings.features, classes)
+
+
 def make(settings: Classifier, job: Job) -> Network:
     """Train the classifier on the training split; several processes share the work."""
     split = store.read(job.data, "train")
@@ -39,7 +44,7 @@ def load(folder: Path, settings: Classifier, shape: Shape, device: torch.device)
         UserError: its weights are missing or damaged.
     """
     classes = len(read_tensors(folder / WEIGHTS)["head.bias"])
-    network = filled(Network(shape, settings.network, settings.features, classes), folder, device)
+    network = filled(architecture(settings, shape, classes), folder, device)
 
     def extract(images: np.ndarray) -> tuple[Tensor, Tensor]:
         features, scores = network(from_bytes(torch.from_numpy(images).to(device)))
@@ -61,7 +66,7 @@ def _train(settings: Classifier, split: Split, device: torch.device, curve: Curv
         raise UserError(f"trained_on: {settings.trained_on} of {len(images)} images is none.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        network = Network(shape, settings.network, settings.features, classes).to(device)
+        network = architecture(settings, shape, classes).to(device)
     rows = Rows(settings.training.batch_size)
 
     def loss(step: int, _: Network) -> Losses:

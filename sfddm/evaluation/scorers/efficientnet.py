@@ -29,22 +29,22 @@ MEAN, DEVIATION = (127 / 255,) * 3, (128 / 255,) * 3
 128."""
 
 
-def make(_: EfficientNet, __: Job) -> nn.Module:
+def make(settings: EfficientNet, job: Job) -> nn.Module:
     """Take the package's weights.
 
     Raises:
         UserError: the packages are not installed, or the file is not the one that is pinned.
     """
-    return load_published(architecture(), read_pickled(_published(), SHA256))
+    return load_published(architecture(settings, job.shape), read_pickled(_published(), SHA256))
 
 
-def load(folder: Path, _: EfficientNet, shape: Shape, device: torch.device) -> Extractor:
+def load(folder: Path, settings: EfficientNet, shape: Shape, device: torch.device) -> Extractor:
     """The extractor in a folder.
 
     Raises:
         UserError: its weights are missing or damaged, or the packages are not installed.
     """
-    network = filled(architecture(), folder, device).to(memory_format=torch.channels_last)
+    network = filled(architecture(settings, shape), folder, device).to(memory_format=torch.channels_last)
     head = network.get_submodule("_fc")
     assert isinstance(head, nn.Linear)
     return Extractor(
@@ -55,7 +55,7 @@ def load(folder: Path, _: EfficientNet, shape: Shape, device: torch.device) -> E
     )  # fmt: skip
 
 
-def architecture() -> nn.Module:
+def architecture(_: EfficientNet, __: Shape) -> nn.Module:
     """The package's network with random weights.
 
     Raises:

@@ -4,6 +4,7 @@ Each kind of scorer has a module next to this one, named after it, with:
 
 - `VERSION`, which changes with the code between images and features: other versions don't compare;
 - `STANDARDISE`, whether each feature is divided by its standard deviation over the real images;
+- `architecture`, which takes the spec's section and the shape of images, and returns the network with random weights;
 - `make`, which takes the spec's section and a `Job`, and returns the network, None where there is none;
 - `load`, which takes a stored scorer's folder, section and shape of images, and a device, and returns an `Extractor`.
 """
@@ -102,6 +103,11 @@ def write_extractor(folder: Path, network: nn.Module | None, settings: Scorer, s
         write_weights(folder / WEIGHTS, network)
     version = import_kind("scorer", settings.kind).VERSION
     write_json(folder / DESCRIPTION, unstructure(_Description(version=version, settings=settings, shape=shape)))
+
+
+def write_untrained(folder: Path, settings: Scorer, shape: Shape) -> None:
+    """The same with random weights, for what depends on a network's size and speed alone."""
+    write_extractor(folder, import_kind("scorer", settings.kind).architecture(settings, shape), settings, shape)
 
 
 def load_extractor(folder: Path, device: torch.device) -> Extractor:

@@ -25,14 +25,14 @@ FEATURES, CLASSES = 2048, 1008
 BATCH = 32
 
 
-def make(settings: Inception, _: Job) -> nn.Module:
+def make(settings: Inception, job: Job) -> nn.Module:
     """Take the published weights.
 
     Raises:
         UserError: the weights are missing, or the file is not the one that the spec means.
     """
     state = read_published(VARIABLE, [FILE], settings.sha256)
-    return load_published(architecture(), state)
+    return load_published(architecture(settings, job.shape), state)
 
 
 def load(folder: Path, settings: Inception, shape: Shape, device: torch.device) -> Extractor:
@@ -41,7 +41,7 @@ def load(folder: Path, settings: Inception, shape: Shape, device: torch.device) 
     Raises:
         UserError: its weights are missing or damaged.
     """
-    network = filled(architecture(), folder, device)
+    network = filled(architecture(settings, shape), folder, device)
 
     def extract(images: np.ndarray) -> tuple[Tensor, Tensor]:
         features, scores = network(rgb(images).to(device))
@@ -53,7 +53,7 @@ def load(folder: Path, settings: Inception, shape: Shape, device: torch.device) 
     )  # fmt: skip
 
 
-def architecture() -> nn.Module:
+def architecture(_: Inception, __: Shape) -> nn.Module:
     """torch-fidelity's network with random weights."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 

@@ -20,7 +20,7 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 with."""
 
 
-def make(settings: Torchvision, _: Job) -> nn.Module:
+def make(settings: Torchvision, job: Job) -> nn.Module:
     """Take the published weights.
 
     Raises:
@@ -28,7 +28,7 @@ def make(settings: Torchvision, _: Job) -> nn.Module:
     """
     from torchvision.models import get_model_weights  # type: ignore[import-untyped]
 
-    network = architecture(settings.model)
+    network = architecture(settings, job.shape)
     names = [PurePosixPath(weights.url).name for weights in get_model_weights(settings.model)]
     return load_published(network, read_published(VARIABLE, names, settings.sha256))
 
@@ -39,7 +39,7 @@ def load(folder: Path, settings: Torchvision, shape: Shape, device: torch.device
     Raises:
         UserError: its weights are missing or damaged.
     """
-    network = filled(architecture(settings.model), folder, device)
+    network = filled(architecture(settings, shape), folder, device)
     head = _head(network, settings.model)
     return Extractor(
         kind=f"torchvision:{settings.model}", version=f"{VERSION} torchvision {version('torchvision')}",
@@ -48,7 +48,7 @@ def load(folder: Path, settings: Torchvision, shape: Shape, device: torch.device
     )  # fmt: skip
 
 
-def architecture(model: str) -> nn.Module:
+def architecture(settings: Torchvision, _: Shape) -> nn.Module:
     """torchvision's network of that name, with random weights.
 
     Raises:
@@ -56,7 +56,7 @@ def architecture(model: str) -> nn.Module:
     """
     from torchvision import models  # type: ignore[import-untyped]
 
-    known = models.list_models(module=models)
+    model, known = settings.model, models.list_models(module=models)
     if model not in known:
         raise UserError(f"evaluation.scorers: torchvision has no classification network {model!r}"
                         f"{nearest(model, known)[:300]}")  # fmt: skip
