@@ -191,7 +191,7 @@ def data_of(**changes: Any) -> DataSource:
 ROLLOUT = RolloutSource(kind="rollout", share=1.0, cache=CACHE)
 SOURCES = {"data": (DATA,), "trajectory": OURS.sources, "mix": (*OURS.sources, ROLLOUT, DATA)}
 PLAIN: dict[str, Any] = {"start": COPY, "teacher_steps": DDIM, "distance": "mse", "weighting": "snr+1", "training": FEW}
-DISTRIBUTION = DistributionTerm(kind="distribution", weight=1.0, begin=0.25, ramp=0.25, learning_rate=5e-4)
+DISTRIBUTION = DistributionTerm(kind="distribution", weight=1.0, begin=0.25, ramp=0.25, learning_rate=5e-4, average=0.9)
 METHODS = {
     "sfddm": evolve(OURS, training=FEW),
     "distribution": evolve(OURS, training=FEW, terms=(HIDDEN, DISTRIBUTION)),

@@ -70,6 +70,21 @@ def test_the_fake_is_told_where_jumps_land(landing: int) -> None:
     assert float(scored(fake, landing, 100).direction.abs().max()) < 1e-5
 
 
+def test_the_direction_is_where_the_average_of_the_fake_disagrees_and_the_fake_learns() -> None:
+    """The fake knows another distribution; its average knows the teacher's, or the other way round."""
+    exact, other = fake_of(linear_teacher(EXACT)), fake_of(other_teacher(2 * S))
+    x, r = torch.randn(100, 1, 8, 8), torch.zeros(100, dtype=torch.long)
+    wrong, right = (
+        score(x, r, linear_teacher(EXACT), fake, np.random.default_rng(0), Rows(100), average)
+        for fake, average in ((exact, other), (other, exact))
+    )
+    assert float(right.direction.abs().max()) < 1e-5 < 0.01 < float(wrong.direction.abs().max())
+    for fake, found in ((other, right), (exact, wrong)):
+        found.fake.backward()
+        assert fake.network.conv_out.weight.grad is not None
+    assert not wrong.direction.requires_grad
+
+
 def test_states_at_the_noisiest_landing_level_are_noised_further() -> None:
     """Where it is beyond Karras' noisiest, too: at least one level further."""
     teacher = linear_teacher(Contract(timesteps=1024, noise_schedule="cosine", prediction="v"))
@@ -124,6 +139,7 @@ def test_the_weight_rises_from_the_first_iteration_that_has_the_term(step: int, 
     made = Fake(
         term=evolve(DISTRIBUTION, begin=0.25, ramp=0.1),
         network=fake_of(other_teacher(2 * S)),
+        average=None,
         teacher=teacher,
         seed=0,
         iterations=100,
@@ -154,12 +170,18 @@ def test_the_fake_of_several_steps_is_told_which(tmp_path: Path, steps: int, tol
     levels = tuple(T * k // steps for k in range(1, steps + 1))
     fake = fake_of_task(task_of(gaussian_job(tmp_path, METHODS["distribution"], levels, EXACT), SFDDM))
     assert fake is not None and fake.network.contract.two_times is told
+    own = fake.companion
+    assert own.average is fake.average is not fake.network and own.decay == DISTRIBUTION.average
 
 
-@pytest.mark.parametrize(("kind", "steps"), [("distribution", 1), ("distribution", 2), ("any-step", 1)])
-def test_alone_it_gives_every_hidden_variable_the_teachers_deviation(tmp_path: Path, kind: str, steps: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "steps", "average"), [("distribution", 1, 0.0), ("distribution", 2, 0.9), ("any-step", 1, 0.9)]
+)
+def test_alone_it_gives_every_hidden_variable_the_teachers_deviation(
+    tmp_path: Path, kind: str, steps: int, average: float
+) -> None:
     levels = tuple(T * k // steps for k in range(1, steps + 1))
-    term = evolve(DISTRIBUTION, begin=0.0, ramp=0.0, learning_rate=0.1)
+    term = evolve(DISTRIBUTION, begin=0.0, ramp=0.0, learning_rate=0.1, average=average)
     training = evolve(FEW, iterations=500, batch_size=64, learning_rate=0.01, decay=0.7, average=0.9, clip_norm=0.0)
     method = evolve(METHODS[kind], terms=(term,), training=training)
     if kind == "any-step":

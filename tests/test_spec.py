@@ -152,7 +152,7 @@ def test_terms_that_say_nothing_or_the_same_twice_are_refused() -> None:
 
 def test_a_distribution_term_that_never_begins_or_begins_late_alone_is_refused() -> None:
     terms = TINY[TINY.index("      terms:") : TINY.index("      training: *training")]
-    late = "{kind: distribution, weight: 1.0, begin: BEGIN, ramp: 0.0, learning_rate: 1.0e-3}"
+    late = "{kind: distribution, weight: 1.0, begin: BEGIN, ramp: 0.0, learning_rate: 1.0e-3, average: 0.98}"
     never = fault(terms, f"      terms: [{HIDDEN}, {late.replace('BEGIN', '1.0')}]\n")
     assert "iterations has this term" in never and "@ $.students.ours-t4.method.terms[1].begin" in never
     alone = fault(terms, f"      terms: [{late.replace('BEGIN', '0.5')}]\n")

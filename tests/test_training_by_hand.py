@@ -363,6 +363,20 @@ def test_a_companion_learns_from_its_own_loss_at_a_constant_rate_and_with_a_norm
     assert set(state.parts) == {"network", "other", "average"}, "in checkpoints, and not averaged"
 
 
+def test_the_average_of_a_companion_follows_it_with_a_decay_of_its_own() -> None:
+    network, other, average = Line(), Line(), Line()
+    companion = Companion(network=other, loss="other", learning_rate=0.2, average=average, decay=0.75)
+    state = begin(network, SETTINGS, companion=companion)
+    wanted = None
+    for step in range(4):
+        losses = {"loss": network.weight.sum(), "other": other.weight.square().sum() + other.weight.sum()}
+        iterate(state, lambda *_, losses=losses: losses, step, 0.1, SETTINGS)
+        now = other.weight.detach().clone()
+        wanted = now if wanted is None else 0.75 * wanted + 0.25 * now
+        assert torch.allclose(average.weight, wanted)
+    assert state.parts["other_average"] is average, "in checkpoints"
+
+
 def test_a_companion_without_a_loss_in_an_iteration_stays_as_it_is() -> None:
     network, other = Line(), Line()
     state = begin(network, SETTINGS, companion=Companion(network=other, loss="other", learning_rate=0.2))

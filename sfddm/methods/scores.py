@@ -16,6 +16,7 @@ min(1, 10 (b / sigma_u)^2).
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,8 @@ class Fake:
     term: DistributionTerm
     network: Denoiser
     """Told the landing level too, where a student has several."""
+    average: Denoiser | None
+    """The moving average of the network, where the term asks for one: the student is compared with it."""
     teacher: Denoiser
     seed: int
     iterations: int
@@ -80,7 +83,13 @@ class Fake:
     @property
     def companion(self) -> Companion:
         """What the training loop has to know."""
-        return Companion(network=self.network, loss="fake", learning_rate=self.term.learning_rate)
+        return Companion(
+            network=self.network,
+            loss="fake",
+            learning_rate=self.term.learning_rate,
+            average=self.average,
+            decay=self.term.average,
+        )
 
     def at(self, step: int) -> Scoring | None:
         """How iteration `step` scores; None where it doesn't yet."""
@@ -89,7 +98,7 @@ class Fake:
         random, share = generator(self.seed, Purpose.SCORE_NOISE, step), self.term.risen(step, self.iterations)
 
         def scored(landed: Tensor, level: Tensor) -> Scored:
-            found = score(landed, level, self.teacher, self.network, random, self.rows)
+            found = score(landed, level, self.teacher, self.network, random, self.rows, self.average)
             return evolve(found, direction=share * found.direction)
 
         return scored
@@ -101,9 +110,11 @@ def fake_of(task: Task[Any]) -> Fake | None:
     if term is None:
         return None
     copy = FromTeacher(kind="teacher", prediction="same")
+    network = first_student(task.teacher, copy, task.seed, two_times=len(task.levels) > 1)
     return Fake(
         term=term,
-        network=first_student(task.teacher, copy, task.seed, two_times=len(task.levels) > 1),
+        network=network,
+        average=deepcopy(network).requires_grad_(False) if term.average else None,
         teacher=task.teacher,
         seed=task.seed,
         iterations=training.iterations,
@@ -118,7 +129,13 @@ def landing(student: Denoiser, own: Evaluated, batch: Batch) -> Tensor:
 
 
 def score(
-    landed: Tensor, level: Tensor, teacher: Denoiser, fake: Denoiser, random: np.random.Generator, rows: Rows
+    landed: Tensor,
+    level: Tensor,
+    teacher: Denoiser,
+    fake: Denoiser,
+    random: np.random.Generator,
+    rows: Rows,
+    average: Denoiser | None = None,
 ) -> Scored:
     """Compare the student's landing states with the teacher's distribution, and give the fake its loss on them.
 
@@ -129,6 +146,7 @@ def score(
         fake: knows the student's.
         random: where noise and levels come from.
         rows: of the batch, that these images are.
+        average: that of the fake, which gives the direction; None for the fake itself.
     """
     schedule, r = teacher.schedule, level
     u = _noisier(schedule, r, sent(random.random(rows.size)[rows.own], landed.device))
@@ -143,9 +161,10 @@ def score(
     errors = (NARROW * variance / sigma.square()).clamp(max=1) * (own - target).square()
     with torch.no_grad():
         true = teacher.v(teacher(x_u, u), x_u, u)
+        known = average.v(average(x_u, u, r), x_u, u) if average else own
         # The predicted noise is sigma x + alpha v, and score = -noise / sigma.
         denoised = (x_u - variance / sigma * (sigma * x_u + alpha * true)) / a
-        apart = variance / (a * sigma) * alpha * (true - own)
+        apart = variance / (a * sigma) * alpha * (true - known)
         size_of_step = (landed - denoised).abs().flatten(1).mean(1).view(-1, 1, 1, 1)
     return Scored(landed=landed, direction=apart / size_of_step, fake=errors.mean())
 

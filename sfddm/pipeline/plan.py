@@ -23,7 +23,7 @@ from torch import Tensor
 from sfddm.data.prepare import load
 from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.evaluation.real import KEPT
-from sfddm.evaluation.scorers.extractor import load_extractor
+from sfddm.evaluation.scorers.extractor import load_extractor, write_untrained
 from sfddm.networks import storage
 from sfddm.networks.contract import Contract
 from sfddm.networks.denoiser import Denoiser, Evaluated, build, unet_config
@@ -31,7 +31,6 @@ from sfddm.networks.layout import read_cost
 from sfddm.networks.size import share
 from sfddm.pipeline.lock import stages_of
 from sfddm.pipeline.paths import Paths
-from sfddm.runtime.kinds import import_kind
 from sfddm.runtime.machine import device, free_memory, machine, peak_memory_mb
 from sfddm.spec.data import LSUN, CelebAHQ, Folder
 from sfddm.spec.evaluation import Classifier, Scorer
@@ -193,12 +192,12 @@ class _Plan:
         return self.base + TRAINED_BYTES * self.weights // FLOAT + batch + held
 
     def fake_memory(self, method: Trained) -> int:
-        """Bytes of a fake in training, which has no average, and of its activations and the teacher's."""
-        if distribution_of(getattr(method, "terms", ())) is None:
+        """Bytes of a fake in training and of its activations, with the teacher's."""
+        if (term := distribution_of(getattr(method, "terms", ()))) is None:
             return 0
         settings = method.training
         batch = settings.batch_size * _activations(self.network, settings.precision)
-        return (TRAINED_BYTES - FLOAT) * self.weights // FLOAT + batch
+        return (TRAINED_BYTES - (0 if term.average else FLOAT)) * self.weights // FLOAT + batch
 
     def data(self) -> Estimate:
         """Image files are decoded; other sets take seconds, or a download."""
@@ -326,6 +325,6 @@ def _activations(network: Denoiser, precision: str) -> int:
 def _scorer(settings: Scorer, shape: tuple[int, int, int]) -> tuple[Callable[[int], Tensor], int]:
     """The scorer's network, with random weights, as a function of how many images it is given; and its features."""
     with TemporaryDirectory() as folder:
-        import_kind("scorer", settings.kind).write_random(Path(folder), settings, shape)
+        write_untrained(Path(folder), settings, shape)
         extractor = load_extractor(Path(folder), device())
     return lambda size: extractor.extract(np.zeros((size, *shape), np.uint8))[0], extractor.features

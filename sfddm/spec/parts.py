@@ -300,6 +300,9 @@ class DistributionTerm(TermBase):
     """The share of them after that, in which its weight rises linearly: a loss that is suddenly larger does harm."""
     learning_rate: Positive
     """The fake's, which is constant: it has to keep up with the student, and does once that one's falls."""
+    average: Share
+    """Decay of the moving average of the fake's weights that the student is compared with: the fake itself follows its
+    last batches, and the student would follow it. 0 compares it with the fake itself, for a forward pass less."""
 
     lands = True  # a collapse shows beside the teacher's landing states
 

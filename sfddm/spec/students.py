@@ -97,11 +97,12 @@ class Resampled(MethodBase):
 
 
 def scoring_cost(terms: tuple[Term, ...], training: Training) -> int:
-    """What a fake costs: a pass of the teacher, and one forward and backward of the fake, of the teacher's size."""
+    """What a fake costs: a pass of the teacher and of its own average, and one forward and backward, all as large."""
     term = distribution_of(terms)
     if term is None:
         return 0
-    return (training.iterations - term.first(training.iterations)) * training.batch_size * (1 + TRAINED)
+    each = 1 + TRAINED + bool(term.average)
+    return (training.iterations - term.first(training.iterations)) * training.batch_size * each
 
 
 @frozen(kw_only=True)

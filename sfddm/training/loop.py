@@ -37,6 +37,10 @@ class Companion:
     weights."""
     learning_rate: float
     """Constant, so that it catches up with the other network while that one's falls."""
+    average: nn.Module | None = None
+    """A copy that follows the network's weights as a moving average."""
+    decay: float = 0.0
+    """Of that average."""
 
 
 def train(
@@ -151,7 +155,16 @@ class State:
     def parts(self) -> dict[str, nn.Module]:
         """The modules by name, for checkpoints."""
         own = {"target": self.target.module} if self.target is not self.average else {}
+        if self.companion and self.companion.average:
+            own[f"{self.companion.loss}_average"] = self.companion.average
         return {**self.networks, "average": self.average.module, **own}
+
+    def follow(self, first: bool) -> None:
+        """Have every average follow its network, the first time to where that is."""
+        for average in {id(each): each for each in (self.average, self.target)}.values():
+            average.update(self.network, first)
+        if (own := self.companion) and own.average:
+            Average(own.average, own.decay).update(own.network, first)
 
 
 def begin(
@@ -162,6 +175,8 @@ def begin(
     groups: list[dict[str, Any]] = [{"params": network.parameters()}]
     if companion:
         prepare(companion.network.train(), settings)
+        if companion.average:
+            prepare(companion.average, settings)
         groups.append({"params": companion.network.parameters(), "lr": companion.learning_rate})
     optimizer = torch.optim.Adam(groups, lr=settings.learning_rate, fused=True)
     average = target = _average(network, settings, settings.average)
@@ -196,8 +211,7 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
             nn.utils.clip_grad_norm_(each.parameters(), settings.clip_norm)
     first = not optimizer.state
     optimizer.step()
-    for average in {id(each): each for each in (state.average, state.target)}.values():
-        average.update(network, first)
+    state.follow(first)
     return losses
 
 
