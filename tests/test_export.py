@@ -26,7 +26,8 @@ from sfddm.networks.denoiser import LUCIDRAINS, Denoiser, LucidrainsUNet
 from sfddm.networks.layout import weights_digest, write_sampler
 from sfddm.networks.student import first_student
 from sfddm.spec.parts import FromTeacher
-from tests.parts import untrained_teacher
+from sfddm.spec.teacher import UNet2D
+from tests.parts import PATCHED, untrained_teacher
 from tests.project import ROOT
 from tests.typed import sfddm
 
@@ -72,9 +73,9 @@ assert not [name for name in sys.modules if name.partition(".")[0] in ("sfddm", 
 """
 
 
-def student(prediction: str = "v", **contract: Any) -> Denoiser:
+def student(prediction: str = "v", network: UNet2D | None = None, **contract: Any) -> Denoiser:
     """A network with random weights under a contract."""
-    teacher = untrained_teacher("epsilon" if prediction == "epsilon-sample" else prediction)
+    teacher = untrained_teacher("epsilon" if prediction == "epsilon-sample" else prediction, network=network)
     made = first_student(teacher, FromTeacher(kind="teacher", prediction="same" if prediction != "epsilon-sample" else
                                               prediction), 0, **contract)  # fmt: skip
     generator = torch.Generator().manual_seed(1)
@@ -100,7 +101,9 @@ CASES: dict[str, tuple[Denoiser, Sampler]] = {
     "consistency": (student(), evolve(DDIM, solver="consistency")),
     "one step of consistency": (student(), evolve(DDIM, solver="consistency", levels=(64,))),
 }
-TRACED = ("one step", "two outputs", "its own index", "any step", "angle-2m", "unipc", "ancestral")
+ON_PATCHES = "on patches"
+PATCHED_STUDENT = {ON_PATCHES: (student("epsilon-sample", PATCHED, two_times=True), DDIM)}
+TRACED = (ON_PATCHES, "one step", "two outputs", "its own index", "any step", "angle-2m", "unipc", "ancestral")
 """A loop, none, one of its own solver, and every kind of network: tracing takes seconds."""
 ALWAYS = {"torch-export": ("one step", "any step"), "onnx": ("ancestral",)}
 """What is traced at every commit: no loop, a loop and one that takes noise."""
@@ -131,7 +134,7 @@ def noises(sampler: Sampler, batch: int) -> tuple[Tensor, Tensor]:
 )
 def test_the_same_noise_gives_the_same_image_elsewhere(form: str, cases: tuple[str, ...], tmp_path: Path) -> None:
     for number, case in enumerate(cases):
-        denoiser, sampler = CASES[case]
+        denoiser, sampler = (CASES | PATCHED_STUDENT)[case]
         folder = tmp_path / f"out-{number}"
         written = export(stored(tmp_path / f"student-{number}", denoiser, sampler), sampler, folder, form, {})
         assert written.difference <= TOLERANCE
@@ -219,6 +222,13 @@ def test_a_network_of_another_library_is_refused(tmp_path: Path) -> None:
     folder = stored(tmp_path / "student", denoiser, DDIM)
     with pytest.raises(UserError, match="only those of diffusers can be exported"):
         export(folder, DDIM, tmp_path / "out", "onnx", {})
+    assert not (tmp_path / "out").exists()
+
+
+def test_diffusers_has_no_network_on_patches(tmp_path: Path) -> None:
+    folder = stored(tmp_path / "student", *PATCHED_STUDENT[ON_PATCHES])
+    with pytest.raises(UserError, match="export it with `--format torch-export` or `--format onnx`"):
+        export(folder, DDIM, tmp_path / "out", "diffusers", {})
     assert not (tmp_path / "out").exists()
 
 
