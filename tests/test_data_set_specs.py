@@ -32,6 +32,8 @@ SHAPES = {
     "lsun-bedroom": (3, 256, 256),
     "fashion-mnist": (1, 14, 14),
 }
+ON_TWO_CORES = {"fashion-32": (1, 32, 32), "cifar10-32": (3, 32, 32)}
+"""Real images at their size, with rivals of ours."""
 CACHED = ("ours-t8-s0", "ours-t4-s0", "ours-t2-s0")
 """Ends of the names of students that learn on cached trajectories of CIFAR-10."""
 PAPERS = ["cifar10", "celeba-hq", "lsun-church", "lsun-bedroom"]
@@ -91,6 +93,24 @@ def test_every_student_stands_beside_the_free_sampler_of_its_levels(name: str) -
     assert planned == {stage for stage in stages(spec) if stage.startswith("distill")}
     if name in PAPERS + PUBLIC:
         assert {16, 64, 128} <= {len(spec.levels(key)) for key in ours}
+
+
+@pytest.mark.parametrize("name", ON_TWO_CORES)
+def test_rivals_cost_what_ours_cost(name: str) -> None:
+    """To a thousandth; networks that serve one step and more have the budget of the student of one step."""
+    spec = committed(name)
+    assert spec.data.shape == ON_TWO_CORES[name] and spec.evaluation.samples == 10_000
+    levels = {key: spec.levels(key) for key in spec.students}
+    free = {levels[key] for key, student in spec.students.items() if isinstance(student.method, Free)}
+    costs = {
+        key: student.cost(levels[key], "cosine", 1024, 1.0).total
+        for key, student in spec.students.items()
+        if isinstance(student.method, Trained)
+    }
+    assert set(levels.values()) == free and set(spec.registry.students) <= set(costs)
+    for key, cost in costs.items():
+        ours = "ours-t1" if key.endswith("t1") or key == "any-t4" else "ours-t4"
+        assert cost == pytest.approx(costs[ours], rel=1e-3)
 
 
 def jobs(spec: Spec, folder: Path) -> Iterator[Job]:
