@@ -12,7 +12,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 .PHONY: help setup demo gpu sync lint check quick test every prove lock clean
 
 help:
-	@echo "make demo   set up, then run the main job: dvc repro over specs/*.yaml, at first digits.yaml alone"
+	@echo "make demo   set up, then run the main job: specs/digits.yaml, with a thread for each run"
 	@echo "make gpu    what a GPU is asked first: waits, speed, and CIFAR-10 from data to students (about half an hour)"
 	@echo "make sync   write params.yaml and code.yaml anew, after a change of specs or code"
 	@echo "make check  lint, types and the quick tests that start no processes (2 minutes)"
@@ -31,9 +31,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@touch $@
 
 demo: setup
-	@$(BIN)/sfddm spec sync
-	$(BIN)/dvc repro
-	@$(BIN)/sfddm report digits
+	$(BIN)/sfddm run digits --jobs 0
 
 gpu: setup
 	$(BIN)/python -m bench.waits

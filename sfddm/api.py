@@ -76,8 +76,10 @@ class Model:
             steps: another number of steps than the model's own.
 
         Raises:
-            UserError: no such number of steps for this model, or the network puts out NaN.
+            UserError: fewer than one image, no such number of steps for this model, or the network puts out NaN.
         """
+        if count < 1:
+            raise UserError(f"{count} images: expected 1 or more.")
         sampler = self.sampler if steps is None else on_index_set(self.sampler, self.contract, steps)
         return generate(storage.load(self.folder, device()), sampler, seed, count, BATCH, "sampling")
 
@@ -253,11 +255,10 @@ def evaluate(
                 checkpoints=Checkpoints(folder / "checkpoints" / name, {}),
             )
             write_scorer(folder / name, settings, job, samples, root())
-        write_reference(folder / "reference", teacher.folder, teacher.sampler, SEED, samples, BATCH, device())
         judge(
             student=student.folder,
             teacher=teacher.folder,
-            reference=folder / "reference",
+            reference=_reference(teacher, samples),
             scorers={name: folder / name for name in panel},
             seed=SEED,
             batch_size=BATCH,
@@ -266,6 +267,15 @@ def evaluate(
             label="student",
         )
         return dict(read_mapping(folder / "results" / "metrics.json"))
+
+
+def _reference(teacher: Model, samples: int) -> Path:
+    """The folder with the teacher's images, which every student of it is compared with."""
+    drawn = {"teacher": denoiser_digest(teacher.folder), "sampler": unstructure(teacher.sampler), "samples": samples}
+    folder = scratch() / "references" / digest({**drawn, "code": _code()})[:16]
+    if not folder.exists():
+        write_reference(folder, teacher.folder, teacher.sampler, SEED, samples, BATCH, device())
+    return folder
 
 
 def _begun(shape: tuple[int, int, int], teacher: Teacher | None, large: bool = False) -> Spec:
@@ -340,8 +350,9 @@ def _stored(train: np.ndarray, held_out: np.ndarray | None = None) -> Path:
 
 
 def _shape(images: np.ndarray) -> tuple[int, int, int]:
-    if images.ndim != 4:
-        raise UserError(f"expected images [N, C, H, W], found an array of {images.ndim} dimensions.")
+    if not isinstance(images, np.ndarray) or images.ndim != 4:
+        found = f"{type(images).__name__} of {np.ndim(images)} dimensions"
+        raise UserError(f"expected a NumPy array of images [N, C, H, W], found a {found}.")
     return images.shape[1], images.shape[2], images.shape[3]
 
 

@@ -56,8 +56,17 @@ def test_from_images_to_figures(here: Path) -> None:
     found = sfddm.evaluate(student, model, digits(100), digits(60, 1), samples=64)
     assert found["nfe"] == 2 and found["samples"] == 64
     assert found["scorers"]["pixels"]["real_images"] == 60 and found["scorers"]["pixels"]["train_distance"] > 0
+    (drawn,) = (here / "scratch" / "references").iterdir()
+    written = drawn.stat().st_mtime_ns
     same = sfddm.evaluate(model, model, digits(100), digits(60, 1), samples=64)
     assert same["mse_to_teacher"] == 0
+    assert [each.stat().st_mtime_ns for each in drawn.parent.iterdir()] == [written], (
+        "the teacher's images are drawn once"
+    )
+    sfddm.evaluate(model, model, digits(100), digits(60, 1), samples=80)
+    assert len(list(drawn.parent.iterdir())) == 2
+    with pytest.raises(UserError, match="-1 images: expected 1 or more"):
+        student.sample(-1)
     assert {path.name for path in here.iterdir()} == {"scratch", "teacher", "student"}
     assert list((here / "scratch" / "checkpoints").iterdir()) == []
 
@@ -98,7 +107,8 @@ def test_what_is_there_is_not_overwritten(here: Path) -> None:
     ("images", "words"),
     [
         (digits(20).astype(np.float32) / 255, "expected uint8"),
-        (digits(20)[0], "found an array of 3 dimensions"),
+        (digits(20)[0], "found a ndarray of 3 dimensions"),
+        (digits(20).tolist(), "found a list of 4 dimensions"),
         (digits(20)[:, :, :4], "expected square ones"),
     ],
 )
@@ -113,3 +123,19 @@ def test_nothing_of_dvc_and_mlflow_is_imported_and_commands_import_no_torch() ->
     code = "import sys, sfddm; assert 'torch' not in sys.modules; sfddm.distil; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert not {"mlflow", "dvc", "typer", "matplotlib"} & set(found.stdout.split())
+
+
+@pytest.mark.process
+def test_an_evaluation_imports_one_network_of_diffusers_and_leaves_the_others_to_be_imported() -> None:
+    code = """
+import sys, sfddm.evaluation.evaluate
+from sfddm.networks.unet import UNet2DModel as ours
+early = {"torch._dynamo", "diffusers.models.transformers", "diffusers.models.unets.unet_3d_condition"}
+assert not early & set(sys.modules)
+from diffusers import FluxTransformer2DModel, UNet2DModel, UNet3DConditionModel
+from diffusers.models.transformers import DualTransformer2DModel
+assert UNet2DModel is ours
+import torch
+assert torch.compile(torch.nn.Identity(), backend="eager")(torch.ones(2)).sum() == 2
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -106,7 +106,7 @@ def test_trajectories_of_another_layout_are_others(tmp_path: Path) -> None:
 
 
 @needs_compiler
-@pytest.mark.process
+@pytest.mark.prove
 def test_a_network_is_compiled_whole_and_keeps_its_names() -> None:
     from torch._dynamo.utils import counters
     from torch._inductor import config

@@ -294,6 +294,7 @@ def test_a_version_is_rebuilt_bit_for_bit(released: Project) -> None:
     assert len(released.run("git", "worktree", "list").splitlines()) == 1
 
 
+@pytest.mark.prove
 def test_code_that_changes_no_byte_leaves_a_version_that_was_made_before_it_whole(released: Project) -> None:
     """What was registered and is promoted from behind such a change is evaluated again from there."""
     images = released.folder / "sfddm" / "images.py"

@@ -214,6 +214,7 @@ def test_a_version_whose_commit_has_other_code_is_not_reproduced(
 
 
 @pytest.mark.pipeline
+@pytest.mark.prove
 def test_a_version_that_a_gpu_made_is_rebuilt_without_one_and_its_teacher_as_on_its_own_machine(
     here: Project, typed: Typed, rewrite: Callable[[Path, Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,10 +1,12 @@
 """Runs side by side: several DVCs in one project, on real processes."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
 from sfddm.pipeline.side_by_side import places, works
@@ -29,24 +31,46 @@ def test_more_jobs_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("OMP_NUM_THREADS", "SFDDM_SLURM"):
         monkeypatch.delenv(name, raising=False)
     there = len(os.sched_getaffinity(0))
-    for jobs in (0, there + 1):
+    for jobs in (-1, there + 1):
         with pytest.raises(
             UserError, match=f"this machine has {there} processors: expected a number from 1 to {there}"
         ):
             places(jobs)
-    assert [place.environment for place in places(there)] == [{"OMP_NUM_THREADS": "1"}] * there
+    for jobs in (0, there):
+        assert there == 1 or [place.environment for place in places(jobs)] == [{"OMP_NUM_THREADS": "1"}] * there
     monkeypatch.setenv("SFDDM_SLURM", "--gpus=1")
     assert len(places(there + 1)) == there + 1, "the devices are the cluster's"
+    with pytest.raises(UserError, match="--jobs is 0"):
+        places(0)
 
 
 def test_everything_of_a_spec_is_asked_for_once_and_after_what_it_reads() -> None:
-    shared, *runs, last = works(tiny())
-    assert shared.stages == ["data@tiny", "scorer@tiny-convolutional", "scorer@tiny-pixels", "teacher@tiny",
-                             "reference@tiny"]  # fmt: skip
-    assert [run.stages for run in runs] == [[f"{stage}@tiny-{name}-s0" for stage in ("distill", "evaluate")]
-                                            for name in ("ddim-t4", "ours-t4")]  # fmt: skip
-    assert all(run.after == [shared] for run in runs) and last.after == runs
-    assert last.stages == ["track@tiny", "report@tiny"]
+    data, teacher, *scorers, ddim, ours, last = shown = works(tiny())
+    assert [work.stages for work in shown] == [
+        ["data@tiny"],
+        ["teacher@tiny", "reference@tiny"],
+        ["scorer@tiny-convolutional"],
+        ["scorer@tiny-pixels"],
+        ["distill@tiny-ddim-t4-s0", "evaluate@tiny-ddim-t4-s0"],
+        ["distill@tiny-ours-t4-s0", "evaluate@tiny-ours-t4-s0"],
+        ["track@tiny", "report@tiny"],
+    ]
+    assert not data.after and all(work.after == [data] for work in (teacher, *scorers))
+    assert all(run.after == [data, teacher, *scorers] for run in (ddim, ours)) and last.after == [ddim, ours]
+
+
+def _forget_runs(folder: Path) -> None:
+    """Nothing but what the runs share is there."""
+    yaml, lock = YAML(), folder / "dvc.lock"
+    content = yaml.load(lock.read_text())
+    for stage in [
+        name for name in content["stages"] if not name.startswith(("data@", "scorer@", "teacher@", "reference@"))
+    ]:
+        del content["stages"][stage]
+    yaml.dump(content, lock)
+    for made in (".dvc/cache/runs", "runs/tiny/students", "runs/tiny/results", "runs/tiny/tracked.json", "reports"):
+        path = folder / made
+        path.unlink() if path.is_file() else shutil.rmtree(path)
 
 
 @needs_two
@@ -54,23 +78,25 @@ def test_everything_of_a_spec_is_asked_for_once_and_after_what_it_reads() -> Non
 def test_runs_are_interrupted_go_on_fail_alone_and_end_with_the_bytes_of_one_after_another(
     original: Project, tmp_path: Path
 ) -> None:
-    project = Project(tmp_path)
-    spec = tmp_path / "specs/tiny.yaml"
+    project = original.copy(tmp_path / "project")
+    folder = project.folder
+    _forget_runs(folder)
+    spec = folder / "specs/tiny.yaml"
     text = spec.read_text()
     ours = text[text.index("  ours-t4:\n") : text.index("evaluation:\n")]
     broken = ours.replace("ours-t4", "broken").replace("*training", "{<<: *training, learning_rate: 1.0e+9}")
     with Edit(spec, "evaluation:\n", f"{broken}evaluation:\n"):
         project.run("sfddm", "spec", "sync")
         going = project.start("sfddm", "run", "tiny", "--jobs", "2", SFDDM_CHECKPOINT_SECONDS="0")
-        wait_for(lambda: iterations_kept(tmp_path, TRAINED) or going.poll() is not None, "a checkpoint")
+        wait_for(lambda: iterations_kept(folder, TRAINED) or going.poll() is not None, "a checkpoint")
         going.send_signal(signal.SIGINT)
         printed, _ = going.communicate(timeout=120)
         assert going.returncode == 130 and "ended by SIGINT" in printed, printed
-        assert iterations_kept(tmp_path, TRAINED) and not list(stages_in(tmp_path))
+        assert iterations_kept(folder, TRAINED) and not list(stages_in(folder))
         assert "error: tiny-broken-s0 failed: training stopped: the loss" in beside(project, 1)
-        assert "going on after iteration" in (tmp_path / f"scratch/logs/{TRAINED}.log").read_text()
-        assert (tmp_path / "runs/tiny/results/ours-t4-s0/metrics.json").exists()
-        assert not (tmp_path / "runs/tiny/tracked.json").exists()
+        assert "going on after iteration" in (folder / f"scratch/logs/{TRAINED}.log").read_text()
+        assert (folder / "runs/tiny/results/ours-t4-s0/metrics.json").exists()
+        assert not (folder / "runs/tiny/tracked.json").exists()
     project.run("sfddm", "spec", "sync")
     beside(project, 0)
     assert "up to date" in project.run("dvc", "status")

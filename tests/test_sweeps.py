@@ -34,6 +34,7 @@ def committed(original: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
     return made
 
 
+@pytest.mark.prove
 def test_a_queue_of_experiments_is_one_comparison(committed: Project) -> None:
     before, weights = description(committed), f"{STUDENT}.method.terms.1.weight=0.1,0.6"
     committed.run("dvc", "exp", "run", "--queue", "-S", f"{STUDENT}.index_set.steps=2", "-S", weights, "track@tiny")

@@ -22,7 +22,9 @@ PAUSE = 0.5
 
 def run(
     spec: Annotated[str, typer.Argument(help="Name in specs/.")],
-    jobs: Annotated[int, typer.Option(help="Runs at once: a GPU each, or a share of the processors.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(help="Runs at once, each on a GPU or a share of the processors; 0: one per device.")
+    ] = 1,
 ) -> None:
     """Make everything of a spec, as `dvc repro` does, with several runs side by side, and print the comparison."""
     from sfddm.cli.models import report

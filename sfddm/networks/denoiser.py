@@ -7,13 +7,13 @@ from typing import Any, TypeAlias
 
 import torch
 from attrs import frozen
-from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
 from sfddm.diffusion.prediction import to_sample, to_v
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.errors import UserError
 from sfddm.networks.contract import Contract
+from sfddm.networks.unet import UNet2DModel
 from sfddm.spec.teacher import PatchedUNet2D, UNet2D
 
 LUCIDRAINS = "denoising-diffusion-pytorch"

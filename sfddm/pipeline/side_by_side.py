@@ -19,7 +19,6 @@ from typing import Self
 from attrs import define, field, frozen
 
 from sfddm.errors import UserError
-from sfddm.pipeline.lock import stages_of
 from sfddm.runtime.machine import device, scratch
 from sfddm.runtime.processes import SLURM, available
 from sfddm.spec.experiment import Spec
@@ -67,6 +66,9 @@ class Work:
 def places(jobs: int) -> list[Place]:
     """A GPU for each job, or an equal share of the processors; where SLURM runs the stages, whatever it gives them.
 
+    Args:
+        jobs: how many at once; 0 for as many as there are devices.
+
     Raises:
         UserError: there are more jobs than devices.
     """
@@ -76,9 +78,11 @@ def places(jobs: int) -> list[Place]:
         return [Place("all", {})]  # what is set stays, as with `dvc repro`
     on_gpu = device().type == "cuda"
     there = available(on_gpu)
-    if not 1 <= jobs <= there:
+    if not 0 <= jobs <= there or SLURM in os.environ:
         what = "CUDA devices" if on_gpu else "processors"
-        raise UserError(f"--jobs is {jobs}, and this machine has {there} {what}: expected a number from 1 to {there}.")
+        raise UserError(f"--jobs is {jobs}, and this machine has {there} {what}: expected a number from 1 to {there}, "
+                        "or 0 for all of them.")  # fmt: skip
+    jobs = jobs or there
     if on_gpu:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(there)))
         return [Place(f"GPU {name}", {"CUDA_VISIBLE_DEVICES": name}) for name in visible.split(",")[:jobs]]
@@ -88,20 +92,21 @@ def places(jobs: int) -> list[Place]:
 
 def works(spec: Spec) -> list[Work]:
     """Everything of a spec: what runs share, each run after the one that it is made from, and what reads them all."""
-    folder = scratch() / "logs"
-    of_runs = {run.name: stages_of(spec, run) for run in spec.runs()}
-    own = {name: [f"distill@{name}", f"evaluate@{name}"] for name in of_runs}
-    common = dict.fromkeys(
-        stage for stages in of_runs.values() for stage in stages if not stage.startswith(("distill@", "evaluate@"))
-    )
-    shared = Work(f"{spec.name}, shared", list(common), folder / f"{spec.name}-shared.log")
-    made = {name: Work(name, stages, folder / f"{name}.log", [shared]) for name, stages in own.items()}
-    for name, stages in of_runs.items():
-        parents = [stage.partition("@")[2] for stage in stages if stage.startswith("distill@")]
-        made[name].after += [made[parent] for parent in parents if parent != name]
-    ends = [f"track@{spec.name}", f"report@{spec.name}"]
-    last = Work(f"{spec.name}, tracked and reported", ends, folder / f"{spec.name}-last.log", [*made.values()])
-    return [shared, *made.values(), last]
+
+    def work(name: str, stages: list[str], after: Sequence[Work] = ()) -> Work:
+        return Work(name, stages, scratch() / "logs" / f"{name.replace(', ', '-')}.log", list(after))
+
+    scorers = {name: f"scorer@{spec.name}-{name}" for name in spec.evaluation.scorers}
+    data = work(f"{spec.name}, data", [f"data@{spec.name}"])
+    teacher = work(f"{spec.name}, teacher", [f"teacher@{spec.name}", f"reference@{spec.name}"], [data])
+    shared = [data, teacher, *(work(f"{spec.name}, {name}", [stage], [data]) for name, stage in scorers.items())]
+    runs = spec.runs()
+    made = {run.name: work(run.name, [f"distill@{run.name}", f"evaluate@{run.name}"], shared) for run in runs}
+    for run in runs:
+        if parent := spec.parent(run):
+            made[run.name].after.append(made[f"{spec.name}-{parent}"])
+    last = work(f"{spec.name}, comparison", [f"track@{spec.name}", f"report@{spec.name}"], [*made.values()])
+    return [*shared, *made.values(), last]
 
 
 class SideBySide:
