@@ -73,7 +73,7 @@ class PatchedUNet2D(UNet2D):
     """
 
     kind: Literal["patched-unet2d"]  # type: ignore[assignment]
-    patch: Annotated[int, Bound(2, 16)]  # type: ignore[misc]
+    patch: Annotated[int, Bound(2, 16)]
     """Height and width of a patch; those of the images are multiples of it."""
 
     def check(self, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
