@@ -165,9 +165,7 @@ def test_a_networks_share_is_that_of_multiply_adds(capfd: pytest.CaptureFixture[
     assert share(COPY, teacher) == share(SCRATCH, teacher) == 1
     assert share(evolve(SCRATCH, network=unet((8, 16))), teacher) == 1
     assert 1 / 4 < share(evolve(SCRATCH, network=small), teacher) < 1 / 3
-    assert 1 / 4 < share(evolve(SCRATCH, network=PATCHED), teacher) < 1 / 3, (
-        "a quarter of the places, of as many pixels"
-    )
+    assert 1 / 4 < share(evolve(SCRATCH, network=PATCHED), teacher) < 1 / 3, "a quarter of the places"
     assert capfd.readouterr() == ("", ""), "counting says nothing"
 
 

@@ -92,6 +92,7 @@ CASES: dict[str, tuple[Denoiser, Sampler]] = {
     "two outputs": (student("epsilon-sample"), DDIM),
     "its own index": (student(index_levels=LEVELS), DDIM),
     "any step": (student(two_times=True), DDIM),
+    "on patches": (student("epsilon-sample", PATCHED, two_times=True), DDIM),
     "dpm-solver": (student(), evolve(DDIM, solver="dpm-solver")),
     "angle-2m": (student(), evolve(DDIM, solver="angle-2m")),
     "unipc": (student(), evolve(DDIM, solver="unipc")),
@@ -101,9 +102,7 @@ CASES: dict[str, tuple[Denoiser, Sampler]] = {
     "consistency": (student(), evolve(DDIM, solver="consistency")),
     "one step of consistency": (student(), evolve(DDIM, solver="consistency", levels=(64,))),
 }
-ON_PATCHES = "on patches"
-PATCHED_STUDENT = {ON_PATCHES: (student("epsilon-sample", PATCHED, two_times=True), DDIM)}
-TRACED = (ON_PATCHES, "one step", "two outputs", "its own index", "any step", "angle-2m", "unipc", "ancestral")
+TRACED = ("on patches", "one step", "two outputs", "its own index", "any step", "angle-2m", "unipc", "ancestral")
 """A loop, none, one of its own solver, and every kind of network: tracing takes seconds."""
 ALWAYS = {"torch-export": ("one step", "any step"), "onnx": ("ancestral",)}
 """What is traced at every commit: no loop, a loop and one that takes noise."""
@@ -134,7 +133,7 @@ def noises(sampler: Sampler, batch: int) -> tuple[Tensor, Tensor]:
 )
 def test_the_same_noise_gives_the_same_image_elsewhere(form: str, cases: tuple[str, ...], tmp_path: Path) -> None:
     for number, case in enumerate(cases):
-        denoiser, sampler = (CASES | PATCHED_STUDENT)[case]
+        denoiser, sampler = CASES[case]
         folder = tmp_path / f"out-{number}"
         written = export(stored(tmp_path / f"student-{number}", denoiser, sampler), sampler, folder, form, {})
         assert written.difference <= TOLERANCE
@@ -222,13 +221,6 @@ def test_a_network_of_another_library_is_refused(tmp_path: Path) -> None:
     folder = stored(tmp_path / "student", denoiser, DDIM)
     with pytest.raises(UserError, match="only those of diffusers can be exported"):
         export(folder, DDIM, tmp_path / "out", "onnx", {})
-    assert not (tmp_path / "out").exists()
-
-
-def test_diffusers_has_no_network_on_patches(tmp_path: Path) -> None:
-    folder = stored(tmp_path / "student", *PATCHED_STUDENT[ON_PATCHES])
-    with pytest.raises(UserError, match="export it with `--format torch-export` or `--format onnx`"):
-        export(folder, DDIM, tmp_path / "out", "diffusers", {})
     assert not (tmp_path / "out").exists()
 
 

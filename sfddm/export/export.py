@@ -16,7 +16,7 @@ from sfddm.errors import UserError
 from sfddm.export import Format, require_new
 from sfddm.networks import storage
 from sfddm.networks.contract import Contract
-from sfddm.networks.denoiser import LUCIDRAINS, LucidrainsUNet, PatchedUNet2DModel, time_input
+from sfddm.networks.denoiser import LUCIDRAINS, LucidrainsUNet, time_input
 from sfddm.networks.layout import weights_digest
 from sfddm.randomness import Purpose, normals
 from sfddm.runtime.files import atomic_folder, write_json
@@ -49,7 +49,7 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format, source: Map
     `source` says in export.json which student it is.
 
     Raises:
-        UserError: `out` is there already, a library is missing, the format has no such network, or what was
+        UserError: `out` is there already, a library is missing, the network is not one of diffusers, or what was
             written makes other images than the student; then nothing is left of it.
     """
     require_new(out)
@@ -60,11 +60,6 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format, source: Map
         raise UserError(
             f"{student} has a network of {LUCIDRAINS}, and only those of diffusers can be exported: give the student a "
             "network of its own, as in `start: {kind: scratch, prediction: v, network: {kind: unet2d, ...}}`."
-        )
-    if isinstance(network, PatchedUNet2DModel) and form == "diffusers":
-        raise UserError(
-            f"{student} has a network on patches, and diffusers has none: export it with `--format torch-export` or "
-            "`--format onnx`, or give the student a network of its own, of kind unet2d."
         )
     description = describe(contract, sampler)
     shape = denoiser.image_shape

@@ -3,6 +3,7 @@
 What was trained with another library, denoising-diffusion-pytorch, is given the same calls and names first.
 """
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -69,13 +70,8 @@ class PatchedUNet2DModel(UNet2DModel):  # type: ignore[misc]
 
     def __init__(self, patch: int, **config: Any) -> None:
         """Raises: ValueError: patches don't tile the images."""
-        of_images = {key: config[key] for key in ("sample_size", "in_channels", "out_channels")}
-        size, *channels = of_images.values()
-        if patch < 1 or any(side % patch for side in size):
-            raise ValueError(f"patches of {patch} don't tile images of {size}")
-        of_patches = ([side // patch for side in size], *(patch**2 * count for count in channels))
-        super().__init__(**{**config, **dict(zip(of_images, of_patches, strict=True))})
-        self.register_to_config(patch=patch, **of_images)
+        super().__init__(**of_patches({**config, "patch": patch}))
+        self.register_to_config(patch=patch, **config)
 
     def forward(
         self, x: Tensor, time: Tensor, class_labels: Tensor | None = None, return_dict: bool = False
@@ -84,6 +80,20 @@ class PatchedUNet2DModel(UNet2DModel):  # type: ignore[misc]
         patches = nn.functional.pixel_unshuffle(x, self.config["patch"])
         output = super().forward(patches, time, class_labels=class_labels, return_dict=False)[0]
         return (nn.functional.pixel_shuffle(output, self.config["patch"]),)
+
+
+def of_patches(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the plain network that is given patches, whose pixels are channels.
+
+    Raises:
+        ValueError: patches don't tile the images.
+    """
+    inner = dict(config)
+    patch, size = inner.pop("patch"), inner["sample_size"]
+    if patch < 1 or any(side % patch for side in size):
+        raise ValueError(f"patches of {patch} don't tile images of {size}")
+    channels = {key: patch**2 * inner[key] for key in ("in_channels", "out_channels")}
+    return {**inner, **channels, "sample_size": [side // patch for side in size]}
 
 
 Network: TypeAlias = UNet2DModel | LucidrainsUNet
