@@ -21,13 +21,13 @@ calm_threads()  # before torch is imported
 
 import torch  # noqa: E402
 
+from bench.untrained import write_untrained  # noqa: E402
 from sfddm.data.prepare import prepare  # noqa: E402
 from sfddm.data.store import has, read  # noqa: E402
 from sfddm.diffusion.sampler import Sampler  # noqa: E402
 from sfddm.evaluation.interpolation import PAIRS, STEPS  # noqa: E402
 from sfddm.evaluation.real import Splits, write_real  # noqa: E402
-from sfddm.evaluation.scorers.extractor import load_extractor  # noqa: E402
-from sfddm.evaluation.scorers.seen import unseen_by  # noqa: E402
+from sfddm.evaluation.scorers.extractor import load_extractor, unseen_by  # noqa: E402
 from sfddm.networks import storage  # noqa: E402
 from sfddm.networks.contract import Contract  # noqa: E402
 from sfddm.networks.denoiser import build, unet_config  # noqa: E402
@@ -91,13 +91,13 @@ def _prepare(spec: Spec, student: str) -> None:
 
 def _scorer(spec: Spec, name: str, paths: Paths) -> None:
     settings, folder = spec.scorer(name), paths.scorer(name)
-    kind = import_kind("scorer", settings.kind)
-    kind.write_random(folder, settings, spec.data.shape)
+    write_untrained(folder, settings, spec.data.shape)
     train = read(paths.data, "train").images
     test = read(paths.data, "test").images if has(paths.data, "test") else None
     splits = Splits(train=train, test=test, unseen=unseen_by(settings, len(train)))
     extractor = load_extractor(folder, torch.device("cpu"))
-    write_real(folder, extractor, splits, spec.evaluation.samples, kind.STANDARDISE, None)
+    standardise = import_kind("scorer", settings.kind).STANDARDISE
+    write_real(folder, extractor, splits, spec.evaluation.samples, standardise, None)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ calm_threads()  # before torch is imported
 
 import torch  # noqa: E402
 
+from bench.untrained import write_untrained  # noqa: E402
 from sfddm.evaluation.scorers.extractor import Extractor, load_extractor  # noqa: E402
-from sfddm.runtime.kinds import import_kind  # noqa: E402
 from sfddm.spec.evaluation import Classifier, EfficientNet, PixelValues, Scorer, Transformer  # noqa: E402
 from sfddm.spec.read import load_spec  # noqa: E402
 
@@ -33,7 +33,7 @@ def main(side: int, channels: int) -> None:
     print(f"{channels} x {side} x {side}, one thread; images per second of CPU time (of wall clock) by batch")
     for name, settings in _judges(side).items():
         with TemporaryDirectory() as folder:
-            import_kind("scorer", settings.kind).write_random(Path(folder), settings, (channels, side, side))
+            write_untrained(Path(folder), settings, (channels, side, side))
             extractor = load_extractor(Path(folder), torch.device("cpu"))
         print(name, *(f"{batch}: {_speed(extractor, batch)}" for batch in BATCHES), sep="  ", flush=True)
 

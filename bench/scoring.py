@@ -20,6 +20,7 @@ calm_threads()  # before torch is imported
 
 import torch  # noqa: E402
 
+from bench.untrained import write_untrained  # noqa: E402
 from sfddm.data import store  # noqa: E402
 from sfddm.data.prepare import prepare  # noqa: E402
 from sfddm.diffusion.sampler import Sampler  # noqa: E402
@@ -29,7 +30,6 @@ from sfddm.evaluation.real import Splits, write_real  # noqa: E402
 from sfddm.evaluation.reference import Reference  # noqa: E402
 from sfddm.evaluation.scorer import load_scorer  # noqa: E402
 from sfddm.evaluation.scorers.extractor import load_extractor  # noqa: E402
-from sfddm.evaluation.scorers.torchvision import write_random  # noqa: E402
 from sfddm.runtime.machine import device, peak_memory_mb  # noqa: E402
 from sfddm.spec.data import CIFAR10  # noqa: E402
 from sfddm.spec.evaluation import OwnStatistics, Torchvision  # noqa: E402
@@ -45,7 +45,7 @@ def main(count: int, size: int) -> None:
         real = Splits(train=train, test=test, unseen=np.arange(count))
         statistics = OwnStatistics(kind="data")
         settings = Torchvision(kind="torchvision", model=MODEL, size=size, sha256="0" * 64, statistics=statistics)
-        write_random(folder, settings, (3, 32, 32))
+        write_untrained(folder, settings, (3, 32, 32))
         extractor = load_extractor(folder, device())
         scored: dict[str, tuple[int, Callable[[], Any]]] = {
             "real images: features, moments, floor": (

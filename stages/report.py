@@ -1,9 +1,8 @@
-"""Report: the comparison as one page, as Markdown, and as figures and data that `dvc plots` draws."""
+"""Report: the comparison as one page, and as figures and data that `dvc plots` draws."""
 
 from pathlib import Path
 
 from sfddm.report.contents import contents_of, curve_points, distance_points
-from sfddm.report.markdown import to_markdown
 from sfddm.report.page import to_html
 from sfddm.runtime.files import atomic_folder, write_json, write_text
 from sfddm.spec.read import load_spec
@@ -13,16 +12,15 @@ REPORTS = Path("reports")
 
 
 def report(spec_name: str) -> None:
-    """Write `reports/SPEC.html`, `reports/SPEC.md` and the folder `reports/SPEC`."""
+    """Write `reports/SPEC.html` and the folder `reports/SPEC`."""
     spec = load_spec(spec_name)
     contents = contents_of(spec)
     folder = REPORTS / spec.name
     with atomic_folder(folder / "figures") as figures:
-        for name, content in contents.figures().items():
-            (figures / name).write_bytes(content)
+        for chart in contents.charts:
+            (figures / f"{chart.name}.svg").write_bytes(chart.svg)
     write_json(folder / "distance.json", distance_points(spec, contents.rows))
     write_json(folder / "curves.json", curve_points(spec, contents.rows))
-    write_text(REPORTS / f"{spec.name}.md", to_markdown(contents))
     write_text(REPORTS / f"{spec.name}.html", to_html(contents))
 
 

@@ -57,7 +57,7 @@ def scorer(folder: Path, real: np.ndarray, samples: int, standardise: bool = Fal
     judge = extractor()
     folder.mkdir(parents=True, exist_ok=True)
     write_real(folder, judge, splits(images(99, 80), real), samples, standardise, None)
-    return Scorer(judge, read_real(folder, judge.features))
+    return Scorer(judge, read_real(folder))
 
 
 def reference(teachers: np.ndarray, strips: np.ndarray | None = None) -> Reference:

@@ -18,7 +18,7 @@ from sfddm.methods.trajectories import Trajectories, load_or_compute
 from sfddm.networks.contract import Contract
 from sfddm.randomness import Purpose, epoch_indices, generator
 from sfddm.spec.parts import FeatureTerm, OutputTerm, Source, Term, split
-from sfddm.training.batches import Rows, real_images, rows_of
+from sfddm.training.batches import Rows, real_images
 from tests.gaussian import ddim_factor, level, linear_teacher
 from tests.parts import (
     CACHE,
@@ -42,7 +42,7 @@ TERMS: tuple[Term, ...] = (HIDDEN, LOOK_AHEAD)
 OUTPUT = OutputTerm(kind="output", weight=1.0, distance="l1")
 SAME = FeatureTerm(kind="feature", weight=0.3, state="same")
 """They ask for neither."""
-WHOLE = Rows(64, slice(None))
+WHOLE = Rows(64)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_rollouts_leave_the_cache_and_the_gradients_alone(folder: Path) -> None:
 
 def test_noised_images_are_real_images_with_noise_of_their_own(folder: Path) -> None:
     batch = batch_of(folder, DATA, step=1, size=500, terms=(OUTPUT,))
-    real = real_images(store.read(folder / "data", "train"), rows_of(500), CPU)(5, 1)
+    real = real_images(store.read(folder / "data", "train"), Rows(500), CPU)(5, 1)
     alpha, sigma = untrained_teacher().schedule.at(batch.level, batch.x)
     noise = (batch.x - alpha * real) / sigma
     assert abs(float(noise.mean())) < 0.02 and float(noise.std()) == pytest.approx(1, abs=0.02)

@@ -9,15 +9,14 @@ import torch
 from attrs import evolve
 from torch import nn
 
+from sfddm.data import store
 from sfddm.data.prepare import prepare
 from sfddm.data.store import Split
 from sfddm.errors import SpecError, UserError
-from sfddm.evaluation.scorers.classifier import RANDOM_CLASSES, _train, make, write_random
-from sfddm.evaluation.scorers.extractor import Job, load_extractor
+from sfddm.evaluation.scorers.classifier import _train, make
+from sfddm.evaluation.scorers.extractor import Job, load_extractor, seen_by, unseen_by, write_extractor
 from sfddm.evaluation.scorers.networks import Network
-from sfddm.evaluation.scorers.seen import seen_by, unseen_by
 from sfddm.randomness import Purpose, generator
-from sfddm.runtime.files import read_json
 from sfddm.spec.data import Digits
 from sfddm.spec.evaluation import Classifier, Convolutions, Part, PixelValues, Transformer
 from sfddm.spec.read import parse_spec
@@ -132,11 +131,11 @@ def test_both_architectures_learn_digits_from_five_hundred(
         data=thousand, shape=(1, 8, 8), device=CPU, curve=tmp_path / "curve", checkpoints=Checkpoints(tmp_path, {})
     )
     (tmp_path / "scorer").mkdir()
-    make(settings, job)(tmp_path / "scorer")
-    described = read_json(tmp_path / "scorer/scorer.json")
-    assert described["held_out_accuracy"] > 0.93
-    assert described["trained_on"] == part
-    assert load_extractor(tmp_path / "scorer", CPU).name.startswith(f"classifier:{network.kind}-3:")
+    write_extractor(tmp_path / "scorer", make(settings, job), settings, (1, 8, 8))
+    extractor, test = load_extractor(tmp_path / "scorer", CPU), store.read(thousand, "test")
+    classes = np.concatenate([scores.argmax(1).numpy() for _, scores in extractor.batches(test.images)])
+    assert (classes == test.required_labels()).mean() > 0.93
+    assert extractor.name.startswith(f"classifier:{network.kind}-3:")
 
 
 def tokens(network: Network, images: torch.Tensor) -> torch.Tensor:
@@ -245,17 +244,15 @@ def test_a_transformers_layers_start_unequal() -> None:
 
 def test_a_stored_transformer_is_read_as_it_was_written(tmp_path: Path) -> None:
     settings = evolve(classifier("all"), network=SMALL, features=5)
-    torch.manual_seed(0)
-    write_random(tmp_path, settings, (3, 4, 6))
-    torch.manual_seed(0)
-    network = Network((3, 4, 6), SMALL, 5, RANDOM_CLASSES).eval()
+    network = Network((3, 4, 6), SMALL, 5, 10).eval()
+    write_extractor(tmp_path, network, settings, (3, 4, 6))
     scorer = load_extractor(tmp_path, CPU)
     images = np.random.default_rng(0).integers(0, 256, (9, 3, 4, 6)).astype(np.uint8)
     ((features, scores),) = scorer.batches(images)
     wanted, logits = network(torch.from_numpy(images / np.float32(127.5) - 1))
     assert torch.allclose(features, wanted, atol=1e-5)
     assert torch.allclose(scores, logits, atol=1e-5)
-    assert (scorer.features, scorer.classes) == (5, RANDOM_CLASSES)
+    assert (scorer.features, scorer.classes) == (5, 10)
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,16 @@
-"""`sfddm compare`: runs, registered versions and revisions beside each other."""
+"""`sfddm compare`: runs and registered versions beside each other."""
 
 import io
-from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
-import numpy as np
 import pytest
 from attrs import evolve
-from PIL import Image
 from rich.console import Console
 
 from sfddm.evaluation.metrics import JACKKNIFE
 from sfddm.evaluation.statistics import difference, why_not
-from sfddm.images import grid, png
-from sfddm.report.compare import Subject, fields_that_differ, side_by_side
-from sfddm.report.terminal import show
+from sfddm.report.compare import Subject, fields_that_differ, show
 from tests.experiment import ERROR, figures
 from tests.project import OURS, Project
 
@@ -28,7 +23,6 @@ def subject(name: str, distance: float, error: float = ERROR, **metrics: Any) ->
         fields={"name": "tiny", "student.method.kind": "sfddm", "student.seeds": "0"},
         metrics=figures(distance, error=error, **{"nfe": 4, **metrics}),
         timing={"seconds_per_1000_images": 2.0, "latency_ms": 8.0},
-        picture=png(grid(np.full((64, 1, 8, 8), 255 if name == "white" else 0, dtype=np.uint8), 16)),
     )
 
 
@@ -152,28 +146,12 @@ def test_three_are_all_held_against_the_first() -> None:
     assert line(lines, FIRST) == ["0.5000", "1.5000", "2.5000", "+1.0000", "±", "0.0000", "+2.0000", "±", "0.0000"]
 
 
-def test_images_stand_side_by_side_in_the_order_of_the_names() -> None:
-    drawn = np.asarray(Image.open(io.BytesIO(side_by_side([subject("white", 1), subject("black", 1)]))).convert("L"))
-    left, right = np.array_split(drawn[drawn.shape[0] // 2], 2)
-    assert (left > 250).mean() > 0.9 and (right < 5).mean() > 0.7
-
-
-@pytest.fixture(scope="module")
-def before(project: Project) -> Iterator[str]:
-    """A tag on the project as it is, with its results."""
-    with project.tag("before", ".dvc", "dvc.yaml", "dvc.lock", "params.yaml", "specs") as name:
-        yield name
-
-
-def test_runs_are_compared_and_their_images_written(project: Project) -> None:
-    output = project.run("sfddm", "compare", OURS, DDIM, "--out", "both.png")
+def test_runs_are_compared(project: Project) -> None:
+    output = project.run("sfddm", "compare", OURS, DDIM)
     lines = output.splitlines()
     assert line(lines, "student.method.kind") == ["sfddm", "free"]
     assert "teacher.timesteps" not in output and "student.index_set" not in output
     assert all("±" in line(lines, name) for name in (FIRST, SECOND)) and "does not compare" not in output
-    picture = project.folder / "both.png"
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    picture.unlink()
 
 
 def test_a_registered_version_is_the_run_that_it_was_made_from(original: Project) -> None:
@@ -182,27 +160,14 @@ def test_a_registered_version_is_the_run_that_it_was_made_from(original: Project
     assert line(lines, FIRST)[2:] == line(lines, SECOND)[2:] == ["≈", "+0.0000", "±", "0.0000"]
 
 
-def test_a_revision_has_the_spec_and_the_figures_of_its_day(project: Project, before: str) -> None:
-    lines = project.run("sfddm", "compare", f"{before}:{OURS}", OURS).splitlines()
-    assert any(text.strip() == "none" for text in lines)
-    with project.edit("specs/tiny.yaml", "weight: 0.3, state", "weight: 0.4, state"):
-        output = project.run("sfddm", "compare", f"{before}:{OURS}", OURS)
-    assert line(output.splitlines(), "student.method.terms.feature.weight") == ["0.3", "0.4"]
-
-
 @pytest.mark.parametrize(
     ("names", "words"),
     [
         ((OURS,), "compare takes 2 to 26 students, found 1"),
         ((OURS, "tiny-our-t4-s0"), f"did you mean '{OURS}'?"),
-        ((OURS, f"befor:{OURS}"), "did you mean 'before'?"),
-        ((OURS, "before:tiny-our-t4-s0"), f"did you mean '{OURS}'?"),
-        ((OURS, DDIM, "--out", "both.gif"), "ends in .png"),
     ],
 )
-def test_what_is_not_there_is_named_with_the_nearest(
-    project: Project, before: str, names: tuple[str, ...], words: str
-) -> None:
+def test_what_is_not_there_is_named_with_the_nearest(project: Project, names: tuple[str, ...], words: str) -> None:
     output = project.run("sfddm", "compare", *names, code=2)
     assert words in " ".join(output.split())
     assert "Traceback" not in output
@@ -220,9 +185,3 @@ def test_a_version_that_is_not_there_is_named_with_the_nearest(original: Project
     output = original.run("sfddm", "compare", OURS, version, code=2)
     assert words in " ".join(output.split())
     assert "Traceback" not in output
-
-
-def test_a_revision_without_results_says_what_it_needs(project: Project) -> None:
-    with project.tag("bare", ".dvc", "dvc.yaml", "params.yaml", "specs") as name:
-        output = project.run("sfddm", "compare", OURS, f"{name}:{OURS}", code=2)
-    assert "dvc.lock that was committed" in " ".join(output.split()) and "Traceback" not in output

@@ -11,8 +11,7 @@ from torch import nn
 
 from sfddm.errors import UserError
 from sfddm.evaluation.scorers import pixels
-from sfddm.evaluation.scorers.extractor import load_extractor
-from sfddm.evaluation.scorers.pixels import write_random
+from sfddm.evaluation.scorers.extractor import load_extractor, write_extractor
 from sfddm.methods import sfddm
 from sfddm.methods.job import distill
 from sfddm.methods.sources import batches as batches_of
@@ -220,7 +219,7 @@ def test_trajectories_and_scores_are_computed_without_tf32(tmp_path: Path, monke
     teacher = untrained_teacher()
     teacher.register_forward_hook(watched)
     load_or_compute(teacher, "key", (32, 64), CACHE, tmp_path)
-    write_random(tmp_path, PixelValues(kind="pixels"), (1, 8, 8))
+    write_extractor(tmp_path, None, PixelValues(kind="pixels"), (1, 8, 8))
     extractor = load_extractor(tmp_path, CPU)
     monkeypatch.setattr(pixels, "flat_pixels", lambda images: (watched(), images.flatten(1))[1])
     list(extractor.batches(random_split().images))

@@ -20,7 +20,7 @@ from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.students import SFDDM
-from sfddm.training.batches import rows_of
+from sfddm.training.batches import Rows
 from tests.gaussian import S, gaussian_job, level, linear_teacher, use_linear_networks
 from tests.parts import COPY, CPU, DISTRIBUTION, FEW, METHODS
 
@@ -51,7 +51,7 @@ def scored(fake: Denoiser, landing: int, size: int = 2000, data: float = S, seed
     teacher = linear_teacher(evolve(fake.contract, two_times=False))
     x = deviation(landing, data) * torch.randn(size, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
     levels = torch.full((size,), landing)
-    return score(x, levels, teacher, fake, np.random.default_rng(seed), rows_of(size))
+    return score(x, levels, teacher, fake, np.random.default_rng(seed), Rows(size))
 
 
 @pytest.mark.parametrize("contract", [EXACT, NOISE])
@@ -74,7 +74,7 @@ def test_states_at_the_noisiest_landing_level_are_noised_further() -> None:
     """Where it is beyond Karras' noisiest, too: at least one level further."""
     teacher = linear_teacher(Contract(timesteps=1024, noise_schedule="cosine", prediction="v"))
     x, r = torch.randn(100, 1, 8, 8), torch.full((100,), 1023)
-    found = score(x, r, teacher, fake_of(teacher), np.random.default_rng(0), rows_of(100))
+    found = score(x, r, teacher, fake_of(teacher), np.random.default_rng(0), Rows(100))
     assert bool(found.direction.isfinite().all()) and bool(found.fake.isfinite())
 
 
@@ -127,7 +127,7 @@ def test_the_weight_rises_from_the_first_iteration_that_has_the_term(step: int, 
         teacher=teacher,
         seed=0,
         iterations=100,
-        rows=rows_of(4),
+        rows=Rows(4),
     )
     x, level = torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.long)
     scoring = made.at(step)
@@ -135,7 +135,7 @@ def test_the_weight_rises_from_the_first_iteration_that_has_the_term(step: int, 
         assert scoring is None
         return
     assert scoring is not None
-    whole = score(x, level, teacher, made.network, generator(0, Purpose.SCORE_NOISE, step), rows_of(4))
+    whole = score(x, level, teacher, made.network, generator(0, Purpose.SCORE_NOISE, step), Rows(4))
     assert torch.allclose(scoring(x, level).direction, share * whole.direction)
 
 

@@ -29,6 +29,7 @@ ELSEWHERE = {
     r"docs/gpu.md: (rsync|dvc) .*": "test_bare_machine.py::test_the_desk_machine_takes_over_what_a_bare_machine_made",
     r"(README.md: sfddm run mine|docs/gpu.md: sfddm run .* --jobs 4)": "test_side_by_side.py::test_runs_are_"
     "interrupted_go_on_fail_alone_and_end_with_the_bytes_of_one_after_another",
+    r"docs/gpu.md: SFDDM_PARTS=4 .*": "test_parts_of_batches.py::test_losses_are_those_of_the_whole_batch",
     r"docs/gpu.md: SFDDM_SLURM=.*": "test_slurm.py::test_a_stage_runs_as_a_job_and_writes_what_it_writes_here",
     r"docs/mlflow.md: (S=\S+|dvc exp run --queue .*|dvc queue .*)": "test_sweeps.py::test_a_queue_of_experiments_is_"
     "one_comparison",

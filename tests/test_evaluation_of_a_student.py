@@ -12,7 +12,6 @@ import torch
 from attrs import evolve, frozen
 
 from sfddm.diffusion.sampler import Sampler
-from sfddm.errors import UserError
 from sfddm.evaluation import evaluate as module
 from sfddm.evaluation import reference as reference_module
 from sfddm.evaluation.evaluate import evaluate
@@ -21,10 +20,8 @@ from sfddm.evaluation.measure import Drawn, measure
 from sfddm.evaluation.real import write_real
 from sfddm.evaluation.reference import read_reference, write_reference
 from sfddm.evaluation.scorer import load_scorer
-from sfddm.evaluation.scorers.classifier import _write
-from sfddm.evaluation.scorers.extractor import load_extractor
+from sfddm.evaluation.scorers.extractor import load_extractor, write_extractor
 from sfddm.evaluation.scorers.networks import Network
-from sfddm.evaluation.scorers.pixels import write_random
 from sfddm.images import grid, png
 from sfddm.networks import storage
 from sfddm.networks.generation import generate
@@ -37,7 +34,7 @@ from stages import harness
 from stages.evaluate import evaluate as stage
 from tests.clocks import Clock
 from tests.judges import splits
-from tests.parts import convolutions, only_spec, random_split, still_classifier, untrained_teacher
+from tests.parts import convolutions, only_spec, still_classifier, untrained_teacher
 
 CPU = torch.device("cpu")
 COUNT, SEED, BATCH = 70, 3, 40
@@ -94,8 +91,8 @@ def make_parts(folder: Path) -> None:
     torch.manual_seed(0)
     described = evolve(still_classifier(), network=convolutions(4), features=25)
     network = Network((1, 8, 8), described.network, 25, 4).eval().requires_grad_(False)
-    _write(untrained, described, network, random_split(), CPU)
-    write_random(pixels, PixelValues(kind="pixels"), (1, 8, 8))
+    write_extractor(untrained, network, described, (1, 8, 8))
+    write_extractor(pixels, None, PixelValues(kind="pixels"), (1, 8, 8))
     images = np.random.default_rng(0).integers(0, 256, (110, 1, 8, 8), dtype=np.uint8)
     for path in (untrained, pixels):
         write_real(path, load_extractor(path, CPU), splits(images[:60], images[60:]), COUNT, path == untrained, None)
@@ -210,16 +207,6 @@ def test_the_reference_has_the_teachers_images_and_says_how_they_were_made(
     assert found.digest == digest_file(evaluated.folder / "reference" / "images.npy")[:16]
 
 
-def test_strips_of_other_images_are_refused(tmp_path: Path, evaluated: Evaluated) -> None:
-    for name in ("images.npy", "reference.json"):
-        (tmp_path / name).write_bytes((evaluated.folder / "reference" / name).read_bytes())
-    between = np.load(evaluated.folder / "reference" / "strips.npy")
-    for wrong in (between[:63], between[:, :7], between[..., :7]):
-        np.save(tmp_path / "strips.npy", wrong)
-        with pytest.raises(UserError, match=r"strips\.npy is damaged \(expected 64 strips of 8 images like those"):
-            read_reference(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("weights_of", "sampler", "drawn"), [(0, TEACHERS, False), (0, OWN, True), (1, TEACHERS, True)]
 )
@@ -278,7 +265,7 @@ def test_a_panel_that_does_not_fit_ends_the_stage_before_anything_is_drawn(
     shutil.copytree(evaluated.folder / "reference", paths.reference)
     shutil.copytree(scorers(evaluated.folder)["untrained"], paths.scorer("convolutional"))
     paths.scorer("pixels").mkdir()
-    write_random(paths.scorer("pixels"), PixelValues(kind="pixels"), (1, 8, 4))
+    write_extractor(paths.scorer("pixels"), None, PixelValues(kind="pixels"), (1, 8, 4))
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 4), dtype=np.uint8)
     judge = load_extractor(paths.scorer("pixels"), CPU)
     write_real(paths.scorer("pixels"), judge, splits(images, images), COUNT, False, None)

@@ -7,7 +7,7 @@ import torch
 from sfddm.diffusion.sampler import Sampler
 from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Denoiser
-from sfddm.networks.generation import draw, draw_from, from_noise, generate
+from sfddm.networks.generation import draw, draw_from, generate
 from sfddm.randomness import Purpose, normals
 from tests.parts import untrained_teacher
 
@@ -35,17 +35,6 @@ def test_processes_that_get_no_images_have_room_for_none(teacher: Denoiser, monk
     monkeypatch.setattr("sfddm.networks.generation.is_main", lambda: False)
     monkeypatch.setattr("sfddm.networks.generation.distributed_map", lambda *_: iter(()))
     assert generate(teacher, DDIM, 5, 4, 2, "test").shape == (0, 1, 8, 8)
-
-
-def test_given_noises_have_step_noise_of_their_place(teacher: Denoiser) -> None:
-    noise = normals(8, Purpose.EVALUATION_NOISE, range(3), (1, 8, 8))
-    found = from_noise(teacher, STOCHASTIC, noise)
-    assert np.array_equal(found, to_bytes(draw_from(teacher, STOCHASTIC, noise, 0, range(3))))
-    same = from_noise(teacher, STOCHASTIC, np.repeat(noise[:1], 2, axis=0))
-    assert np.abs(same[0].astype(int) - same[1]).max() > 2, "of equal noises as well"
-    other = to_bytes(draw_from(teacher, STOCHASTIC, noise, 1, range(3)))
-    assert np.abs(found.astype(int) - other).max() > 2, "another seed has others"
-    assert np.array_equal(from_noise(teacher, DDIM, noise), to_bytes(draw_from(teacher, DDIM, noise, 1, (9, 9, 9))))
 
 
 def test_images_of_one_noise_and_stream_are_equal(teacher: Denoiser) -> None:

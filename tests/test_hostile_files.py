@@ -21,24 +21,14 @@ from hypothesis import strategies as st
 from sfddm.data import store
 from sfddm.data.sets import fashion_mnist, idx
 from sfddm.errors import UserError
-from sfddm.evaluation.interpolation import PAIRS, STEPS
-from sfddm.evaluation.real import DESCRIPTION as REAL
-from sfddm.evaluation.real import FEATURES, STATISTICS
-from sfddm.evaluation.reference import read_reference
-from sfddm.evaluation.scorer import load_scorer
-from sfddm.evaluation.scorers import inception
-from sfddm.evaluation.scorers import torchvision as torchvision_model
-from sfddm.evaluation.scorers.classifier import VERSION
-from sfddm.evaluation.scorers.extractor import DESCRIPTION, WEIGHTS
-from sfddm.evaluation.scorers.networks import Network
 from sfddm.networks import storage
 from sfddm.networks.layout import CONFIG, CONTRACT, COST, SAMPLER, read_cost, read_sampler
 from sfddm.networks.layout import WEIGHTS as DENOISER
-from sfddm.networks.weights import read_tensors, write_tensors, write_weights
+from sfddm.networks.weights import read_tensors, write_tensors
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import LARGEST_JSON, atomic_file, atomic_folder, read_json
 from tests.mutations import limited
-from tests.parts import convolutions, untrained_teacher
+from tests.parts import untrained_teacher
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -239,15 +229,9 @@ JSON = st.recursive(
 
 
 @pytest.mark.heavy
-def test_whatever_describes_a_stored_thing_is_taken_or_refused_by_name(
-    denoiser: Path, scorer: Path, reference: Path
-) -> None:
+def test_whatever_describes_a_stored_thing_is_taken_or_refused_by_name(denoiser: Path) -> None:
     """Any field of any description with any value; one of another type is always refused."""
-    described: dict[Path, Callable[[], object]] = {
-        **{denoiser / name: lambda: read_student(denoiser) for name in (CONFIG, CONTRACT, SAMPLER)},
-        **{scorer / name: lambda: load_scorer(scorer, CPU) for name in (DESCRIPTION, REAL)},
-        reference / "reference.json": lambda: read_reference(reference),
-    }
+    described = {denoiser / name: lambda: read_student(denoiser) for name in (CONFIG, CONTRACT, SAMPLER)}
     ends: Counter[str] = Counter()
 
     @settings(max_examples=200, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
@@ -326,141 +310,6 @@ def test_pickled_arrays_and_archives_run_nothing_and_are_refused(data: Path, tmp
     with (data / "train.npy").open("wb") as file:
         np.savez(file, images=np.zeros((4, 1, 8, 8), np.uint8))
     assert "expected numbers of type uint8" in refusal(lambda: store.read(data, "train"))
-
-
-@pytest.fixture
-def scorer(tmp_path: Path) -> Path:
-    """A stored classifier, untrained."""
-    folder = tmp_path / "scorer"
-    folder.mkdir()
-    described = {"kind": "classifier", "version": VERSION, "classes": 10, "held_out_accuracy": 0.5, "features": 4}
-    rest = {"shape": [1, 8, 8], "network": {"kind": "convolutions", "channels": [2, 2]}, "trained_on": "all"}
-    (folder / DESCRIPTION).write_text(json.dumps({**described, **rest}))
-    write_weights(folder / WEIGHTS, Network((1, 8, 8), convolutions(2, 2), 4, 10))
-    write_tensors(folder / STATISTICS, statistics())
-    real = {"floor": 0.5, "floor_images": 50, "train_images": 100, "held_out": True, "digest": "0123"}
-    (folder / REAL).write_text(json.dumps(real))
-    np.save(folder / FEATURES, np.ones((100, 4), np.float32))
-    return folder
-
-
-def statistics(**changed: torch.Tensor) -> dict[str, torch.Tensor]:
-    whole = {"scale": torch.ones(4), "train_mean": torch.ones(4), "train_covariance": torch.eye(4)}
-    return {**{name: tensor.double() for name, tensor in whole.items()}, **changed}
-
-
-def test_an_undamaged_scorer_is_read(scorer: Path) -> None:
-    read = load_scorer(scorer, CPU)
-    assert read.extractor.shape == (1, 8, 8)
-    assert (read.real.floor, read.real.floor_images, read.real.held_out) == (0.5, 50, True)
-    assert read.real.train is not None and read.real.train.count == 100
-    assert read.real.sample.features.shape == (100, 4)
-
-
-@pytest.mark.parametrize(
-    ("name", "field", "value"),
-    [
-        (DESCRIPTION, "kind", "inseption"), (DESCRIPTION, "version", 1), (DESCRIPTION, "classes", 10**9),
-        (DESCRIPTION, "features", 10**12), (DESCRIPTION, "features", 5), (DESCRIPTION, "shape", [1, 8]),
-        (DESCRIPTION, "shape", [1, 10**9, 10**9]), (DESCRIPTION, "trained_on", "third-half"),
-        *((DESCRIPTION, "network", {"kind": "convolutions", "channels": value}) for value in ([2] * 10_000, [10**9])),
-        *((DESCRIPTION, "network", {"kind": "transformer", "patch": 2, "width": 4, "depth": 1, "heads": 1, **wrong})
-          for wrong in ({"patch": 3}, {"depth": 10**9}, {"heads": 3}, {"width": 10**9}, {})),
-        (DESCRIPTION, "unheard_of", 1),
-        *((REAL, field, value) for field in ("floor_images", "train_images") for value in (-1, 0.5, 10**12)),
-        (REAL, "train_images", 0), (REAL, "held_out", 1), (REAL, "unheard_of", 1),
-    ],
-)  # fmt: skip
-def test_a_scorer_that_is_described_by_other_values_is_refused(scorer: Path, name: str, field: str, value: Any) -> None:
-    content = json.loads((scorer / name).read_text())
-    with instead(scorer / name, json.dumps({**content, field: value})):
-        assert str(scorer) in refusal(lambda: load_scorer(scorer, CPU))
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [{"count": torch.tensor(1)}, {"train_mean": torch.ones(4)}, {"train_mean": torch.ones(5).double()},
-     {"train_covariance": torch.eye(4)}, {"scale": torch.zeros(4).double()}, {"more": torch.ones(1)}],
-)  # fmt: skip
-def test_statistics_of_another_kind_are_refused(scorer: Path, changed: dict[str, torch.Tensor]) -> None:
-    write_tensors(scorer / STATISTICS, statistics(**changed))
-    assert str(scorer / STATISTICS) in refusal(lambda: load_scorer(scorer, CPU))
-
-
-@pytest.mark.parametrize(
-    "features",
-    [np.ones((100, 5), np.float32), np.ones((100, 4)), np.ones(100, np.float32), np.ones((19, 4), np.float32),
-     np.ones((10_001, 4), np.float32), np.full((100, 4), np.nan, np.float32), np.full((100, 4), np.inf, np.float32)],
-)  # fmt: skip
-def test_features_of_another_kind_are_refused(scorer: Path, features: np.ndarray) -> None:
-    np.save(scorer / FEATURES, features)
-    assert str(scorer / FEATURES) in refusal(lambda: load_scorer(scorer, CPU))
-
-
-PUBLISHED = {
-    "inception": {"version": inception.VERSION, "shape": [3, 32, 32], "sha256": "0" * 64},
-    "torchvision": {"version": torchvision_model.VERSION, "shape": [3, 32, 32], "sha256": "0" * 64,
-                    "model": "resnet18", "size": 32},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("kind", "field", "value"),
-    [
-        *((kind, field, value) for kind in PUBLISHED for field, value in
-          (("version", "0"), ("shape", [3, 32, 10**9]), ("sha256", "../x"), ("unheard_of", 1))),
-        *(("torchvision", "model", value) for value in ("../resnet18", "resnet81")),
-        *(("torchvision", "size", value) for value in (0, 10**9, 32.5)),
-    ],
-)  # fmt: skip
-def test_a_published_scorer_that_is_described_otherwise_is_refused(
-    tmp_path: Path, kind: str, field: str, value: Any
-) -> None:
-    (tmp_path / DESCRIPTION).write_text(json.dumps({"kind": kind, **PUBLISHED[kind], field: value}))
-    message = refusal(lambda: load_scorer(tmp_path, CPU))
-    assert str(tmp_path / DESCRIPTION) in message or "no classification network" in message
-
-
-@pytest.fixture
-def reference(tmp_path: Path) -> Path:
-    """A teacher's stored images."""
-    folder = tmp_path / "reference"
-    folder.mkdir()
-    np.save(folder / "images.npy", np.zeros((20, 1, 8, 8), np.uint8))
-    np.save(folder / "strips.npy", np.zeros((PAIRS, STEPS, 1, 8, 8), np.uint8))
-    sampler = {"solver": "ddim", "levels": [32, 64], "clip_sample": True}
-    (folder / "reference.json").write_text(json.dumps({"sampler": sampler, "weights": "0123"}))
-    return folder
-
-
-def test_an_undamaged_reference_is_read(reference: Path) -> None:
-    assert read_reference(reference).sampler.levels == (32, 64)
-
-
-@pytest.mark.parametrize(
-    ("name", "array"),
-    [
-        ("images.npy", np.zeros((20, 1, 8, 8))),
-        ("images.npy", np.zeros((20, 64), np.uint8)),
-        ("strips.npy", np.zeros((PAIRS, STEPS, 1, 8, 8))),
-        ("strips.npy", np.zeros((PAIRS, STEPS, 64), np.uint8)),
-        ("strips.npy", np.zeros((PAIRS - 1, STEPS, 1, 8, 8), np.uint8)),
-        ("strips.npy", np.zeros((PAIRS, 1, 1, 8, 8), np.uint8)),
-        ("strips.npy", np.zeros((PAIRS, STEPS, 1, 8, 4), np.uint8)),
-    ],
-)
-def test_a_references_arrays_of_another_kind_are_refused(reference: Path, name: str, array: np.ndarray) -> None:
-    np.save(reference / name, array)
-    assert f"{reference / name} is damaged" in refusal(lambda: read_reference(reference))
-
-
-@pytest.mark.parametrize(
-    "content", [{}, {"weights": "0123"}, {"sampler": {}, "weights": "0123"},
-                {"sampler": {"solver": "x", "levels": [1], "clip_sample": True}, "weights": "0123"}]
-)  # fmt: skip
-def test_a_reference_described_otherwise_is_refused(reference: Path, content: Any) -> None:
-    (reference / "reference.json").write_text(json.dumps(content))
-    assert f"{reference / 'reference.json'} is damaged" in refusal(lambda: read_reference(reference))
 
 
 def test_an_archive_that_unpacks_to_more_than_the_set_is_refused(

@@ -22,7 +22,7 @@ from sfddm.images import from_bytes
 from sfddm.runtime.files import digest_file, read_json
 from sfddm.spec.data import LSUN, CelebAHQ, Folder
 from sfddm.spec.read import parse_spec
-from sfddm.training.batches import real_images, rows_of
+from sfddm.training.batches import Rows, real_images
 from tests.parts import data_stage, with_data
 
 FOLDER = "kind: folder, path: mine, channels: 3, crop: center, size: 8, flip: false, corrupt: refuse"
@@ -242,7 +242,7 @@ def test_a_smaller_image_keeps_its_mean() -> None:
 @pytest.mark.parametrize("flip", [True, False])
 def test_half_of_a_batch_is_mirrored_where_the_spec_says_so(mine: Path, tmp_path: Path, flip: bool) -> None:
     prepare(described(flip=flip), tmp_path / "out")
-    draw = real_images(store.read(tmp_path / "out", "train"), rows_of(6), torch.device("cpu"))
+    draw = real_images(store.read(tmp_path / "out", "train"), Rows(6), torch.device("cpu"))
     upright = {from_bytes(picture(number).transpose(2, 0, 1)).numpy().tobytes() for number in IN_ORDER}
     drawn = [draw(5, step) for step in range(40)]
     mirrored = 0

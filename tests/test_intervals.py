@@ -20,7 +20,7 @@ from sfddm.networks.denoiser import Denoiser
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.index_set import Explicit
 from sfddm.spec.students import TRACT, Consistency
-from sfddm.training.batches import real_images, rows_of
+from sfddm.training.batches import Rows, real_images
 from tests.gaussian import ddim_factor, gaussian_job, level, linear_teacher, use_linear_networks
 from tests.parts import CPU, DDIM, FEW, METHODS, SCRATCH, loss_points, untrained_teacher
 
@@ -60,7 +60,7 @@ def theta(t: int) -> float:
 
 def seen(folder: Path, name: str, step: int) -> Iterator[tuple[Tensor, tuple[int, int, int]]]:
     """Every image of a batch of `trained` with its row of levels."""
-    rows = rows_of(64)
+    rows = Rows(64)
     real = real_images(store.read(folder / "data", "train"), rows, CPU)(0, step)
     random = generator(0, Purpose.TRAINING_BATCH, step)
     x, drawn = noised(real, torch.tensor(ROWS[name]), linear_teacher(EXACT).schedule, random, rows)

@@ -65,10 +65,10 @@ def test_a_removed_student_leaves_the_report(project: Project) -> None:
         project.run("sfddm", "spec", "sync")
         assert project.changed() == {"track@tiny", "report@tiny"}
         project.run("dvc", "repro", "report@tiny")
-        assert "ddim-t4" not in (project.folder / "reports/tiny.md").read_text()
+        assert "ddim-t4" not in (project.folder / "reports/tiny.html").read_text()
     project.run("sfddm", "spec", "sync")
     project.run("dvc", "repro", "report@tiny")
-    assert "ddim-t4" in (project.folder / "reports/tiny.md").read_text()
+    assert "ddim-t4" in (project.folder / "reports/tiny.html").read_text()
 
 
 def test_dvc_can_be_process_1_of_a_container(tmp_path: Path) -> None:

@@ -11,12 +11,11 @@ from sfddm.errors import SpecError, UserError
 from sfddm.evaluation.moments import Sample, frechet_distance
 from sfddm.evaluation.real import write_real
 from sfddm.evaluation.scorer import load_scorer
-from sfddm.evaluation.scorers.extractor import Extractor, Job, load_extractor
-from sfddm.evaluation.scorers.pixels import flat_pixels, make
+from sfddm.evaluation.scorers.extractor import Extractor, load_extractor, write_extractor
+from sfddm.evaluation.scorers.pixels import flat_pixels
 from sfddm.runtime.files import read_json
 from sfddm.spec.evaluation import PixelValues
 from sfddm.spec.read import parse_spec
-from sfddm.training.checkpoints import Checkpoints
 from tests.judges import frechet, splits
 from tests.parts import with_data, with_scorers
 
@@ -26,9 +25,7 @@ CPU = torch.device("cpu")
 def stored(folder: Path, shape: tuple[int, int, int]) -> Extractor:
     """The scorer for images of this shape, written and read."""
     folder.mkdir(exist_ok=True)
-    checkpoints = Checkpoints(folder / "checkpoints", {})
-    job = Job(data=folder, shape=shape, device=CPU, curve=folder / "curve", checkpoints=checkpoints)
-    make(PixelValues(kind="pixels"), job)(folder)
+    write_extractor(folder, None, PixelValues(kind="pixels"), shape)
     return load_extractor(folder, CPU)
 
 
@@ -80,7 +77,7 @@ def test_distances_in_it_are_those_of_the_pixels(tmp_path: Path) -> None:
     assert found == pytest.approx(frechet(own, real), rel=1e-5)
 
 
-@pytest.mark.parametrize(("field", "value"), [("version", "0"), ("shape", [1, 8]), ("unheard_of", 1)])
+@pytest.mark.parametrize(("field", "value"), [("version", "0"), ("shape", [1, "8", 8]), ("unheard_of", 1)])
 def test_another_description_is_refused(tmp_path: Path, field: str, value: object) -> None:
     stored(tmp_path, (1, 8, 8))
     content = {**read_json(tmp_path / "scorer.json"), field: value}

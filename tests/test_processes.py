@@ -20,7 +20,7 @@ from sfddm.data import store
 from sfddm.errors import UserError
 from sfddm.registry.workspace import run
 from sfddm.runtime.processes import available, drawn_ahead, own_rows, own_share, refuse_tasks, requested
-from sfddm.training.batches import integers, noise_like, real_images, rows_of
+from sfddm.training.batches import Rows, integers, noise_like, real_images
 from stages.torchrun import first_failure
 from tests.parts import job, only_spec
 from tests.processes import iterations_kept, stages_in, wait_for
@@ -57,7 +57,7 @@ def test_shares_of_a_batch_are_rows_of_the_whole_one(monkeypatch: pytest.MonkeyP
     split = evolve(store.read(tmp_path / "data", "train"), flip=True)
 
     def drawn() -> list[torch.Tensor]:
-        rows, random = rows_of(7), np.random.default_rng(0)
+        rows, random = Rows(7), np.random.default_rng(0)
         images = real_images(split, rows, torch.device("cpu"))(0, 3)
         return [images, integers(random, 0, 100, rows, images.device), noise_like(random, rows, images)]
 

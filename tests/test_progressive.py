@@ -22,7 +22,7 @@ from sfddm.networks.layout import weights_digest
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.students import Progressive
 from sfddm.spec.training import Training
-from sfddm.training.batches import real_images, rows_of
+from sfddm.training.batches import Rows, real_images
 from tests.gaussian import gaussian_job, level, linear_teacher, use_linear_networks
 from tests.parts import COPY, CPU, FEW, HIDDEN, METHODS, data_of, job, loss_points, of, points, untrained_teacher
 
@@ -72,7 +72,7 @@ def theta(t: int) -> float:
 
 def loss_by_hand(folder: Path, teacher: Tensor, student: Tensor, levels: tuple[int, ...], step: int) -> float:
     """Mean squared error of v = factor * x against two jumps of the teacher: each is cos(delta) - sin(delta) factor."""
-    rows, walks = rows_of(64), paths(levels, 2, EXACT)
+    rows, walks = Rows(64), paths(levels, 2, EXACT)
     real = real_images(store.read(folder / "data", "train"), rows, CPU)(0, step)
     random = generator(0, Purpose.TRAINING_BATCH, step)
     x, drawn = noised(real, walks, linear_teacher(EXACT).schedule, random, rows)

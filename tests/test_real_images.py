@@ -11,7 +11,6 @@ from sfddm.errors import UserError
 from sfddm.evaluation import real as module
 from sfddm.evaluation.moments import Moments
 from sfddm.evaluation.real import FEWEST, KEPT, FileMoments, Real, Splits, read_real, write_real
-from sfddm.networks.weights import read_tensors, write_tensors
 from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.checks import HELD_OUT
 from tests.judges import SHAPE, extractor, features_of, frechet, images, splits
@@ -36,7 +35,7 @@ def stored(
     """What is stored of real images, read again."""
     folder.mkdir(parents=True, exist_ok=True)
     write_real(folder, extractor(batch), real, samples, standardise, given)
-    return read_real(folder, 3)
+    return read_real(folder)
 
 
 def close(wanted: np.ndarray) -> object:
@@ -181,42 +180,13 @@ def test_so_many_images_are_kept_and_can_be_read_and_not_more(tmp_path: Path, mo
     assert real.floor_images == 50, "nor is the floor of more"
     many = splits(images(8, 300))
     assert [len(part) for part in many.divided(1000)] == [50, 50]
-    monkeypatch.setattr(module, "KEPT", 49)
-    with pytest.raises(UserError, match=r"features\.npy is damaged \(expected 3 finite features of each of 20 to 49"):
-        read_real(tmp_path, 3)
 
 
-@pytest.mark.parametrize(
-    "features",
-    [
-        np.zeros((53, 4)),
-        np.zeros((19, 3)),
-        np.full((53, 3), np.inf),
-        np.where(np.arange(159).reshape(53, 3) == 50, np.nan, 0),
-    ],
-    ids=["another number of features", "too few", "infinite", "one is NaN"],
-)
-def test_kept_features_that_fit_nothing_are_refused(tmp_path: Path, features: np.ndarray) -> None:
-    stored(tmp_path)
-    np.save(tmp_path / "features.npy", features.astype(np.float32))
-    with pytest.raises(UserError, match=r"features\.npy is damaged"):
-        read_real(tmp_path, 3)
-
-
-@pytest.mark.parametrize("scale", [0.0, -1.0])
-def test_a_scale_that_is_not_positive_is_refused(tmp_path: Path, scale: float) -> None:
-    """A feature that is the same on all real images has such a one."""
-    stored(tmp_path)
-    path = tmp_path / "statistics.safetensors"
-    write_tensors(path, {**read_tensors(path), "scale": torch.tensor([1.0, scale, 1.0]).double()})
-    with pytest.raises(UserError, match=r"statistics\.safetensors is damaged \(expected a positive scale\)"):
-        read_real(tmp_path, 3)
-
-
-def test_statistics_of_another_scorer_are_refused(tmp_path: Path) -> None:
-    stored(tmp_path)
-    with pytest.raises(UserError, match=r"statistics\.safetensors: its weights don't fit"):
-        read_real(tmp_path, 4)
+def test_a_feature_that_is_the_same_for_all_real_images_is_refused(tmp_path: Path) -> None:
+    dark = np.where(np.arange(6).reshape(SHAPE) == 0, TEST, 9).astype(np.uint8)
+    judge = evolve(extractor(), extract=lambda images: (torch.from_numpy(images.reshape(-1, 6)[:, :3]).float(), None))
+    with pytest.raises(UserError, match="the same for all real images"):
+        write_real(tmp_path, judge, splits(TRAIN, dark), 50, True, None)
 
 
 @pytest.mark.parametrize(("key", "value"), [("floor_images", 1000), ("train_images", 1000), ("floor", 9.0)])
@@ -227,7 +197,7 @@ def test_what_describes_them_is_read_each_to_its_place(tmp_path: Path, key: str,
 
     before = described(stored(tmp_path))
     write_json(tmp_path / "real.json", {**read_json(tmp_path / "real.json"), key: value})
-    assert described(read_real(tmp_path, 3)) == {**before, key: value}
+    assert described(read_real(tmp_path)) == {**before, key: value}
 
 
 @pytest.mark.parametrize("real", [BOTH, splits(images(5, 90)[:, :, :, :2], TEST), splits(TRAIN, TEST[:, :, :, :2])])

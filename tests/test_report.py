@@ -2,6 +2,7 @@
 
 import io
 import re
+from html import unescape
 
 import pytest
 from rich.console import Console
@@ -9,20 +10,28 @@ from rich.console import Console
 from sfddm.errors import UserError
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import load_rows
-from sfddm.report.charts import curves_svg, distance_svg, pareto_front
+from sfddm.report.charts import curves_svg, distance_svg
 from sfddm.report.columns import columns_of, terminal_columns
 from sfddm.report.contents import Contents, contents_of, curve_points, distance_points
-from sfddm.report.markdown import to_markdown
+from sfddm.report.page import to_html
 from sfddm.report.style import THEME, inline, series_of
-from sfddm.report.terminal import to_terminal
+from sfddm.report.text import to_markdown, to_terminal
 from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.students import Resampled
 from tests.experiment import ERROR, Experiment, jackknife
 from tests.project import Project
 
 
-def page(experiment: Experiment) -> str:
-    return to_markdown(contents_of(experiment.spec))
+def page(contents: Contents) -> str:
+    """The words of the page, a line for each row of a table, its cells between bars."""
+
+    def row(found: re.Match[str]) -> str:
+        cells = (re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", found[1], re.S))
+        return f"| {' | '.join(cell.strip() for cell in cells)} |"
+
+    html = re.sub(r"<(style|script|svg)\b.*?</\1>", "", to_html(contents), flags=re.DOTALL)
+    html = re.sub(r"<tr>(.*?)</tr>", row, html, flags=re.DOTALL)
+    return unescape(re.sub(r"<[^>]*>", "", html))
 
 
 def printed(experiment: Experiment, width: int) -> str:
@@ -70,23 +79,33 @@ def test_the_page_has_every_column_the_figures_and_the_costs(experiment: Experim
     experiment.add("any-t4", 4, Resampled(kind="resampled", student="any-t16"), [0.4, 0.42], mse_to_teacher=0.02)
     experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
     contents = contents_of(experiment.spec)
-    text = to_markdown(contents)
-    assert f"| student | {' | '.join(column.name for column in columns_of(contents.table))} | content key |" in text
+    text = page(contents)
+    assert f"| student | {' | '.join(column.name for column in columns_of(contents.table))} |" in text
     assert "| any-t4 (2 seeds) | 4 | 1.64 | 1.64 | best | worse | 0.0200 |" in text
     assert all(row.content_key in text for row in load_rows(experiment.spec))
-    referred = set(re.findall(r"\(tiny/figures/([^)]*)\)", text))
-    assert referred == set(contents.figures()) and "distance.svg" in referred and "samples-any-t4.png" in referred
-    cost = text.split("## Cost")[1]
+    assert all(chart.title in text and chart.caption in text for chart in contents.charts)
+    cost = text.split("What the trainings took")[1]
     assert "| any-t16 (2 seeds) | 0 k | 1 k | 2 k | 3 k | 1 | 11 | 501 | cpu |" in cost
     assert "| any-t4" not in cost and "any-t4 (of any-t16)" in cost, "the same weights cost nothing again"
     assert "| ddim-t4" not in cost
 
 
+def test_the_tables_can_be_had_for_a_document(experiment: Experiment) -> None:
+    experiment.add("ours-t4", 4, experiment.ours, [0.5, 0.52])
+    experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
+    table = experiment.table()
+    text = to_markdown(experiment.spec, table)
+    assert f"| student | {' | '.join(column.name for column in columns_of(table))} |" in text
+    assert "\n| 4 | ours-t4 | " in text and "\n| ours-t4 (2 seeds) | 4 | " in text
+    assert re.findall("## Scorer (.*)", text) == ["convolutional", "pixels"] and text.count("\n| ddim-t4 | ") == 3
+
+
 def test_every_scorer_has_a_table_of_its_own(experiment: Experiment) -> None:
     experiment.add("ours-t4", 4, experiment.ours, [0.5, 0.625], error=ERROR + 0.02)
     experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
-    text = page(experiment)
-    parts = dict(zip(("convolutional", "pixels"), re.split(r"## Scorer \w+\n", text)[1:], strict=True))
+    text = page(contents_of(experiment.spec))
+    _, *found = text.partition("Scorer by scorer")[2].split("distances are to ")
+    parts = dict(zip(("convolutional", "pixels"), found, strict=True))
     assert (
         "at 0.250 (standard error 0.020); 750 other real images, the floor, are at 0.125 with their bias."
         in parts["convolutional"]
@@ -104,7 +123,7 @@ def test_every_scorer_has_a_table_of_its_own(experiment: Experiment) -> None:
 
 def test_notes_say_what_the_figures_depend_on_and_what_is_amiss(experiment: Experiment) -> None:
     experiment.add("ddim-t4", 4, experiment.ddim, [1.5], notes=["pixels: 200 images are fewer than 512 features"])
-    text = page(experiment)
+    text = page(contents_of(experiment.spec))
     for words in ("1500 held-out images", "classifier-2:0123abcd", "The teacher's 5000 images", "margin of 10%",
                   "Beware: pixels: 200 images are fewer than 512 features."):  # fmt: skip
         assert words in text
@@ -113,18 +132,17 @@ def test_notes_say_what_the_figures_depend_on_and_what_is_amiss(experiment: Expe
 def test_nothing_trained_has_no_costs_and_no_strips_of_students(experiment: Experiment) -> None:
     experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
     contents = contents_of(experiment.spec)
-    assert "## Cost" not in to_markdown(contents)
+    assert "What the trainings took" not in page(contents)
     assert [gallery.name for gallery in contents.galleries] == ["samples"]
-    assert [chart.name for chart in contents.charts] == ["distance", "quality-time", "index-sets"]
+    assert [chart.name for chart in contents.charts] == ["distance", "index-sets"]
     assert curve_points(contents.spec, contents.rows) == []
 
 
-def test_strips_hold_the_teacher_ddim_on_the_same_levels_and_the_best_student(experiment: Experiment) -> None:
+def test_strips_hold_the_teacher_every_student_and_between_noises_the_best_one(experiment: Experiment) -> None:
     experiment.add("ddim-t4", 4, experiment.ddim, [1.5])
     experiment.add("worse-t4", 4, experiment.ours, [0.9])
     experiment.add("ours-t4", 4, experiment.ours, [0.5])
-    samples, consistency, interpolation = contents_of(experiment.spec).galleries
-    assert [strip.label for strip in consistency.groups[0][1]] == ["teacher", "ddim-t4", "ours-t4"]
+    samples, interpolation = contents_of(experiment.spec).galleries
     assert [strip.label for strip in interpolation.groups[0][1]] == ["teacher", "ours-t4"]
     assert [heading for heading, _ in samples.groups] == ["the teacher's reference", "ours", "worse", "ddim"]
 
@@ -161,11 +179,6 @@ def test_students_named_alike_are_one_series(experiment: Experiment) -> None:
     assert points[2]["distance"] == pytest.approx(0.41) and points[2]["lowest"] == 0.4 and points[2]["highest"] == 0.42
 
 
-def test_the_front_holds_what_no_other_point_beats_in_both() -> None:
-    points = [(2.0, 1.0), (1.0, 3.0), (3.0, 2.0), (4.0, 0.5), (1.0, 4.0)]
-    assert pareto_front(points) == [(1.0, 3.0), (2.0, 1.0), (4.0, 0.5)]
-
-
 @pytest.fixture
 def drawn(experiment: Experiment) -> Contents:
     experiment.add("ours-t8", 8, experiment.ours, [0.4, 0.42])
@@ -174,25 +187,19 @@ def drawn(experiment: Experiment) -> Contents:
     return contents_of(experiment.spec)
 
 
-def test_times_are_drawn_only_where_the_same_computation_took_about_as_long_beside_every_row(
-    drawn: Contents,
-) -> None:
-    captions = {chart.name: chart.caption for chart in drawn.charts}
-    assert "24 to 25 s per thousand images" in captions["quality-time"] and not drawn.table.warnings
+def test_times_compare_only_where_the_same_computation_took_about_as_long_beside_every_row(drawn: Contents) -> None:
+    assert not drawn.table.warnings
     path = Paths("tiny").result("ddim-t4", 0) / "timing.json"
     write_json(path, {**read_json(path), "teacher_seconds_per_1000_images": 1.6 * 24})
-    busy = contents_of(drawn.spec)
-    assert "quality-time" not in {chart.name for chart in busy.charts}
-    (said,) = busy.table.warnings
+    (said,) = contents_of(drawn.spec).table.warnings
     assert "timed beside each of them, took 24 to 38.4 s" in said and "was busy" in said
 
 
 def test_figures_are_the_same_bytes_twice_and_name_what_they_show(drawn: Contents) -> None:
-    assert drawn.figures() == contents_of(drawn.spec).figures()
+    assert drawn.charts == contents_of(drawn.spec).charts
     svg = {chart.name: chart.svg.decode() for chart in drawn.charts}
     texts = {name: set(re.findall(r"<text[^>]*>([^<]*)</text>", text)) for name, text in svg.items()}
     assert {"ours", "ddim (free)", "teacher", "convolutional", "pixels", "2", "4", "8"} <= texts["distance"]
-    assert {"ours", "ddim (free)", "none better in both"} <= texts["quality-time"]
     assert {"ours", "T' = 8", "T' = 2"} <= texts["curves"] and "ours-t8, T' = 8" in texts["index-sets"]
     assert all("<dc:date>" not in text and 'id="figure_1"' not in text for text in svg.values())
 
@@ -245,5 +252,5 @@ def test_the_pipeline_measures_trainings_apart_from_students(project: Project) -
     timing = read_json(runs / "timings/ours-t4-s0/timing.json")
     assert timing["seconds"] > 0 and timing["peak_memory_mb"] > 1 and timing["device"] in ("cpu", "cuda")
     assert "timing.json" not in {path.name for path in (runs / "students/ours-t4-s0").iterdir()}
-    assert "| ours-t4 |" in (reports / "tiny.md").read_text().split("## Cost")[1]
+    assert ">ours-t4</th>" in (reports / "tiny.html").read_text().split("What the trainings took")[1]
     assert ">ddim (free)</text>" in (reports / "tiny/figures/distance.svg").read_text()

@@ -18,8 +18,7 @@ from sfddm.report.columns import (
     explanations_of_scorers,
     terminal_columns,
 )
-from sfddm.report.costs import COLUMNS as COSTS
-from sfddm.report.costs import cost_rows, resampled
+from sfddm.report.page import COST_COLUMNS, cost_rows, resampled
 from sfddm.report.table import Table, best_trained, first_of, make_table
 from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Resampled
@@ -390,7 +389,7 @@ def test_what_trainings_took_is_that_of_the_longest_and_largest_seed() -> None:
     spec = spec_of({"ours": OURS, "free": FREE, "other": Resampled(kind="resampled", student="ours")})
     found = cost_rows(spec, make_table(spec, [*rows, row("free"), row("other")]).entries)
     assert found == [["ours (3 seeds)", "0 k", "128 k", "7501 k", "7629 k", "3", "21", "500", "cpu, cuda"]]
-    assert len(found[0]) == len(COSTS)
+    assert len(found[0]) == len(COST_COLUMNS)
 
 
 def test_students_that_are_sampled_from_others_weights_are_named() -> None:

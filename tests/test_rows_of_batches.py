@@ -12,13 +12,13 @@ from sfddm.data.store import Split
 from sfddm.randomness import Purpose, epoch_indices, generator
 from sfddm.training import batches
 from sfddm.training.batches import (
+    Rows,
     gathered,
     integers,
     moved,
     noise_like,
     real_images,
     resident,
-    rows_of,
     stored,
     take,
     take_images,
@@ -35,27 +35,27 @@ def split(flip: bool) -> Split:
 
 
 def test_a_process_alone_takes_all_rows_and_of_several_each_takes_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(rows_of(7)) == 7 and rows_of(7).size == 7
+    assert len(Rows(7)) == 7 and Rows(7).size == 7
     one_of(monkeypatch, 1, 3)
     for offset, own in ((0, [1, 4]), (1, [0, 3, 6]), (2, [2, 5])):
-        rows = rows_of(7, offset)
+        rows = Rows(7, offset)
         assert list(range(7)[rows.own]) == own and len(rows) == len(own) and rows.size == 7
 
 
 def test_images_are_those_of_the_batchs_place_in_the_epoch_in_minus_one_to_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    draw = real_images(split(flip=False), rows_of(4), CPU)
+    draw = real_images(split(flip=False), Rows(4), CPU)
     for step in (0, 2, 5):
         chosen = epoch_indices(6, step, 4, 10)
         assert np.allclose(draw(6, step), IMAGES[chosen] / 127.5 - 1, atol=1e-6)
     one_of(monkeypatch, 1, 2)
-    found = real_images(split(flip=False), rows_of(4), CPU)(6, 2)
+    found = real_images(split(flip=False), Rows(4), CPU)(6, 2)
     assert np.allclose(found, IMAGES[epoch_indices(6, 2, 4, 10)[1::2]] / 127.5 - 1, atol=1e-6)
 
 
 def test_half_of_the_images_are_mirrored_left_to_right_where_the_data_set_says_so() -> None:
-    rows, mirrored = rows_of(400), 0
+    rows, mirrored = Rows(400), 0
     plain, flipped = (real_images(split(flip), rows, CPU)(6, 3).numpy() for flip in (False, True))
     wanted = generator(6, Purpose.FLIP, 3).random(400) < 0.5
     for one, other, mirror in zip(plain, flipped, wanted, strict=True):
@@ -67,7 +67,7 @@ def test_half_of_the_images_are_mirrored_left_to_right_where_the_data_set_says_s
 
 def test_batches_of_numbers_take_all_of_them_before_any_comes_again() -> None:
     numbers = torch.arange(100, 110)
-    drawn = torch.cat([take(numbers, 6, step, rows_of(4)) for step in range(5)])
+    drawn = torch.cat([take(numbers, 6, step, Rows(4)) for step in range(5)])
     assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == numbers.tolist()
     assert drawn[:4].tolist() == [100 + index for index in epoch_indices(6, 0, 4, 10)]
 
@@ -77,25 +77,25 @@ def test_labels_and_images_of_a_batch_belong_together(monkeypatch: pytest.Monkey
     kept = stored(constant, CPU)
     one_of(monkeypatch, 2, 3)
     for step in range(3):
-        labels = take(torch.arange(10), 6, step, rows_of(7))
-        images = take_images(kept, 6, step, rows_of(7), CPU)
+        labels = take(torch.arange(10), 6, step, Rows(7))
+        images = take_images(kept, 6, step, Rows(7), CPU)
         assert len(labels) == 2 and images[:, 0, 0, 0].tolist() == pytest.approx((labels / 127.5 - 1).tolist())
 
 
 def test_numbers_reach_from_low_to_just_below_high(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = rows_of(300)
+    rows = Rows(300)
     found = integers(np.random.default_rng(1), 3, 6, rows, CPU)
     assert found.dtype == torch.int64 and set(found.tolist()) == {3, 4, 5}
     one_of(monkeypatch, 1, 2)
-    assert torch.equal(integers(np.random.default_rng(1), 3, 6, rows_of(300), CPU), found[1::2])
+    assert torch.equal(integers(np.random.default_rng(1), 3, 6, Rows(300), CPU), found[1::2])
 
 
 def test_noise_has_the_shape_of_the_images_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = np.random.default_rng(1).standard_normal((300, 2, 5), dtype=np.float32)
-    assert (noise_like(np.random.default_rng(1), rows_of(300), torch.empty(300, 2, 5)).numpy() == whole).all()
+    assert (noise_like(np.random.default_rng(1), Rows(300), torch.empty(300, 2, 5)).numpy() == whole).all()
     assert abs(whole.mean()) < 0.1 and abs(whole.std() - 1) < 0.05
     one_of(monkeypatch, 0, 2)
-    found = noise_like(np.random.default_rng(1), rows_of(300), torch.empty(150, 2, 5))
+    found = noise_like(np.random.default_rng(1), Rows(300), torch.empty(150, 2, 5))
     assert found.dtype == torch.float32 and (found.numpy() == whole[::2]).all()
 
 

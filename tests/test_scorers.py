@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.untrained import write_untrained
 from sfddm.data import store
 from sfddm.data.prepare import prepare
 from sfddm.errors import SpecError, UserError
@@ -16,11 +17,10 @@ from sfddm.evaluation.measure import measure, notes
 from sfddm.evaluation.moments import frechet_distance
 from sfddm.evaluation.real import read_real, read_statistics, write_real
 from sfddm.evaluation.scorer import Scorer, load_scorer
-from sfddm.evaluation.scorers.extractor import Job, check_images, load_extractor, rgb
+from sfddm.evaluation.scorers.extractor import Job, Shape, check_images, load_extractor, rgb, write_extractor
 from sfddm.evaluation.scorers.inception import architecture
 from sfddm.evaluation.scorers.published import read_published
 from sfddm.pipeline.paths import Paths
-from sfddm.runtime.files import read_json, write_json
 from sfddm.runtime.kinds import import_kind
 from sfddm.spec.evaluation import EfficientNet, Inception, OwnStatistics, PixelValues, Torchvision
 from sfddm.spec.read import parse_spec
@@ -58,15 +58,15 @@ def torchvision(path: Path, model: str = "resnet18", size: int = 32) -> Torchvis
     return Torchvision(kind="torchvision", model=model, size=size, sha256=digest(path), statistics=OWN)
 
 
-def install(settings: Inception | Torchvision, shape: tuple[int, ...], folder: Path) -> None:
+def install(settings: Inception | Torchvision, shape: Shape, folder: Path) -> None:
     checkpoints = Checkpoints(folder / "checkpoints", {})
     job = Job(data=folder, shape=shape, device=CPU, curve=folder / "curve", checkpoints=checkpoints)
-    import_kind("scorer", settings.kind).make(settings, job)(folder)
+    write_extractor(folder, import_kind("scorer", settings.kind).make(settings, job), settings, shape)
 
 
 def installed(settings: Inception | Torchvision, folder: Path, images: np.ndarray) -> Scorer:
     folder.mkdir()
-    install(settings, images.shape[1:], folder)
+    install(settings, (images.shape[1], images.shape[2], images.shape[3]), folder)
     write_real(folder, load_extractor(folder, CPU), splits(images, images), len(images), False, None)
     return load_scorer(folder, CPU)
 
@@ -144,10 +144,8 @@ def test_fewer_images_are_looked_at_together_where_they_are_larger(
     """As many as 32 of 224 x 224, a thousand at most and one at least."""
     path = weights / "resnet18.pth"
     monkeypatch.setenv("SFDDM_TORCHVISION_WEIGHTS", str(path))
-    install(torchvision(path), (3, 8, 8), tmp_path)
-    described = read_json(tmp_path / "scorer.json")
     for size, batch in ((32, 1000), (113, 125), (224, 32), (1268, 1)):
-        write_json(tmp_path / "scorer.json", {**described, "size": size})
+        install(torchvision(path, size=size), (3, 8, 8), tmp_path)
         assert load_extractor(tmp_path, CPU).batch == batch
 
 
@@ -277,7 +275,7 @@ def test_a_scorer_looks_at_images_on_the_device_that_it_is_read_onto(
     tmp_path: Path, settings: Any, batch: int, features: int, classes: int
 ) -> None:
     """One with random weights has ten classes, or as many as its architecture. On a GPU efficientnet takes 32."""
-    import_kind("scorer", settings.kind).write_random(tmp_path, settings, (1, 8, 8))
+    write_untrained(tmp_path, settings, (1, 8, 8))
     extractor = load_extractor(tmp_path, META)
     assert (extractor.batch, extractor.features, extractor.classes) == (batch, features, classes)
     for found, count in zip(extractor.extract(GREY[:2]), (features, classes), strict=True):
@@ -301,7 +299,7 @@ def test_given_statistics_stand_for_the_training_images(
     sha = save_statistics(tmp_path / "s.npz", mu=moments.mean.numpy() + 1, sigma=moments.covariance.numpy())
     given = read_statistics(tmp_path / "s.npz", sha, 50_000, 512)
     write_real(folder, extractor, splits(GREY, GREY), 40, False, given)
-    real = read_real(folder, 512)
+    real = read_real(folder)
     assert real.train is not None and real.train.count == 50_000
     assert frechet_distance(moments, real.train) == pytest.approx(512, rel=1e-6)
     assert real.digest == scorer.real.digest, "distances still go to images"

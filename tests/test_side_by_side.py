@@ -63,10 +63,8 @@ def _forget_runs(folder: Path) -> None:
     """Nothing but what the runs share is there."""
     yaml, lock = YAML(), folder / "dvc.lock"
     content = yaml.load(lock.read_text())
-    for stage in [
-        name for name in content["stages"] if not name.startswith(("data@", "scorer@", "teacher@", "reference@"))
-    ]:
-        del content["stages"][stage]
+    shared = ("data@", "scorer@", "teacher@", "reference@")
+    content["stages"] = {name: stage for name, stage in content["stages"].items() if name.startswith(shared)}
     yaml.dump(content, lock)
     for made in (".dvc/cache/runs", "runs/tiny/students", "runs/tiny/results", "runs/tiny/tracked.json", "reports"):
         path = folder / made

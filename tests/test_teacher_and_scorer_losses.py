@@ -10,14 +10,11 @@ import torch
 from attrs import evolve
 from torch import nn
 
-from sfddm.data.store import Split
-from sfddm.evaluation.scorers.classifier import _train, _write
-from sfddm.evaluation.scorers.extractor import load_extractor
+from sfddm.evaluation.scorers.classifier import _train
 from sfddm.evaluation.scorers.networks import Network
 from sfddm.networks.contract import Contract
 from sfddm.networks.denoiser import Denoiser, build, unet_config
 from sfddm.randomness import Purpose, epoch_indices, generator
-from sfddm.runtime.files import read_json
 from sfddm.spec.teacher import Trained
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
@@ -96,20 +93,6 @@ def test_a_scorer_starts_from_its_seed_and_learns_the_classes(tmp_path: Path, mo
     scores = start(torch.from_numpy(data.images[chosen] / np.float32(127.5) - 1))[1].log_softmax(1)
     right = scores[torch.arange(5), torch.from_numpy(chosen % 4)]
     assert loss == pytest.approx(-float(right.detach().mean()), rel=1e-5)
-
-
-def test_a_stored_scorer_says_how_often_it_is_right_on_images_it_was_not_trained_on(tmp_path: Path) -> None:
-    network, data = Network((1, 8, 8), convolutions(8, 16), 16, 3).eval().requires_grad_(False), random_split(classes=3)
-    found = network(torch.from_numpy(data.images / np.float32(127.5) - 1))[1].argmax(1).numpy()
-    labels = np.where(np.arange(12) < 9, found, (found + 1) % 3)  # wrong on 3 of 12
-    _write(tmp_path, still_classifier(), network, Split(data.images, labels, flip=False), CPU)
-    described = read_json(tmp_path / "scorer.json")
-    assert described == {
-        "kind": "classifier", "version": "3", "classes": 3, "shape": [1, 8, 8], "features": 16,
-        "network": {"kind": "convolutions", "channels": [8, 16]}, "held_out_accuracy": 0.75, "trained_on": "first-half",
-    }  # fmt: skip
-    ((features, scores),) = load_extractor(tmp_path, CPU).batches(data.images)
-    assert features.shape == (12, 16) and torch.equal(scores.argmax(1), torch.from_numpy(found))
 
 
 @pytest.mark.parametrize("shape", [(3, 9, 7), (1, 8, 8), (2, 5, 5)])

@@ -1,18 +1,15 @@
 """The real MLflow: what a pipeline's runs look like there, and what happens when it can't be reached."""
 
-import gc
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sfddm.runtime.kinds import kinds_of
 from sfddm.spec.parts import Term
-from sfddm.tracking.server import _uncollected
 from tests.processes import wait_for
 from tests.project import OURS, Project
 
@@ -170,15 +167,3 @@ def test_what_does_not_exist_ends_with_2_and_the_nearest_name(
     output = original.run("sfddm", *command, code=2)
     assert words in output
     assert "Traceback" not in output
-
-
-@pytest.mark.parametrize("loaded", [False, True])
-def test_what_triton_leaves_is_collected_because_it_would_tell(loaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "triton", raising=False)
-    if loaded:
-        monkeypatch.setitem(sys.modules, "triton", ModuleType("triton"))
-    gc.unfreeze()
-    with _uncollected():
-        assert not gc.isenabled()
-    assert gc.isenabled() and (gc.get_freeze_count() == 0) is loaded
-    gc.unfreeze()

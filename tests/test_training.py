@@ -116,7 +116,7 @@ def test_too_little_memory_says_what_was_needed_and_what_to_lower(
         UserError, match=r"out of memory: 4503599627370496 bytes were needed at once; this process held"
     ) as e:
         fit(tmp_path / "curve", SETTINGS, loss)
-    assert "Lower batch_size (4)" in str(e.value) and "000000002 is kept" in str(e.value)
+    assert "lower batch_size (4)" in str(e.value) and "000000002 is kept" in str(e.value)
     with pytest.raises(UserError, match=r"out of memory: 8\.00 PiB were needed"), memory_errors(lambda: "x"):
         np.zeros(2**50)
     with pytest.raises(RuntimeError, match="other"), memory_errors(lambda: "x"):

@@ -345,7 +345,7 @@ def test_too_little_memory_before_the_first_checkpoint(tmp_path: Path) -> None:
     def no_room(*_: object) -> None:
         raise MemoryError
 
-    with pytest.raises(UserError, match=r"Lower batch_size \(7\) in .*, or make the network smaller\.$"):
+    with pytest.raises(UserError, match=r"SFDDM_PARTS=2, .* lower batch_size \(7\) in .*, or make .* smaller\.$"):
         fit(tmp_path, seen=no_room)
 
 

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sfddm.tracking.ui import comparison
 from tests.project import Project
 from tests.servers import command_lines, free_port, listening_at, printed_links, status
 
@@ -16,7 +17,7 @@ def test_a_port_that_is_in_use_is_named_before_anything_slow(project: Project) -
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = project.run("sfddm", "ui", "tiny", "--port", str(port), code=2)
-    assert refused.startswith(f"error: port {port}: Address already in use.") and "--port" in refused
+    assert refused.startswith(f"error: port {port} is in use") and "--port" in refused
     assert not (project.folder / "mlflow.db").exists()
 
 
@@ -51,3 +52,8 @@ def served(project: Project, port: int) -> Iterator["subprocess.Popen[str]"]:
         for pid in command_lines(f"--port {port}"):
             os.kill(pid, signal.SIGKILL)
         ui.communicate()
+
+
+def test_more_runs_than_a_page_can_show_are_left_to_be_chosen() -> None:
+    assert comparison("http://here", "1", ["a"] * 50).startswith("http://here/#/compare-runs?runs=%5B%22a%22%2C%20%22a")
+    assert comparison("http://here", "1", ["a"] * 51).startswith("51 runs are too many for one page: on that of the")

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,17 @@ def test_a_damaged_database_is_made_anew(released: Project) -> None:
     REFILLED.append(released.folder)
     released.run("sfddm", "track")
     agreed(released)
+
+
+def test_the_database_of_a_clone_that_was_moved_is_made_anew(released: Project, tmp_path: Path) -> None:
+    shutil.copytree(released.folder, tmp_path / "moved", symlinks=True)
+    moved = Project.at(tmp_path / "moved")
+    refused = " ".join(moved.run("sfddm", "track", code=2).split())
+    assert "mlflow.db was made in another folder" in refused and "Delete it, then run `sfddm track`" in refused
+    (moved.folder / "mlflow.db").unlink()
+    moved.run("sfddm", "track")
+    agreed(moved)
+    assert "4 network evaluations" in moved.run("sfddm", "sample", CHAMPION)
 
 
 def test_a_version_without_its_files_is_made_anew(released: Project) -> None:

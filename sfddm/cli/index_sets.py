@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -33,29 +33,16 @@ LINE = 6
 def show(
     spec: SpecName,
     student: Annotated[str | None, typer.Argument(help="One student; all of the spec's when left out.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Draw them over log-SNR: a name that ends in .png or .svg.")] = None,
 ) -> None:
     """Print each student's levels with their angles and log-SNR."""
-    from sfddm.runtime.files import atomic_file
     from sfddm.spec.parse import nearest
     from sfddm.spec.read import load_spec
 
-    if out is not None and out.suffix not in (".png", ".svg"):
-        raise UserError(f"--out {out}: expected a name that ends in .png or .svg.")
     experiment = load_spec(spec)
     if student and student not in experiment.students:
         raise SpecError(f"{spec} has no student {student!r}{nearest(student, experiment.students)}")
     sets = {name: experiment.levels(name) for name in ([student] if student else experiment.students)}
     Console().print(_levels_table(experiment, sets))
-    if out is not None:
-        from sfddm.report.charts import index_sets_figure
-
-        teacher = experiment.teacher
-        file_format: Literal["svg", "png"] = "svg" if out.suffix == ".svg" else "png"
-        drawn = index_sets_figure(sets, teacher.noise_schedule, teacher.timesteps, file_format)
-        with atomic_file(out) as partial:
-            partial.write_bytes(drawn)
-        typer.echo(f"{out}: {len(sets)} index sets over log-SNR")
 
 
 @app.command()

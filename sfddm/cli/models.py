@@ -29,10 +29,13 @@ LevelsAsked = Annotated[
     str | None, typer.Option(help="Any index set: noise levels as in 256,512,768,1024, up to the noisiest.")
 ]
 
-NAMES = "Two or more of: SPEC-STUDENT-sSEED, models:/NAME@ALIAS, models:/NAME/VERSION, REVISION:SPEC-STUDENT-sSEED."
+NAMES = "Two or more of: SPEC-STUDENT-sSEED, models:/NAME@ALIAS, models:/NAME/VERSION."
 
 
-def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
+def report(
+    spec: Annotated[str, typer.Argument(help="Name in specs/.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="All columns, as Markdown.")] = False,
+) -> None:
     """Print the comparison of a spec's students, and what to do next."""
     from sfddm.pipeline.rows import load_rows
     from sfddm.spec.read import load_spec
@@ -41,9 +44,12 @@ def report(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
     rows = load_rows(experiment)
 
     from sfddm.report.table import make_table
-    from sfddm.report.terminal import to_terminal
+    from sfddm.report.text import to_markdown, to_terminal
 
     table = make_table(experiment, rows)
+    if markdown:
+        typer.echo(to_markdown(experiment, table))
+        return
     to_terminal(experiment.name, table, Console())
     typer.echo(f"The same with pictures: reports/{experiment.name}.html\n")
     registered = [run for run in experiment.runs() if run.student in experiment.registry.students]
@@ -80,29 +86,14 @@ def advise(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
     Console().print(shown)
 
 
-def compare(
-    names: Annotated[list[str], typer.Argument(help=NAMES)],
-    out: Annotated[Path | None, typer.Option(help="Write their images side by side: a name that ends in .png.")] = None,
-) -> None:
+def compare(names: Annotated[list[str], typer.Argument(help=NAMES)]) -> None:
     """Say which fields of their specs and which figures differ between students, beyond their spread."""
-    if out is not None and out.suffix != ".png":
-        raise UserError(f"--out {out}: expected a name that ends in .png.")
-
-    from sfddm.report.compare import find, side_by_side
-    from sfddm.report.terminal import LETTERS, show
-    from sfddm.runtime.files import atomic_file
+    from sfddm.report.compare import LETTERS, find, show
     from sfddm.tracking.versions import registered
 
     if not 2 <= len(names) <= len(LETTERS):
         raise UserError(f"compare takes 2 to {len(LETTERS)} students, found {len(names)}: {NAMES}")
-    subjects = [registered(name) if name.startswith("models:/") else find(name) for name in names]
-    show(subjects, Console())
-    if out is None:
-        typer.echo("`--out FILE.png` writes their images side by side.")
-        return
-    with atomic_file(out) as partial:
-        partial.write_bytes(side_by_side(subjects))
-    typer.echo(f"{out}: {len(subjects)} students' images side by side")
+    show([registered(name) if name.startswith("models:/") else find(name) for name in names], Console())
 
 
 def sample(

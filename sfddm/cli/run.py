@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -44,8 +45,9 @@ def run(
     alone = locked(scratch() / "locks" / f"run-{experiment.name}.lock", wait=False)
     try:
         with alone, _shown(every) as look, SideBySide(every, where) as going:
-            while not going.wait(PAUSE):
+            while going.look():
                 look()
+                time.sleep(PAUSE)
             look()
     except Interrupted as interrupted:
         typer.echo(str(interrupted), err=True)
@@ -85,5 +87,7 @@ def _table(works: "Sequence[Work]") -> Table:
         table.add_column(column, no_wrap=True, min_width=8)
     table.add_column("said last", no_wrap=True, overflow="ellipsis")
     for work in works:
-        table.add_row(escape(work.name), work.place, work.state, "" if work.state == DONE else escape(work.last_line()))
+        table.add_row(
+            escape(work.name), work.place.name, work.state, "" if work.state == DONE else escape(work.last_line())
+        )
     return table

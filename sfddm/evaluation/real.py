@@ -17,7 +17,7 @@ from attrs import frozen
 from torch import Tensor
 
 from sfddm.data.store import read_array
-from sfddm.errors import UserError, damaged
+from sfddm.errors import UserError
 from sfddm.evaluation.moments import BLOCKS, Moments, MomentSums, Sample, frechet_distance
 from sfddm.evaluation.scorers.extractor import Extractor, check_images
 from sfddm.networks.weights import read_tensors, write_tensors
@@ -153,6 +153,8 @@ def write_real(
     real, floor = splits.divided(samples)
     features = _features(extractor, real)
     scale = features.double().std(0) if standardise else torch.ones(extractor.features, dtype=torch.float64)
+    if not bool((scale > 0).all()):
+        raise UserError("a feature of the scorer is the same for all real images: give its section another seed.")
     sample = Sample((features / scale).float())
     tensors = {"scale": scale}
     described: dict[str, Any] = {"floor": 0.0, "floor_images": 0, "train_images": 0}
@@ -180,23 +182,15 @@ class _Description:
     digest: str
 
 
-def read_real(folder: Path, features: int, device: torch.device = CPU) -> Real:
-    """Read what `write_real` stored, for an extractor of so many features, onto the device where it works.
+def read_real(folder: Path, device: torch.device = CPU) -> Real:
+    """Read what `write_real` stored, onto the device where its extractor works.
 
     Raises:
-        UserError: a file is missing or damaged, or belongs to other features.
+        UserError: a file is missing or damaged.
     """
     described = read_stored(folder / DESCRIPTION, _Description)
-    sizes: dict[str, tuple[int, ...]] = {"scale": (features,)}
-    if described.train_images:
-        sizes |= {"train_mean": (features,), "train_covariance": (features, features)}
-    read = read_tensors(folder / STATISTICS, {name: (torch.float64, size) for name, size in sizes.items()})
-    tensors = {name: tensor.to(device) for name, tensor in read.items()}
-    if (tensors["scale"] <= 0).any():
-        raise damaged(folder / STATISTICS, "expected a positive scale")
+    tensors = {name: tensor.to(device) for name, tensor in read_tensors(folder / STATISTICS).items()}
     kept = read_array(folder / FEATURES, np.dtype(np.float32), 2)
-    if kept.shape[1] != features or not FEWEST <= len(kept) <= KEPT or not np.isfinite(kept).all():
-        raise damaged(folder / FEATURES, f"expected {features} finite features of each of {FEWEST} to {KEPT} images")
     train = None
     if described.train_images:
         train = Moments(described.train_images, tensors["train_mean"], tensors["train_covariance"])

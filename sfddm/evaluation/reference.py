@@ -8,8 +8,7 @@ from attrs import frozen
 
 from sfddm.data.store import BYTES, read_array
 from sfddm.diffusion.sampler import Sampler
-from sfddm.errors import damaged
-from sfddm.evaluation.interpolation import PAIRS, STEPS, strips
+from sfddm.evaluation.interpolation import strips
 from sfddm.networks import storage
 from sfddm.networks.generation import generate
 from sfddm.networks.layout import weights_digest
@@ -60,16 +59,10 @@ def read_reference(folder: Path) -> Reference:
     Raises:
         UserError: a file is missing or damaged.
     """
-    described, images = (
-        read_stored(folder / "reference.json", _Description),
-        read_array(folder / "images.npy", BYTES, 4),
-    )
-    between = read_array(folder / "strips.npy", BYTES, 5)
-    if between.shape != (PAIRS, STEPS, *images.shape[1:]):
-        raise damaged(folder / "strips.npy", f"expected {PAIRS} strips of {STEPS} images like those in images.npy")
+    described = read_stored(folder / "reference.json", _Description)
     return Reference(
-        images=images,
-        strips=between,
+        images=read_array(folder / "images.npy", BYTES, 4),
+        strips=read_array(folder / "strips.npy", BYTES, 5),
         sampler=described.sampler,
         weights=described.weights,
         digest=digest_file(folder / "images.npy")[:16],

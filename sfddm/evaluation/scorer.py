@@ -48,5 +48,4 @@ def load_scorer(folder: Path, device: torch.device) -> Scorer:
     Raises:
         UserError: a file is missing or damaged.
     """
-    extractor = load_extractor(folder, device)
-    return Scorer(extractor, read_real(folder, extractor.features, device))
+    return Scorer(load_extractor(folder, device), read_real(folder, device))

@@ -26,7 +26,7 @@ from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.students import AnyStep
-from sfddm.training.batches import gathered, moved, rows_of, take
+from sfddm.training.batches import Rows, gathered, moved, take
 from sfddm.training.loop import Losses
 
 FROM_THE_TOP = 0.25
@@ -48,7 +48,7 @@ def make(task: Task[AnyStep]) -> Denoiser:
         require_same_features(student, teacher)
     cached = task.trajectories(method.cache)
     grid, numbers = torch.tensor(levels), torch.arange(method.cache.noises)
-    rows = rows_of(method.training.batch_size)
+    rows = Rows(method.training.batch_size)
     fake = fake_of(task)
 
     def loss(step: int, _: Denoiser) -> Losses:

@@ -19,7 +19,7 @@ from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.parts import TeacherSteps
 from sfddm.spec.students import TRACT, Consistency
-from sfddm.training.batches import rows_of
+from sfddm.training.batches import Rows
 from sfddm.training.loop import Losses
 
 
@@ -27,7 +27,7 @@ def train_to_the_ends(task: Task[Consistency] | Task[TRACT], stretches: Tensor) 
     """Train on stretches of levels, int64 [K, M + 1], each falling from its start to its end."""
     method, teacher = task.method, task.teacher
     student = first_student(teacher, method.start, task.seed)
-    rows = rows_of(method.training.batch_size)
+    rows = Rows(method.training.batch_size)
     draw = task.images(rows)
     steps = _steps(stretches, method.teacher_steps.substeps, teacher.contract).to(teacher.device)
 

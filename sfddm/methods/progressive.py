@@ -28,7 +28,7 @@ from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.parts import TeacherSteps
 from sfddm.spec.students import Progressive
-from sfddm.training.batches import Draw, rows_of
+from sfddm.training.batches import Draw, Rows
 from sfddm.training.loop import Losses, train
 
 JUMPS = TeacherSteps(solver="ddim", substeps=1, clip_sample=False)
@@ -43,7 +43,7 @@ def distill(job: Job) -> Distilled:
 def make(task: Task[Progressive]) -> Denoiser:
     """The last fold's student."""
     method, teacher = task.method, task.teacher
-    draw = task.images(rows_of(method.training.batch_size))
+    draw = task.images(Rows(method.training.batch_size))
     sets = _levels_of_folds(method, task.levels, teacher)
     each = evolve(method.training, iterations=method.training.iterations // len(sets))
     student = first_student(teacher, method.start, task.seed)
@@ -71,7 +71,7 @@ def _loss(
     task: Task[Progressive], student: Denoiser, teacher: Denoiser, draw: Draw, walks: torch.Tensor, steps: TeacherSteps
 ) -> Loss:
     method = task.method
-    rows = rows_of(method.training.batch_size)
+    rows = Rows(method.training.batch_size)
 
     def loss(step: int, _: Denoiser) -> Losses:
         random = generator(task.seed, Purpose.TRAINING_BATCH, step)

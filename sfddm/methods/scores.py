@@ -30,7 +30,7 @@ from sfddm.networks.denoiser import Denoiser, Evaluated
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.parts import DistributionTerm, FromTeacher, distribution_of
-from sfddm.training.batches import Rows, noise_like, rows_of, sent
+from sfddm.training.batches import Rows, noise_like, sent
 from sfddm.training.guard import SPREAD
 from sfddm.training.loop import Companion, Losses
 
@@ -107,7 +107,7 @@ def fake_of(task: Task[Any]) -> Fake | None:
         teacher=task.teacher,
         seed=task.seed,
         iterations=training.iterations,
-        rows=rows_of(training.batch_size),
+        rows=Rows(training.batch_size),
     )
 
 

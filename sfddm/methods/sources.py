@@ -19,7 +19,7 @@ from sfddm.networks.denoiser import Denoiser
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.parts import DataSource, RolloutSource, Source, TeacherSteps, TrajectorySource, split
 from sfddm.spec.students import SFDDM
-from sfddm.training.batches import Rows, gathered, integers, moved, noise_like, rows_of, sent, take
+from sfddm.training.batches import Rows, gathered, integers, moved, noise_like, sent, take
 
 
 @frozen(kw_only=True)
@@ -82,7 +82,7 @@ def batches(task: Task[SFDDM]) -> Draw:
     method = task.method
     counts = split(method.sources, method.training.batch_size)
     parts = [
-        _part(task, source, rows_of(count, sum(counts[:at])))
+        _part(task, source, Rows(count, sum(counts[:at])))
         for at, (source, count) in enumerate(zip(method.sources, counts, strict=True))
         if count
     ]

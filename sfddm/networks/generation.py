@@ -47,15 +47,6 @@ def draw(denoiser: Denoiser, sampler: Sampler, seed: int, indices: range) -> Ten
     return draw_from(denoiser, sampler, noise, seed, indices)
 
 
-def from_noise(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray) -> np.ndarray:
-    """The images, uint8 [N, C, H, W], from given noises, float32 [N, C, H, W].
-
-    Raises:
-        UserError: the network put out NaN.
-    """
-    return to_bytes(draw_from(denoiser, sampler, noise, 0, range(len(noise))))
-
-
 @torch.inference_mode()
 def draw_from(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray, seed: int, streams: Sequence[int]) -> Tensor:
     """The images [N, C, H, W] from given noises, float32 [N, C, H, W].

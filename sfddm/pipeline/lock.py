@@ -5,7 +5,6 @@ DVC's own check of a run reads every stage of dvc.yaml; this reads the few that 
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatch
 from functools import cache
@@ -58,8 +57,8 @@ def known(spec: Spec, run: Run) -> dict[str, Any]:
     Raises:
         UserError: dvc.lock is damaged.
     """
-    changed = LOCK.stat().st_mtime_ns if LOCK.exists() else 0
-    return {name: entry for name in stages_of(spec, run) if (entry := _stage(changed, name)) is not None}
+    stages = _stages(LOCK.resolve(), LOCK.stat().st_mtime_ns) if LOCK.exists() else {}
+    return {name: stages[name] for name in stages_of(spec, run) if name in stages}
 
 
 def outputs(entries: Lineage) -> dict[str, str]:
@@ -102,25 +101,8 @@ def changes(entries: Lineage, digest: Callable[[Path], str] = md5) -> list[str]:
     return [
         *_changed_params(entries),
         *(f"the code of {name} is not what it was run with" for name in other_code(entries)),
-        *(
-            f"{path} is {now or 'missing'}, in dvc.lock {locked}{_culprit(Path(path), locked)}"
-            for path, locked, now in found
-            if now != locked
-        ),
+        *(f"{path} is {now or 'missing'}, in dvc.lock {locked}" for path, locked, now in found if now != locked),
     ]
-
-
-def _culprit(folder: Path, locked: str) -> str:
-    """Which files of a folder are others, where DVC's cache has the list of those that were."""
-    listed = Path(".dvc/cache/files/md5") / locked[:2] / locked[2:]
-    if not folder.is_dir() or not listed.is_file():
-        return ""
-    try:
-        were = {item["relpath"]: item["md5"] for item in json.loads(listed.read_text(encoding="utf-8"))}
-    except (ValueError, TypeError, KeyError):
-        return ""
-    now = files_of(folder)
-    return f" (changed: {', '.join(sorted(name for name in {*were, *now} if were.get(name) != now.get(name)))})"
 
 
 def _changed_params(entries: Lineage) -> Iterator[str]:
@@ -134,29 +116,12 @@ def _changed_params(entries: Lineage) -> Iterator[str]:
 
 
 @cache
-def _blocks(_: int) -> dict[str, str]:
-    """The text of each stage of dvc.lock as it was changed last. To read all of them as YAML takes many seconds."""
-    if not LOCK.exists():
-        return {}
-    text = LOCK.read_text(encoding="utf-8")
-    if not re.match(r"schema: '[0-9.]+'\nstages:\n  \S", text):
-        raise _damaged("expected a schema and stages")
-    blocks = re.split(r"^(?=  \S)", text, flags=re.MULTILINE)[1:]
-    return {block.partition(":\n")[0].strip(): block for block in blocks}
-
-
-@cache
-def _stage(changed: int, name: str) -> dict[str, Any] | None:
-    block = _blocks(changed).get(name)
-    if block is None:
-        return None
+def _stages(path: Path, _: int) -> dict[str, dict[str, Any]]:
+    """The stages of a dvc.lock as it was changed last."""
     try:
-        entry = YAML(typ="safe", pure=True).load(block)[name]
-        outputs({name: entry})  # every path has its hash
-        return dict(entry)
-    except (YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise _damaged((str(error) or type(error).__name__).splitlines()[0]) from None
-
-
-def _damaged(reason: str) -> UserError:
-    return UserError(f"{LOCK} is damaged ({reason}): `git checkout {LOCK}`, or delete it and `dvc repro`.")
+        stages = dict(YAML(typ="safe", pure=True).load(path)["stages"])
+        outputs(stages)  # every path has its hash
+    except (YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{LOCK} is damaged ({reason}): `git checkout {LOCK}`, or delete it and `dvc repro`.") from None
+    return stages

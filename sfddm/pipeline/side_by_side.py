@@ -10,10 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event
 from typing import Self
 
 from attrs import define, field, frozen
@@ -21,6 +18,7 @@ from attrs import define, field, frozen
 from sfddm.errors import UserError
 from sfddm.runtime.machine import device, scratch
 from sfddm.runtime.processes import SLURM, available
+from sfddm.runtime.signals import postponed
 from sfddm.spec.experiment import Spec
 
 WAITS, RUNS, DONE, FAILED, LEFT = "waits", "runs", "done", "failed", "left out"
@@ -48,7 +46,7 @@ class Work:
     after: "list[Work]" = field(factory=list)
     """Has to be done before."""
     state: str = WAITS
-    place: str = ""
+    place: Place = Place("", {})
     process: "subprocess.Popen[bytes] | None" = None
     fault: str = ""
     """Why it could not be started."""
@@ -110,79 +108,51 @@ def works(spec: Spec) -> list[Work]:
 
 
 class SideBySide:
-    """Works as they go on, `jobs` at once. Leaving the context ends what still runs, trainings with a checkpoint."""
+    """Works as they go on, one in each place. Leaving the context ends what still runs, trainings with a checkpoint."""
 
     def __init__(self, works: Sequence[Work], where: Sequence[Place]) -> None:
-        self._pool, self._free = ThreadPoolExecutor(len(where)), SimpleQueue[Place]()
-        for place in where:
-            self._free.put(place)
-        self._stopped = Event()
-        self._works = _parents_first(works)
-        self._futures: dict[Work, Future[None]] = {}
+        self._works, self._free = works, list(where)
 
     def __enter__(self) -> Self:
         for work in self._works:
             work.log.parent.mkdir(parents=True, exist_ok=True)
             work.log.unlink(missing_ok=True)
-            self._futures[work] = self._pool.submit(self._do, work)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopped.set()
+        running = [work.process for work in self._works if work.process and work.process.poll() is None]
+        for process in running:  # Ctrl-C for DVC and its stage: the stage keeps a checkpoint, and DVC waits for it
+            os.killpg(process.pid, signal.SIGINT)
+        for process in running:
+            process.wait()
+
+    def look(self) -> bool:
+        """Note what has ended, and start what can be; returns whether there is something left to do."""
         for work in self._works:
-            _interrupt(work)
-        self._pool.shutdown()
+            if work.state == RUNS and work.process and (code := work.process.poll()) is not None:
+                work.state = FAILED if code else DONE
+                self._free.append(work.place)
+        for work in self._works:
+            if work.state == WAITS and any(each.state in (FAILED, LEFT) for each in work.after):
+                work.state = LEFT
+            elif work.state == WAITS and self._free and all(each.state == DONE for each in work.after):
+                self._start(work)
+        return any(work.state in (WAITS, RUNS) for work in self._works)
 
-    def wait(self, seconds: float) -> bool:
-        """Wait for so long, or until all have ended; returns whether they have."""
-        return not wait(self._futures.values(), seconds).not_done
-
-    def _do(self, work: Work) -> None:
-        wait([self._futures[each] for each in work.after])  # all of them began before this one
-        if self._stopped.is_set() or any(each.state != DONE for each in work.after):
-            work.state = LEFT
-            return
-        place = self._free.get()
-        work.state, work.place = RUNS, place.name
+    def _start(self, work: Work) -> None:
+        place = self._free.pop(0)
         try:
-            work.state = FAILED if self._repro(work, place) else DONE
+            with work.log.open("wb") as log, postponed():  # whatever comes between, it is known that the process runs
+                work.process = subprocess.Popen(
+                    # Items alone: DVC would look at what comes before each, which the others may be writing.
+                    [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *work.stages],
+                    env={**os.environ, **place.environment}, stdin=subprocess.DEVNULL, stdout=log,
+                    stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
+                work.state, work.place = RUNS, place
         except OSError as error:  # a full disk, too many processes
             work.state, work.fault = FAILED, str(error)
-        finally:
-            self._free.put(place)
-
-    def _repro(self, work: Work, place: Place) -> int:
-        """Its exit code."""
-        with work.log.open("wb") as log:
-            work.process = subprocess.Popen(
-                # Items alone: DVC would look at what comes before each, which the others may be writing.
-                [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *work.stages],
-                env={**os.environ, **place.environment}, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-        if self._stopped.is_set():
-            _interrupt(work)
-        return work.process.wait()
-
-
-def _parents_first(works: Sequence[Work]) -> list[Work]:
-    """In an order in which a few can be done at once without one waiting for one that has not begun."""
-    ordered: dict[Work, None] = {}
-
-    def add(work: Work) -> None:
-        for each in work.after:
-            add(each)
-        ordered[work] = None
-
-    for work in works:
-        add(work)
-    return list(ordered)
-
-
-def _interrupt(work: Work) -> None:
-    """Ctrl-C for DVC and its stage: the stage keeps a checkpoint, and DVC waits for it."""
-    if work.process is not None and work.process.poll() is None:
-        os.killpg(work.process.pid, signal.SIGINT)
+            self._free.append(place)
 
 
 def faults(works: Sequence[Work]) -> Iterator[str]:

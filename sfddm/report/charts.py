@@ -1,4 +1,4 @@
-"""The charts: distance against steps, quality against time, training curves, index sets."""
+"""The charts: distance against steps, training curves, index sets."""
 
 from math import nan
 from statistics import fmean
@@ -11,7 +11,7 @@ from sfddm.diffusion.levels import Schedule, log_snr
 from sfddm.evaluation.metrics import panel, part
 from sfddm.evaluation.statistics import measured, relative
 from sfddm.pipeline.rows import Row
-from sfddm.report.style import COLOURS, INK, Format, Series, draw, log_scale, rule_lines, series_name, series_of
+from sfddm.report.style import COLOURS, INK, Series, draw, log_scale, rule_lines, series_name, series_of
 from sfddm.spec.experiment import Spec
 
 
@@ -64,68 +64,6 @@ def _ratio(row: Row, scorer: str) -> float:
     assert teachers is not None
     ratio = relative(part(row.metrics, scorer)["frechet_distance"], teachers)
     return nan if ratio is None else ratio
-
-
-Point = tuple[float, float]
-"""Seconds per thousand images, Frechet distance."""
-
-
-def quality_time_svg(spec: Spec, rows: list[Row]) -> bytes:
-    """The figure as SVG: a mark per student with its number of steps, a line through those that none beats in both."""
-    shown = series_of(spec, rows)
-
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        axes.set_xlabel("seconds per thousand images")
-        axes.set_ylabel(f"Frechet distance, {panel(rows[0].metrics)[0]}")
-        front = pareto_front([_point(seeds) for series in shown for seeds in series.students])
-        seconds, distances = zip(*front, strict=True)
-        axes.step(seconds, distances, where="post", color=INK, alpha=0.5, linewidth=1.1, label="none better in both")
-        for series in shown:
-            _draw_quality(axes, series, front)
-        log_scale(axes.xaxis)
-        log_scale(axes.yaxis)
-        axes.margins(y=0.1)
-        rule_lines(axes)
-        figure.legend(loc="outside lower center", ncols=3)
-
-    return draw(paint, (7.2, 5.4), "quality-time")
-
-
-def pareto_front(points: list[Point]) -> list[Point]:
-    """The points that no other is at most as large as in both coordinates, by the first, rising."""
-    front: list[Point] = []
-    for point in sorted(points):
-        if not front or point[1] < front[-1][1]:
-            front.append(point)
-    return front
-
-
-def _point(seeds: list[Row]) -> Point:
-    return (
-        fmean(seed.timing["seconds_per_1000_images"] for seed in seeds),
-        fmean(part(seed.metrics, panel(seed.metrics)[0])["frechet_distance"] for seed in seeds),
-    )
-
-
-def _draw_quality(axes: Axes, series: Series, front: list[Point]) -> None:
-    points = [_point(seeds) for seeds in series.students]
-    seconds, distances = zip(*points, strict=True)
-    axes.plot(seconds, distances, color=series.colour, alpha=0.3, linewidth=1.0)
-    axes.plot(
-        seconds,
-        distances,
-        color=series.colour,
-        marker=series.marker,
-        markersize=6,
-        markerfacecolor="none" if series.free else series.colour,
-        linestyle="none",
-        label=series.label,
-    )
-    for seeds, point in zip(series.students, points, strict=True):
-        if point in front:
-            steps = f"{seeds[0].metrics['nfe']}"
-            axes.annotate(steps, point, (0, -13), textcoords="offset points", ha="center", fontsize=9, color=INK)
 
 
 Curve = list[dict[str, float]]
@@ -187,10 +125,8 @@ INCHES = 0.42
 """Height of one set's line."""
 
 
-def index_sets_figure(
-    sets: dict[str, tuple[int, ...]], schedule: Schedule, timesteps: int, file_format: Format
-) -> bytes:
-    """The figure as a file's bytes, the same for the same arguments: the levels of each set, from top to bottom."""
+def index_sets_svg(sets: dict[str, tuple[int, ...]], schedule: Schedule, timesteps: int) -> bytes:
+    """The figure as SVG, the same bytes for the same arguments: the levels of each set, from top to bottom."""
     ratios = log_snr(schedule, timesteps)
 
     def paint(figure: Figure) -> None:
@@ -203,7 +139,7 @@ def index_sets_figure(
         axes.set_ylim(len(sets) - 0.5, -0.6)
         axes.set_xlim(ratios[-1] - 2, ratios[0] + 1)
 
-    return draw(paint, (7.2, 1.2 + INCHES * len(sets)), "index-sets", file_format)
+    return draw(paint, (7.2, 1.2 + INCHES * len(sets)), "index-sets")
 
 
 def _draw_index_sets(axes: Axes, row: int, levels: tuple[int, ...], ratios: np.ndarray) -> None:

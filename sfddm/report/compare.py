@@ -1,23 +1,16 @@
-"""Runs and revisions side by side: what `sfddm compare` takes, and where it finds it."""
+"""`sfddm compare`: which fields of their specs and which metrics differ between students."""
 
-import io
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from attrs import frozen
-from PIL import Image
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from sfddm.errors import UserError
-from sfddm.pipeline.git import git
-from sfddm.pipeline.paths import Paths
-from sfddm.pipeline.rows import find_run, flatten, load_row, resolved, section_of
-from sfddm.runtime.files import parse_json
-from sfddm.spec.parse import nearest
-from sfddm.spec.read import SPECS, plain_data
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from sfddm.evaluation.metrics import METRICS, Figure, Metric, figures, panel
+from sfddm.evaluation.statistics import difference, why_not
+from sfddm.pipeline.rows import find_run, flatten, load_row, resolved
 
 
 @frozen(kw_only=True)
@@ -30,8 +23,6 @@ class Subject:
     """The fields of the spec that it depends on, by their paths; its own are under `student`."""
     metrics: dict[str, Any]
     timing: dict[str, Any]
-    picture: bytes
-    """Its images from the first evaluation noises, a grid as PNG."""
 
 
 def fields_that_differ(subjects: list[Subject]) -> dict[str, list[Any]]:
@@ -51,94 +42,90 @@ def fields_of(content: dict[str, Any], student: str) -> dict[str, Any]:
 
 
 def find(name: str) -> Subject:
-    """The student of that name: SPEC-STUDENT-sSEED or REVISION:SPEC-STUDENT-sSEED.
+    """The student of the run SPEC-STUDENT-sSEED.
 
     Raises:
         UserError: there is none, or it has no results; with the nearest name.
     """
-    if ":" in name:
-        return _at_revision(name)
     spec, run = find_run(name)
-    row, picture = load_row(spec, run), Paths(spec.name).result(run.student, run.seed) / "grid.png"
-    fields = fields_of(resolved(spec, run), run.student)
-    return Subject(name=name, fields=fields, metrics=row.metrics, timing=row.timing, picture=picture.read_bytes())
+    row, fields = load_row(spec, run), fields_of(resolved(spec, run), run.student)
+    return Subject(name=name, fields=fields, metrics=row.metrics, timing=row.timing)
 
 
-def _at_revision(name: str) -> Subject:
-    """What git and DVC have of REVISION:RUN; REVISION is a commit, a branch, a tag, or an experiment's name.
-
-    Its spec is not checked by today's classes, because a revision may have other fields.
-    """
-    from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
-    from scmrepo.exceptions import SCMError
-
-    revision, _, run = name.rpartition(":")
-    try:
-        files = DVCFileSystem(rev=revision)
-        files.ls(".")
-    except (DvcException, SCMError):  # the latter where the branch has no commit yet
-        names = git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").split()
-        raise UserError(f"no git revision is called {revision!r}{nearest(revision, names)}") from None
-    stem, content, student, seed = _find(files, revision, run)
-    folder = PurePosixPath(Paths(stem).result(student, seed))
-    try:
-        metrics, timing, picture = (
-            files.read_bytes(str(folder / file)) for file in ("metrics.json", "timing.json", "grid.png")
-        )
-    except (DvcException, FileNotFoundError):
-        raise UserError(
-            f"{revision}:{run}: its results are not available. They need a dvc.lock that was committed with them, and "
-            "their bytes in DVC's cache: `dvc pull --all-commits` fetches those from a remote."
-        ) from None
-    return Subject(
-        name=name,
-        fields=fields_of(content, student),
-        metrics=parse_json(metrics),
-        timing=parse_json(timing),
-        picture=picture,
-    )
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""What the tables call the subjects; their names may be long."""
+LEGEND = (
+    "Figures: {others} less A, with the 95 % interval of what was measured on common noises; ≈: the interval holds 0. "
+    "Differences without an interval have no measured spread. Each subject is one trained network: of its method with "
+    "other seeds this says nothing, `sfddm report` does."
+)
 
 
-def _find(files: Any, revision: str, run: str) -> tuple[str, dict[str, Any], str, int]:
-    """The name of the spec that has the run at that revision, its part for the run, and the run's student and seed."""
-    known = []
-    for path in sorted(files.glob(f"{SPECS}/*.yaml")):
-        stem = PurePosixPath(path).stem
-        if not run.startswith(f"{stem}-"):
-            known.append(f"{stem}-STUDENT-sSEED")
-            continue
-        try:
-            content = plain_data(files.read_bytes(path).decode(), f"{revision}:{path}")
-            runs = {
-                f"{stem}-{student}-s{seed}": (student, seed)
-                for student, described in content["students"].items()
-                for seed in described["seeds"]
-            }
-            if run in runs:
-                return stem, section_of(content, *runs[run]), *runs[run]
-        except (UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
-            raise UserError(f"{revision}:{path} is not a spec ({type(error).__name__}: {error}).") from None
-        known += runs
-    raise UserError(f"no run is called {run!r} at {revision}{nearest(run, known)}")
+def show(subjects: list[Subject], console: Console) -> None:
+    """Print which fields and which metrics differ; the others are compared with the first subject."""
+    named = list(zip(LETTERS, subjects, strict=False))
+    for letter, subject in named:
+        console.print(f"[bold]{letter}[/bold]  {escape(subject.name)}", highlight=False)
+    console.print(_fields(subjects))
+    console.print(_metrics(subjects))
+    for letter, subject in named[1:]:
+        common = [name for name in panel(subjects[0].metrics) if name in panel(subject.metrics)]
+        of_each = (why_not(subjects[0].metrics, subject.metrics, scorer) for scorer in [None, *common])
+        found = dict.fromkeys(reason for reasons in of_each for reason in reasons)
+        if found:
+            console.print(
+                f"[bold]{letter} does not compare with A:[/bold] {escape('; '.join(found))}.", highlight=False
+            )
+    others = ", ".join(letter for letter, _ in named[1:])
+    console.print(LEGEND.format(others=others), style="dim", highlight=False)
 
 
-WIDTH = 5.0
-"""Inches per subject."""
+def _fields(subjects: list[Subject]) -> Table:
+    table = _table("spec: fields that differ", "field", [*LETTERS[: len(subjects)]], "left")
+    found = fields_that_differ(subjects)
+    for path, values in found.items():
+        table.add_row(escape(path), *("–" if value is None else escape(str(value)) for value in values))
+    if not found:
+        table.add_row("none", *("" for _ in subjects))
+    return table
 
 
-def side_by_side(subjects: list[Subject]) -> bytes:
-    """A PNG with each subject's grid of images under its name; where noises are shared, so are places in the grid."""
-    from sfddm.report.style import draw  # matplotlib takes a second, which a mistake in a name need not wait for
+def _metrics(subjects: list[Subject]) -> Table:
+    differences = [f"{letter} - A" for letter in LETTERS[1 : len(subjects)]]
+    table = _table("figures", "figure", [*LETTERS[: len(subjects)], *differences], "right")
+    of_each = [{figure.name: figure for figure in figures(each.metrics, each.timing)} for each in subjects]
+    every = {name: figure for found in of_each for name, figure in found.items() if figure.metric.compared}
+    for name, figure in sorted(every.items(), key=lambda item: METRICS.index(item[1].metric)):
+        metric = figure.metric
+        values = [found[name].value if name in found else None for found in of_each]
+        pairs = zip(subjects[1:], values[1:], strict=True)
+        compared = [_difference(figure, subjects[0], values[0], *pair) for pair in pairs]
+        table.add_row(figure.titled(metric.compared), *(_text(metric, value) for value in values), *compared)
+    return table
 
-    pictures = [Image.open(io.BytesIO(subject.picture), formats=["PNG"]) for subject in subjects]
-    grids = [np.asarray(picture.convert("RGBA")) for picture in pictures]
-    tallest = max(grid.shape[0] / grid.shape[1] for grid in grids)
 
-    def paint(figure: "Figure") -> None:
-        for axes, subject, grid in zip(figure.subplots(1, len(grids), squeeze=False)[0], subjects, grids, strict=True):
-            axes.imshow(grid, interpolation="nearest")
-            axes.set_title(subject.name, loc="left", parse_math=False)
-            axes.set_axis_off()
+def _difference(figure: Figure, a: Subject, of_a: Any, b: Subject, of_b: Any) -> str:
+    metric = figure.metric
+    if of_a is None or of_b is None or (metric.conditional and why_not(a.metrics, b.metrics, figure.scorer)):
+        return ""
+    found = difference(a.metrics, b.metrics, metric.key, figure.scorer)
+    if found is None:
+        return _signed(metric, of_b - of_a)
+    text = f"{_signed(metric, found.estimate)} ± {metric.exact.format(found.half_width)}"
+    return f"[bold]{text}[/bold]" if found.different else f"≈ {text}"
 
-    return draw(paint, (WIDTH * len(grids), WIDTH * tallest + 0.4), "side-by-side", "png")
+
+def _signed(metric: Metric, value: float) -> str:
+    return metric.exact.replace(":", ":+").format(value)
+
+
+def _text(metric: Metric, value: Any) -> str:
+    return "–" if value is None else metric.exact.format(value)
+
+
+def _table(title: str, first: str, columns: list[str], justify: Any) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first, overflow="fold")
+    for column in columns:
+        table.add_column(column, justify=justify, overflow="fold")
+    return table

@@ -1,4 +1,4 @@
-"""All that a report shows, gathered once for its page, its Markdown and `dvc plots`."""
+"""All that a report shows, gathered once for its page and for `dvc plots`."""
 
 from statistics import fmean
 from typing import Any
@@ -8,10 +8,10 @@ from attrs import frozen
 from sfddm.evaluation.metrics import panel, part
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import Row, load_rows
-from sfddm.report.charts import curves_svg, distance_svg, index_sets_figure, quality_time_svg
+from sfddm.report.charts import curves_svg, distance_svg, index_sets_svg
 from sfddm.report.gallery import Gallery, galleries_of
 from sfddm.report.style import series_name, series_of
-from sfddm.report.table import Table, make_table, times_of
+from sfddm.report.table import Table, make_table
 from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Trained
 from sfddm.training.curve import read_points
@@ -30,7 +30,6 @@ class Chart:
 
 def charts_of(spec: Spec, rows: list[Row]) -> list[Chart]:
     """The charts of a comparison, those that have nothing to show left out; `rows` are in the spec's order."""
-    times = times_of(rows)
     charts = [
         Chart(
             name="distance",
@@ -41,18 +40,10 @@ def charts_of(spec: Spec, rows: list[Row]) -> list[Chart]:
             svg=distance_svg(spec, rows),
         ),
         Chart(
-            name="quality-time",
-            title="Quality against time",
-            caption="Down and to the left is better. Open marks are free. No student beats those on the stepped line "
-            "in both, and the numbers are their steps. Times are of the machine that evaluated them, and scatter: the "
-            f"teacher, timed beside every row, took {times}.",
-            svg=quality_time_svg(spec, rows),
-        ),
-        Chart(
             name="index-sets",
             title="Where each student stops",
             caption="A dot is a level that the sampler visits, on the axis of log-SNR; it starts on the left.",
-            svg=index_sets_figure(_index_sets(spec), spec.teacher.noise_schedule, spec.teacher.timesteps, "svg"),
+            svg=index_sets_svg(_index_sets(spec), spec.teacher.noise_schedule, spec.teacher.timesteps),
         ),
     ]
     curves = trainings(spec, rows)
@@ -64,8 +55,8 @@ def charts_of(spec: Spec, rows: list[Row]) -> list[Chart]:
             "methods measure different things: compare within a panel, and look for lines that still fall at the end.",
             svg=curves_svg(curves),
         )
-        charts.insert(2, trained)
-    return [chart for chart in charts if chart.name != "quality-time" or not times.warning()]
+        charts.insert(1, trained)
+    return charts
 
 
 def trainings(spec: Spec, rows: list[Row]) -> list[tuple[Row, list[dict[str, float]]]]:
@@ -94,12 +85,6 @@ class Contents:
     table: Table
     charts: list[Chart]
     galleries: list[Gallery]
-
-    def figures(self) -> dict[str, bytes]:
-        """The figures by file name."""
-        strips = [strip for gallery in self.galleries for _, group in gallery.groups for strip in group]
-        charts = {f"{chart.name}.svg": chart.svg for chart in self.charts}
-        return {**charts, **{f"{strip.name}.png": strip.png for strip in strips}}
 
 
 def contents_of(spec: Spec) -> Contents:

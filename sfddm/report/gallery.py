@@ -1,7 +1,5 @@
 """Images of the students side by side: strips of images from the same noises, under headings."""
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
 from attrs import frozen
 
@@ -17,16 +15,12 @@ MOST_PIXELS = 32
 """The largest side of an image in the report; larger ones are reduced, so that the page stays small."""
 SAMPLES = 10
 """Noises per strip of samples."""
-COMPARED = 6
-"""Noises per strip that compares a student with its teacher."""
 
 
 @frozen(kw_only=True)
 class Strip:
     """A row of images."""
 
-    name: str
-    """The name of its file, without the ending."""
     label: str
     """The words next to it."""
     detail: str
@@ -48,24 +42,25 @@ class Gallery:
 
 def galleries_of(spec: Spec, groups: list[list[Entry]]) -> list[Gallery]:
     """The galleries of a comparison, those without strips left out."""
-    galleries = [make(spec, groups) for make in (_samples, _consistency, _interpolations)]
+    galleries = [make(spec, groups) for make in (_samples, _interpolations)]
     return [gallery for gallery in galleries if gallery.groups]
 
 
-def strip(spec: Spec, entry: Entry, count: int, name: str, label: str, detail: str = "") -> Strip:
+def strip(spec: Spec, entry: Entry, count: int, label: str, detail: str = "") -> Strip:
     """The student's images, of its first training seed, from the first `count` noises."""
     row = entry.rows[0]
     images = read_array(Paths(spec.name).result(row.run.student, row.run.seed) / "shown.npy", BYTES, 4)
-    return _strip(images[:count], name, label, detail)
+    return _strip(images[:count], label, detail)
 
 
 def _samples(spec: Spec, groups: list[list[Entry]]) -> Gallery:
     """Every student, series by series."""
-    found = [("the teacher's reference", [_reference(spec, SAMPLES, "samples")])]
+    teachers = read_array(Paths(spec.name).reference / "images.npy", BYTES, 4)
+    found = [("the teacher's reference", [_strip(teachers[:SAMPLES], "teacher", "")])]
     series: dict[str, list[Strip]] = {}
     for entry in (entry for group in groups for entry in group):
-        steps, name = f"T' = {entry.rows[0].metrics['nfe']}", f"samples-{entry.student}"
-        shown = strip(spec, entry, SAMPLES, name, steps, f"distance {entry.shown_ratio(entry.panel[0])} x")
+        distance = f"distance {entry.shown_ratio(entry.panel[0])} x"
+        shown = strip(spec, entry, SAMPLES, f"T' = {entry.rows[0].metrics['nfe']}", distance)
         series.setdefault(series_name(entry.student), []).append(shown)
     return Gallery(
         name="samples",
@@ -76,44 +71,16 @@ def _samples(spec: Spec, groups: list[list[Entry]]) -> Gallery:
     )
 
 
-def _consistency(spec: Spec, groups: list[list[Entry]]) -> Gallery:
-    """The best trained student of every number of steps, the teacher and DDIM."""
-    found = []
-    for group, best in _with_trained(groups):
-        steps = best.rows[0].metrics["nfe"]
-        strips = [_reference(spec, COMPARED, "consistency")]
-        for entry in [*_ddim_like(spec, group, best), best]:
-            error = f"MSE {entry.rows[0].metrics['mse_to_teacher']:.4f}"
-            strips.append(strip(spec, entry, COMPARED, f"consistency-{entry.student}", entry.student, error))
-        found.append((f"{steps} step{'' if steps == 1 else 's'}", strips))
-    return Gallery(
-        name="consistency",
-        title="Consistency with the teacher",
-        caption="The teacher, DDIM on as few of its levels, and the best trained student, from the same noises. A "
-        "faithful student shows the teacher's image where DDIM has lost it. MSE: mean squared error to the teacher.",
-        groups=found,
-    )
-
-
-def _ddim_like(spec: Spec, group: list[Entry], student: Entry) -> list[Entry]:
-    """The row of DDIM on the student's own index set, if the spec has it."""
-    return [
-        entry
-        for entry in group
-        if entry.rows[0].run.method == "ddim" and spec.levels(entry.student) == spec.levels(student.student)
-    ][:1]
-
-
 def _interpolations(spec: Spec, groups: list[list[Entry]]) -> Gallery:
     """The first pair of noises, for the best trained student of every number of steps."""
     found = []
-    for _, best in _with_trained(groups):
+    for best in filter(None, map(best_trained, groups)):
         run = best.rows[0].run
         teachers, own = read_array(Paths(spec.name).result(run.student, run.seed) / "interpolation.npy", BYTES, 6)
-        seen, name = part(best.rows[0].metrics, best.panel[0]), f"interpolation-{best.student}"
+        seen = part(best.rows[0].metrics, best.panel[0])
         strips = [
-            _strip(teachers[0], f"{name}-teacher", "teacher", f"path {seen['teacher_path_length']:.2f}"),
-            _strip(own[0], f"{name}-student", best.student, f"path {seen['path_length']:.2f}"),
+            _strip(teachers[0], "teacher", f"path {seen['teacher_path_length']:.2f}"),
+            _strip(own[0], best.student, f"path {seen['path_length']:.2f}"),
         ]
         found.append((best.student, strips))
     return Gallery(
@@ -126,18 +93,6 @@ def _interpolations(spec: Spec, groups: list[list[Entry]]) -> Gallery:
     )
 
 
-def _with_trained(groups: Iterable[list[Entry]]) -> Iterator[tuple[list[Entry], Entry]]:
-    for group in groups:
-        best = best_trained(group)
-        if best is not None:
-            yield group, best
-
-
-def _reference(spec: Spec, count: int, name: str) -> Strip:
-    images = read_array(Paths(spec.name).reference / "images.npy", BYTES, 4)
-    return _strip(images[:count], f"reference-{name}", "teacher", "")
-
-
-def _strip(images: np.ndarray, name: str, label: str, detail: str) -> Strip:
+def _strip(images: np.ndarray, label: str, detail: str) -> Strip:
     shown = reduced(np.asarray(images), MOST_PIXELS)
-    return Strip(name=name, label=label, detail=detail, png=png(grid(shown, len(shown))))
+    return Strip(label=label, detail=detail, png=png(grid(shown, len(shown))))

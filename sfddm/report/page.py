@@ -8,7 +8,6 @@ from attrs import frozen
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sfddm.evaluation.metrics import part
-from sfddm.report import costs
 from sfddm.report.advice import Advice, advice, compared, headline
 from sfddm.report.columns import (
     basis_of_scorer,
@@ -22,7 +21,9 @@ from sfddm.report.gallery import Strip, strip
 from sfddm.report.style import inline
 from sfddm.report.table import Entry
 from sfddm.runtime.files import to_yaml
+from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import unstructure
+from sfddm.spec.students import Resampled, Trained
 
 HERE = Path(__file__).parent
 SHOWN = 5
@@ -61,9 +62,9 @@ def to_html(contents: Contents) -> str:
         sections={name: to_yaml(section, width=100) for name, section in unstructure(spec)["students"].items()},
         charts=contents.charts,
         galleries=contents.galleries,
-        cost=costs,
-        cost_rows=costs.cost_rows(spec, table.entries),
-        resampled=costs.resampled(spec),
+        cost_columns=COST_COLUMNS,
+        cost_rows=cost_rows(spec, table.entries),
+        cost_meaning=f"{COST_MEANING} {resampled(spec)}",
         style=(HERE / "page.css").read_text(encoding="utf-8"),
         script=(HERE / "page.js").read_text(encoding="utf-8"),
     )
@@ -73,7 +74,7 @@ def _advised(contents: Contents) -> list[Shown]:
     found = []
     for group, each in zip(reversed(contents.table.groups), advice(contents.table), strict=True):
         free = next((other for other in group if other.free), None)
-        images = strip(contents.spec, each.use, SHOWN, f"best-{each.use.steps}", each.use.student)
+        images = strip(contents.spec, each.use, SHOWN, each.use.student)
         found.append(Shown(advice=each, free=free, strip=images))
     return found
 
@@ -96,3 +97,37 @@ def _facts(contents: Contents) -> list[tuple[str, str]]:
 
 def _data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{b64encode(png).decode()}"
+
+
+COST_COLUMNS = ("student", "search", "cache", "training", "total", "folds", "seconds", "peak MB", "device")
+COST_MEANING = (
+    "search (for the index set), cache, training, total: forward-equivalents. folds: trainings one after another, of "
+    "equal cost. seconds: from the stored teacher to the stored student on this machine, whatever else it did "
+    "meanwhile; trajectories that an earlier training left in the cache take no time again, though their "
+    "forward-equivalents count. peak MB: largest memory of the process, or on a GPU of its tensors. Both are the "
+    "highest of a student's seeds."
+)
+
+
+def cost_rows(spec: Spec, entries: list[Entry]) -> list[list[str]]:
+    """The cells of each trained student."""
+    return [_cost_cells(entry) for entry in entries if isinstance(spec.students[entry.student].method, Trained)]
+
+
+def resampled(spec: Spec) -> str:
+    """A sentence on the students that are others on index sets of their own; empty if there are none."""
+    pairs = [(name, student.method) for name, student in spec.students.items()]
+    free = [f"{name} (of {method.student})" for name, method in pairs if isinstance(method, Resampled)]
+    return f"Sampled from weights in this table, at no further cost: {', '.join(free)}." if free else ""
+
+
+def _cost_cells(entry: Entry) -> list[str]:
+    cost = entry.rows[0].metrics["cost"]
+    return [
+        entry.label,
+        *(f"{cost[part] / 1000:.0f} k" for part in ("search", "cache", "training", "total")),
+        str(cost["folds"]),
+        f"{max(row.training['seconds'] for row in entry.rows):.0f}",
+        f"{max(row.training['peak_memory_mb'] for row in entry.rows):.0f}",
+        ", ".join(sorted({row.training["device"] for row in entry.rows})),
+    ]

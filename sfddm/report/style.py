@@ -4,7 +4,6 @@ import io
 import re
 from collections.abc import Callable
 from itertools import cycle
-from typing import Literal
 
 from attrs import frozen
 from matplotlib import style
@@ -39,25 +38,19 @@ STYLE = {
     **{f"{name}color": INK for name in ("text.", "axes.edge", "axes.label", "axes.title", "xtick.", "ytick.")},
 }
 
-Format = Literal["svg", "png"]
 
-
-def draw(paint: Callable[[Figure], None], size: tuple[float, float], salt: str, file_format: Format = "svg") -> bytes:
-    """A figure as a file's bytes, without dates.
+def draw(paint: Callable[[Figure], None], size: tuple[float, float], salt: str) -> bytes:
+    """A figure as SVG, transparent and in the page's ink, without dates.
 
     Args:
         paint: puts the axes into an empty figure.
         size: width and height in inches.
         salt: makes ids differ between the figures of one page.
-        file_format: svg, transparent and in the page's ink; or png, on white.
     """
     with style.context(["default", {**STYLE, "svg.hashsalt": salt}], after_reset=True):
-        figure = Figure(figsize=size, layout="constrained", facecolor="none" if file_format == "svg" else "white")
+        figure = Figure(figsize=size, layout="constrained", facecolor="none")
         paint(figure)
         buffer = io.BytesIO()
-        if file_format == "png":
-            figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-            return buffer.getvalue()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return _themed(buffer.getvalue().decode()).encode()
 

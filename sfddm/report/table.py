@@ -214,14 +214,8 @@ class Table:
     @property
     def warnings(self) -> list[str]:
         """What is amiss with the metrics, or with the teacher that they are relative to; empty where nothing is."""
-        times = self.times.warning()
-        noted = (*self.shared["notes"], *self._poor_teacher(), *([times] if times else []))
+        noted = (*self.shared["notes"], *self._poor_teacher(), *self._unsteady_times())
         return [f"Beware: {warning}." for warning in noted]
-
-    @property
-    def times(self) -> "Times":
-        """How steady the machine was that timed the rows."""
-        return times_of([row for entry in self.entries for row in entry.rows])
 
     def _poor_teacher(self) -> Iterator[str]:
         for scorer in self.panel:
@@ -232,31 +226,15 @@ class Table:
                     "real images, so rows that are as good as the teacher are as poor"
                 )
 
-
-@frozen
-class Times:
-    """Seconds per thousand images of one and the same computation: the teacher, which is timed beside every row."""
-
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.low:.3g} to {self.high:.3g} s per thousand images"
-
-    def warning(self) -> str:
-        """Why times of different rows don't compare; empty where they do."""
-        if self.high <= STEADY * self.low:
-            return ""
-        return (
-            f"times don't compare between rows: the teacher, timed beside each of them, took {self}, because the "
-            "machine was busy, or they are of several machines"
-        )
-
-
-def times_of(rows: Sequence[Row]) -> Times:
-    """The range over rows."""
-    found = [float(row.timing["teacher_seconds_per_1000_images"]) for row in rows]
-    return Times(min(found), max(found))
+    def _unsteady_times(self) -> Iterator[str]:
+        """The teacher is timed beside every row: one and the same computation."""
+        rows = (row for entry in self.entries for row in entry.rows)
+        times = [float(row.timing["teacher_seconds_per_1000_images"]) for row in rows]
+        if max(times) > STEADY * min(times):
+            yield (
+                f"times don't compare between rows: the teacher, timed beside each of them, took {min(times):.3g} to "
+                f"{max(times):.3g} s per thousand images, because the machine was busy, or they are of several machines"
+            )
 
 
 def make_table(spec: Spec, rows: list[Row]) -> Table:

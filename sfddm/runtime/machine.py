@@ -90,8 +90,10 @@ CPUINFO = Path("/proc/cpuinfo")
 """Linux's own description of the processor."""
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16", "sve", "sve2", "bf16")
 """Sets of instructions by which libraries choose how to add and multiply floating-point numbers."""
-VARIABLES = ("ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "MKL_CBWR", "NVIDIA_TF32_OVERRIDE")
-"""Environment variables by which libraries choose it too. torch's own, ATEN_CPU_CAPABILITY, shows in the processor."""
+PARTS = "SFDDM_PARTS"
+"""The variable that says in how many parts, one after another, a process goes through its rows of a batch."""
+VARIABLES = ("ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "MKL_CBWR", "NVIDIA_TF32_OVERRIDE", PARTS)
+"""Environment variables that change sums too. torch's own, ATEN_CPU_CAPABILITY, shows in the processor."""
 PACKAGES = ("torch", "diffusers", "numpy")
 """Whose versions decide what is computed."""
 

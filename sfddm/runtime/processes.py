@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sfddm.errors import UserError
-from sfddm.runtime.machine import device
+from sfddm.runtime.machine import PARTS, device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +33,8 @@ GPUS_PATIENCE = timedelta(minutes=10)
 """For others' gradients: when these are due, nobody is writing or waiting for a lock."""
 _gpus: Any = None
 """The processes' GPUs, where they have some: between these gradients pass, and all else between hosts."""
+_part = 0
+"""The part of its rows that this process is at."""
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -73,12 +75,36 @@ def requested() -> int:
     Raises:
         UserError: no whole number from 1, or more than there are GPUs, or processors where no GPU is used.
     """
-    text = os.environ.get(NUMBER, "1")
+    number = _whole(NUMBER, "processes")
+    if number > 1:
+        _check_room(number)
+    return number
+
+
+def parts() -> int:
+    """In how many parts SFDDM_PARTS has each process go through its rows, 1 by default.
+
+    Raises:
+        UserError: no whole number from 1.
+    """
+    return _whole(PARTS, "parts of a batch")
+
+
+def _whole(variable: str, what: str) -> int:
+    text = os.environ.get(variable, "1")
     if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{NUMBER} is {text!r}: expected a whole number of processes, 1 or more.")
-    if int(text) > 1:
-        _check_room(int(text))
+        raise UserError(f"{variable} is {text!r}: expected a whole number of {what}, 1 or more.")
     return int(text)
+
+
+def each_part() -> Iterator[None]:
+    """Go through the parts of this process's rows: what `own_rows` says changes from one to the next."""
+    global _part
+    try:
+        for _part in range(parts()):
+            yield
+    finally:
+        _part = 0
 
 
 def available(on_gpu: bool) -> int:
@@ -125,21 +151,23 @@ def process_group() -> Iterator[None]:
 
 
 def own_rows(size: int, offset: int = 0) -> slice:
-    """The rows of `size` that this process takes; they start at `offset` of a batch that is dealt out row by row.
+    """The rows of `size` that this process takes now; they start at `offset` of a batch that is dealt out row by row.
 
     Raises:
-        UserError: some process would have none.
+        UserError: some process, or some part of its rows, would have none.
     """
-    if size < world_size():
+    shares = world_size() * parts()
+    if size < shares:
+        by = " of ".join([*([f"{parts()} parts"] if parts() > 1 else []), f"{world_size()} processes"])
         raise UserError(
-            f"{size} images of a batch can't be shared by {world_size()} processes: raise batch_size in the spec's "
-            "training section, or a small source's share."
+            f"{size} images of a batch can't be shared by {by}: raise batch_size in the spec's training section, or a "
+            "small source's share."
         )
-    return slice((rank() - offset) % world_size(), size, world_size())
+    return slice((rank() * parts() + _part - offset) % shares, size, shares)
 
 
 def own_share(size: int) -> float:
-    """The part of a batch of `size` rows that this process takes. Raises: UserError: as `own_rows`."""
+    """The part of a batch of `size` rows that `own_rows` is now. Raises: UserError: as there."""
     return len(range(size)[own_rows(size)]) / size
 
 

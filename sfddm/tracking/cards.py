@@ -8,8 +8,8 @@ from sfddm.evaluation.statistics import measured, standard_error
 from sfddm.pipeline.rows import Row, flatten
 from sfddm.report import advice
 from sfddm.report.columns import basis_of_scorer, explanations, terminal_columns
-from sfddm.report.markdown import markdown_table
 from sfddm.report.table import make_table
+from sfddm.report.text import markdown_table
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import unstructure
 
@@ -20,12 +20,12 @@ LONGEST_DESCRIPTION = 8000
 
 
 def run_description(spec: Spec, row: Row) -> str:
-    """A run's metrics, and how it is made again."""
+    """What a run is, what is amiss with its metrics, and how it is made again."""
     run = row.run
     lines = [
         f"**{run.student}**, seed {run.seed} of `specs/{spec.name}.yaml`, content key `{row.content_key}`.",
         "",
-        *_figures_table(row),
+        *(f"Beware: {note}." for note in row.metrics["notes"]),
         "",
         "Made again by the command below, in a commit whose `dvc.lock` has the hashes of `lineage.yaml` (artifacts). "
         "`spec.yaml` there is the part of the spec that it depends on.",
@@ -35,7 +35,7 @@ def run_description(spec: Spec, row: Row) -> str:
         f"sfddm sample {run.name} --out samples.png",
         "```",
     ]
-    return _fit(lines)
+    return "\n".join(lines)
 
 
 def comparison_description(spec: Spec, rows: list[Row]) -> str:
@@ -52,19 +52,9 @@ def comparison_description(spec: Spec, rows: list[Row]) -> str:
     return _fit(lines, end)
 
 
-def _figures_table(row: Row) -> list[str]:
-    """The lines of a table with all figures of a run."""
-    shown = [
-        [figure.titled(figure.metric.compared or figure.metric.heading), figure.metric.exact.format(figure.value)]
-        for figure in figures(row.metrics, row.timing)
-        if figure.value is not None and (figure.metric.compared or figure.metric.heading)
-    ]
-    return [*markdown_table(["figure", "value"], shown), "", *(f"Beware: {note}." for note in row.metrics["notes"])]
-
-
-def _fit(lines: list[str], end: list[str] | None = None) -> str:
+def _fit(lines: list[str], end: list[str]) -> str:
     """The lines and the end as one text, without the last lines where a tag has no room for all."""
-    end, left_out = end or [], "| ... |"
+    left_out = "| ... |"
     while len("\n".join([*lines, *end])) > LONGEST_DESCRIPTION and len(lines) > 1:
         lines = [*lines[:-2], left_out] if lines[-1] == left_out else [*lines[:-1], left_out]
     return "\n".join([*lines, *end])[:LONGEST_DESCRIPTION]

@@ -95,10 +95,7 @@ def _signature(folder: Path) -> Any:
     shape = (-1, config["in_channels"], *config["sample_size"])
     numbers = [ColSpec(DataType.long, name, required=False) for name in ("seed", "num", "steps")]
     levels = ColSpec(Array(DataType.long), "index_set", required=False)
-    noise = ColSpec(Array(Array(Array(Array(DataType.double)))), "noise", required=False)
-    return ModelSignature(
-        inputs=Schema([*numbers, levels, noise]), outputs=Schema([TensorSpec(np.dtype(np.uint8), shape)])
-    )
+    return ModelSignature(inputs=Schema([*numbers, levels]), outputs=Schema([TensorSpec(np.dtype(np.uint8), shape)]))
 
 
 def _write_provenance(folder: Path, spec: Spec, row: Row) -> None:

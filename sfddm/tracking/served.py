@@ -30,14 +30,12 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
         Raises:
             MlflowException: the request is not valid; a server answers with 400 and the sentence.
         """
-        from sfddm.networks.generation import from_noise, generate
+        from sfddm.networks.generation import generate
         from sfddm.tracking.request import asked_sampler, read_request
 
         with _refusals():
-            request, noise = read_request(_one_record(model_input), self.denoiser.image_shape)
+            request = read_request(_one_record(model_input))
             sampler = asked_sampler(request, self.sampler, self.denoiser.contract)
-            if noise is not None:
-                return from_noise(self.denoiser, sampler, noise)
             return generate(self.denoiser, sampler, request.seed, request.num, BATCH, "sampling")
 
 

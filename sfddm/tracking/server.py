@@ -1,10 +1,8 @@
 """Reaching MLflow: the server that MLFLOW_TRACKING_URI names, or a database in the repository's root."""
 
-import gc
 import logging
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,11 +48,6 @@ def connect() -> "MlflowClient":
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", TIMEOUT_SECONDS)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    with _uncollected():
-        return _connect()
-
-
-def _connect() -> "MlflowClient":
     try:
         import mlflow
     except ImportError:
@@ -75,22 +68,6 @@ def _connect() -> "MlflowClient":
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     return client
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection in the `with` block, and later none of what it leaves: MLflow's modules stay anyway, and to
-    look through them again, as at the end of the process, takes a second. Where triton is loaded they are looked
-    through: it prints thirty lines about what nobody collected."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if "triton" not in sys.modules:
-            gc.freeze()
-        if enabled:
-            gc.enable()
 
 
 @contextmanager
@@ -120,9 +97,8 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     experiment = find_experiment(client, name)
     if experiment is not None:
         return str(experiment.experiment_id)
-    location = (repository() / "mlartifacts" / name).as_uri() if tracking_uri() == _own_database() else None
     try:
-        return str(client.create_experiment(name, artifact_location=location))
+        return str(client.create_experiment(name, artifact_location=_own_artifacts(name)))
     except MlflowException:
         experiment = client.get_experiment_by_name(name)  # another process was faster
         if experiment is None:
@@ -130,17 +106,27 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         return str(experiment.experiment_id)
 
 
+def _own_artifacts(name: str) -> str | None:
+    """Where an experiment's artifacts are, if the database is this clone's own."""
+    return (repository() / "mlartifacts" / name).as_uri() if tracking_uri() == _own_database() else None
+
+
 def find_experiment(client: "MlflowClient", name: str) -> "Experiment | None":
     """The experiment of a spec, if there is one.
 
     Raises:
-        UserError: it was deleted, but not for good, so that there can be no other of that name.
+        UserError: it was deleted, but not for good, so that there can be no other of that name; or the clone was moved.
     """
     experiment = client.get_experiment_by_name(name)
     if experiment is not None and experiment.lifecycle_stage != "active":
         raise UserError(
             f"the experiment {name!r} was deleted in MLflow. Restore it: MLFLOW_TRACKING_URI={server_name()} "
             f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        )
+    if experiment is not None and (own := _own_artifacts(name)) and experiment.artifact_location != own:
+        raise UserError(
+            f"{_own_path()} was made in another folder, and looks for artifacts at {experiment.artifact_location}. "
+            "Delete it, then run `sfddm track`, which fills a new one."
         )
     return experiment
 

@@ -10,8 +10,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from http import HTTPStatus
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -37,7 +35,11 @@ OPENING = re.compile("MLFLOW_(SERVER_.*|HOST|.*_OPTS)")
 """Variables that would make MLflow listen on other interfaces, or answer others."""
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PAUSE, PATIENCE = 0.2, 10.0
-"""Seconds between two questions whether the server answers, and for its answer or its end."""
+"""Seconds between two questions whether the server answers, and for its end."""
+
+
+MOST_COMPARED = 50
+"""Runs that MLflow's page of a comparison still shows side by side."""
 
 
 def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
@@ -57,18 +59,24 @@ def links(client: "MlflowClient", spec: Spec, base: str) -> dict[str, str]:
     charts = f"{base}/#/experiments/{number}/runs?workflowType=machine_learning&compareRunsMode=CHART"
     found = {
         "charts": charts + opened_with_charts(experiment),
-        "comparison": _comparison(base, number, runs),
+        "comparison": comparison(base, number, _ids(runs)),
         "versions": f"{base}/#/models/{spec.registry.model}",
     }
     if swept:
         rest = [run for run in runs if SWEEP not in run.data.tags]
-        found["sweeps"] = _comparison(base, number, [*rest, *swept])
+        found["sweeps"] = comparison(base, number, _ids([*rest, *swept]))
     return found
 
 
-def _comparison(base: str, experiment: str, runs: "Iterable[Run]") -> str:
-    ids = json.dumps([run.info.run_id for run in runs])
-    return f"{base}/#/compare-runs?runs={quote(ids)}&experiments={quote(json.dumps([experiment]))}"
+def _ids(runs: "Iterable[Run]") -> list[str]:
+    return [run.info.run_id for run in runs]
+
+
+def comparison(base: str, experiment: str, runs: list[str]) -> str:
+    """The address of the page that compares runs, by their ids; words where it would show nothing that one can read."""
+    if len(runs) > MOST_COMPARED:
+        return f"{len(runs)} runs are too many for one page: on that of the charts choose some, then Compare"
+    return f"{base}/#/compare-runs?runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}"
 
 
 def serve(spec: Spec, port: int) -> None:
@@ -81,11 +89,12 @@ def serve(spec: Spec, port: int) -> None:
     if uri.startswith(("http://", "https://")):
         _print(links(connect(), spec, server_name().rstrip("/")))
         return
-    _check_port(port)
+    if _listens(port):
+        raise UserError(f"port {port} is in use: end what listens there, or name another port with --port.")
     found, log = links(connect(), spec, f"http://{HOST}:{port}"), scratch() / "ui.log"
     typer.echo("MLflow is starting ...")
     with _server(uri, port, log) as server:
-        while server.poll() is None and not _answers(port):
+        while server.poll() is None and not _listens(port):
             time.sleep(PAUSE)
         if server.poll() is None:
             _print(found)
@@ -99,16 +108,10 @@ def _print(found: dict[str, str]) -> None:
         typer.echo(f"{name}: {link}")
 
 
-def _check_port(port: int) -> None:
-    """Raises: UserError: nobody can listen there now."""
+def _listens(port: int) -> bool:
+    """Whether a server does there."""
     with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind((HOST, port))
-        except OSError as error:
-            raise UserError(
-                f"port {port}: {error.strerror}. End what listens there, or name another port with --port."
-            ) from None
+        return tried.connect_ex((HOST, port)) == 0
 
 
 @contextmanager
@@ -116,12 +119,16 @@ def _server(uri: str, port: int, log: Path) -> "Iterator[subprocess.Popen[bytes]
     """MLflow's server, which ends with all of its processes when the block does, or this process is told to end."""
     names = ",".join(f"{name}:{port}" for name in NAMES)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--allowed-hosts", names, "--workers", "1"]
+    # The database is named by a variable, because everyone can read a command line. MLflow's jobs judge language
+    # models, in eight processes more.
+    environment = {name: value for name, value in os.environ.items() if not OPENING.fullmatch(name)}
+    environment |= {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     for number in ENDINGS:
         signal.signal(number, lambda told, _: sys.exit(128 + told))
     with log.open("w", encoding="utf-8") as printed:
         server = subprocess.Popen(
-            [*command, "--port", str(port)], env=_environment(uri), stdin=subprocess.DEVNULL, stdout=printed,
-            stderr=printed, start_new_session=True,
+            [*command, "--port", str(port)], env=environment, stdin=subprocess.DEVNULL, stdout=printed, stderr=printed,
+            start_new_session=True,
         )  # fmt: skip
     try:
         yield server
@@ -132,21 +139,3 @@ def _server(uri: str, port: int, log: Path) -> "Iterator[subprocess.Popen[bytes]
             with suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 os.killpg(server.pid, number)
                 server.wait(PATIENCE)
-
-
-def _answers(port: int) -> bool:
-    connection = HTTPConnection(HOST, port, timeout=PATIENCE)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == HTTPStatus.OK
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def _environment(uri: str) -> dict[str, str]:
-    """The server's environment, which names its database, because everyone can read a command line."""
-    kept = {name: value for name, value in os.environ.items() if not OPENING.fullmatch(name)}
-    # MLflow's jobs judge language models, in eight processes more that import all of it.
-    return {**kept, "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

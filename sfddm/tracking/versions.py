@@ -87,7 +87,7 @@ def registered(uri: str) -> Subject:
     with tempfile.TemporaryDirectory() as temporary, _found(uri) as (_, version):
         if "sfddm.student" not in version.tags:
             raise UserError(f"{uri} was not registered by `dvc repro track@SPEC`: there are no results of it.")
-        for file in ("metrics.json", "timing.json", "grid.png", "spec.yaml"):
+        for file in ("metrics.json", "timing.json", "spec.yaml"):
             mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=temporary)
         folder = Path(temporary)
         content = plain_data((folder / "spec.yaml").read_text(encoding="utf-8"), f"{uri}, spec.yaml")
@@ -96,7 +96,6 @@ def registered(uri: str) -> Subject:
             fields=fields_of(content, version.tags["sfddm.student"]),
             metrics=dict(read_mapping(folder / "metrics.json")),
             timing=dict(read_mapping(folder / "timing.json")),
-            picture=(folder / "grid.png").read_bytes(),
         )
 
 

@@ -1,6 +1,7 @@
 """What a batch is drawn from: images, levels, fresh noise. Each draw depends on seed and iteration alone.
 
-Where several processes share a batch, each of them draws the whole of it and keeps its own rows.
+Where several processes share a batch, each of them draws the whole of it and keeps its own rows, and those of one part
+after another where a batch goes through the network in parts.
 """
 
 import warnings
@@ -25,19 +26,20 @@ RESIDENT = 0.5
 
 @frozen
 class Rows:
-    """The rows of a batch, or of a source's part of it, that this process takes."""
+    """The rows of a batch, or of a source's part of it."""
 
     size: int
-    """Rows of all processes."""
-    own: slice
+    """Those of all processes."""
+    offset: int = 0
+    """Where they begin in the batch."""
+
+    @property
+    def own(self) -> slice:
+        """Those that this process takes now."""
+        return own_rows(self.size, self.offset)
 
     def __len__(self) -> int:
         return len(range(self.size)[self.own])
-
-
-def rows_of(size: int, offset: int = 0) -> Rows:
-    """This process's share of `size` rows that start at `offset` of the batch."""
-    return Rows(size, own_rows(size, offset))
 
 
 def real_images(split: Split, rows: Rows, device: torch.device) -> Draw:

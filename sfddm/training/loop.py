@@ -13,8 +13,8 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sfddm.runtime.machine import memory_errors, require_bf16
-from sfddm.runtime.processes import all_reduce_max, all_reduce_sum, own_share
+from sfddm.runtime.machine import PARTS, memory_errors, require_bf16
+from sfddm.runtime.processes import all_reduce_max, all_reduce_sum, each_part, own_share
 from sfddm.runtime.signals import Interrupted, postponed
 from sfddm.spec.training import Training
 from sfddm.training.checkpoints import Checkpoint, Checkpoints
@@ -183,10 +183,14 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
     network, optimizer = state.network, state.optimizer
     optimizer.param_groups[0]["lr"] = rate
     device = next(network.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-        losses = loss(step, cast(Network, state.target.module))
     optimizer.zero_grad()
-    losses = _backward(state, losses, own_share(settings.batch_size))
+    losses: Losses = {}
+    for _ in each_part():
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+            own = loss(step, cast(Network, state.target.module))
+        _backward(state, own, losses, own_share(settings.batch_size))
+    gradients = [each.grad for of in state.networks.values() for each in of.parameters() if each.grad is not None]
+    all_reduce_sum([*gradients, *losses.values()])  # in one message
     if settings.clip_norm:
         for each in state.networks.values():
             nn.utils.clip_grad_norm_(each.parameters(), settings.clip_norm)
@@ -197,21 +201,18 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
     return losses
 
 
-def _backward(state: State, losses: Losses, share: float) -> Losses:
-    """Put the gradients of the whole batch's losses into the networks, and return the whole batch's losses.
+def _backward(state: State, own: Losses, whole: Losses, share: float) -> None:
+    """Add the gradients of some rows' losses to the networks', and the losses to the whole batch's.
 
-    Losses are means over images, so those of a process's own rows count by its share of the batch. Gradients and losses
-    pass between processes in one message.
+    Losses are means over images, so those of some rows count by their share of the batch.
     """
-    minimised = losses["loss"]
-    if state.companion and state.companion.loss in losses:
-        minimised = minimised + losses[state.companion.loss]
+    minimised = own["loss"]
+    if state.companion and state.companion.loss in own:
+        minimised = minimised + own[state.companion.loss]
     (share * minimised).backward()  # type: ignore[no-untyped-call]
-    whole = {name: share * value.detach().float() for name, value in losses.items()}
-    weights = [each for network in state.networks.values() for each in network.parameters()]
-    gradients = [each.grad for each in weights if each.grad is not None]
-    all_reduce_sum([*gradients, *whole.values()])
-    return whole
+    for name, value in own.items():
+        part = share * value.detach().float()
+        whole[name] = whole[name] + part if name in whole else part
 
 
 def learning_rate_factor(step: int, settings: Training) -> float:
@@ -224,7 +225,10 @@ def learning_rate_factor(step: int, settings: Training) -> float:
 
 def _lower_the_batch(settings: Training, checkpoints: Checkpoints) -> str:
     kept = checkpoints.newest()
-    remedy = f"Lower batch_size ({settings.batch_size}) in the spec's training section, or make the network smaller."
+    remedy = (
+        f"Set {PARTS}=2, or more, to have each batch go through the network in so many parts; or lower batch_size "
+        f"({settings.batch_size}) in the spec's training section, or make the network smaller."
+    )
     if kept is None:
         return remedy
     return f"{remedy}\nThe checkpoint {kept} is kept: with more memory and the same spec, `dvc repro` goes on from it."

@@ -11,7 +11,7 @@ from sfddm.networks.contract import Contract
 from sfddm.networks.denoiser import Denoiser, build, unet_config
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.teacher import Teacher, Trained
-from sfddm.training.batches import integers, noise_like, real_images, rows_of
+from sfddm.training.batches import Rows, integers, noise_like, real_images
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
@@ -36,7 +36,7 @@ def denoising_loss(
 ) -> Callable[[int, Denoiser], Losses]:
     """The loss of an iteration on the split's images, for the network as it is by then."""
     timesteps, device = denoiser.contract.timesteps, denoiser.device
-    rows = rows_of(batch_size)
+    rows = Rows(batch_size)
     draw = real_images(split, rows, device)
 
     def loss(step: int, _: Denoiser) -> Losses:

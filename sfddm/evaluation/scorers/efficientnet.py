@@ -4,24 +4,18 @@ No file has to be fetched for it. The package's code gives the architecture; its
 nothing else, and only if it is the one that is pinned here.
 """
 
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
-from attrs import frozen
 from torch import nn
 
 from sfddm.errors import UserError
-from sfddm.evaluation.scorers.extractor import DESCRIPTION, WEIGHTS, Extractor, Job, Write, image_shape, write_extractor
-from sfddm.evaluation.scorers.photographs import features_before
-from sfddm.evaluation.scorers.published import load_published
-from sfddm.networks.weights import load_weights, read_pickled
+from sfddm.evaluation.scorers.extractor import WEIGHTS, Extractor, Job, Shape, filled
+from sfddm.evaluation.scorers.published import features_before, load_published
+from sfddm.networks.weights import read_pickled
 from sfddm.runtime.files import digest_file
 from sfddm.spec.evaluation import EfficientNet
-from sfddm.spec.fields import Pixels
-from sfddm.spec.parse import as_stored
 
 VERSION = "1"
 STANDARDISE = False
@@ -35,59 +29,26 @@ MEAN, DEVIATION = (127 / 255,) * 3, (128 / 255,) * 3
 128."""
 
 
-def make(settings: EfficientNet, job: Job) -> Write:
+def make(_: EfficientNet, __: Job) -> nn.Module:
     """Take the package's weights.
 
-    The function that is returned raises:
+    Raises:
         UserError: the packages are not installed, or the file is not the one that is pinned.
     """
-
-    def write(folder: Path) -> None:
-        network = architecture()
-        load_published(network, read_pickled(_published(), SHA256))
-        write_extractor(folder, network, _describe(settings, job.shape))
-
-    return write
+    return load_published(architecture(), read_pickled(_published(), SHA256))
 
 
-def write_random(folder: Path, settings: EfficientNet, shape: tuple[int, int, int]) -> None:
-    """Store the network with random weights, for images of `shape`, in an existing folder.
+def load(folder: Path, _: EfficientNet, shape: Shape, device: torch.device) -> Extractor:
+    """The extractor in a folder.
 
     Raises:
-        UserError: the packages are not installed.
+        UserError: its weights are missing or damaged, or the packages are not installed.
     """
-    write_extractor(folder, architecture(), _describe(settings, shape))
-
-
-@frozen(kw_only=True)
-class _Description:
-    """scorer.json."""
-
-    kind: Literal["efficientnet"]
-    version: str
-    shape: tuple[Pixels, ...]
-
-
-def _describe(settings: EfficientNet, shape: tuple[int, int, int]) -> _Description:
-    return _Description(kind=settings.kind, version=VERSION, shape=shape)
-
-
-def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extractor:
-    """The extractor in a folder whose description has this content.
-
-    Raises:
-        UserError: its weights or its description are missing or damaged, or the packages are not installed.
-    """
-    described = as_stored(folder / DESCRIPTION, content, _Description)
-    shape = image_shape(folder, described.shape)
-    with torch.device("meta"):
-        network = architecture()
-    load_weights(network, folder / WEIGHTS)
-    network = network.to(device).to(memory_format=torch.channels_last).eval()
+    network = filled(architecture(), folder, device).to(memory_format=torch.channels_last)
     head = network.get_submodule("_fc")
     assert isinstance(head, nn.Linear)
     return Extractor(
-        kind=described.kind, version=f"{VERSION} efficientnet-lite-pytorch {version('efficientnet-lite-pytorch')}",
+        kind="efficientnet", version=f"{VERSION} efficientnet-lite-pytorch {version('efficientnet-lite-pytorch')}",
         digest=digest_file(folder / WEIGHTS), shape=shape, features=head.in_features, classes=head.out_features,
         batch=CPU_BATCH if device.type == "cpu" else BATCH,
         extract=features_before(head, network, SIZE, MEAN, DEVIATION),

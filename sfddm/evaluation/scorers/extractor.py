@@ -4,10 +4,8 @@ Each kind of scorer has a module next to this one, named after it, with:
 
 - `VERSION`, which changes with the code between images and features: other versions don't compare;
 - `STANDARDISE`, whether each feature is divided by its standard deviation over the real images;
-- `make`, which takes the spec's section and a `Job`, and returns a function that writes the network, where there is
-  one, and its description into a folder;
-- `write_random`, which writes one with random weights, for what depends on its size and speed alone;
-- `load`, which takes such a folder and the content of its description, and returns an `Extractor`.
+- `make`, which takes the spec's section and a `Job`, and returns the network, None where there is none;
+- `load`, which takes a stored scorer's folder, section and shape of images, and a device, and returns an `Extractor`.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,18 +16,23 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from sfddm.errors import UserError, damaged
-from sfddm.networks.weights import write_weights
+from sfddm.errors import UserError
+from sfddm.networks.weights import load_weights, write_weights
+from sfddm.randomness import Purpose, generator
 from sfddm.runtime.files import write_json
-from sfddm.runtime.kinds import import_kind, kinds_of
+from sfddm.runtime.kinds import import_kind
 from sfddm.runtime.machine import ieee
-from sfddm.spec.evaluation import Scorer
+from sfddm.spec.evaluation import Classifier, Scorer
 from sfddm.spec.fields import Pixels
-from sfddm.spec.parse import read_mapping, unstructure
+from sfddm.spec.parse import read_stored, unstructure
 from sfddm.training.checkpoints import Checkpoints
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "scorer.json"
 """The files of a stored scorer's network."""
+Shape = tuple[int, int, int]
+"""Channels, height and width of images."""
+HALVES = 1
+"""Position of the halves in the stream of splits."""
 
 
 @frozen(kw_only=True)
@@ -38,16 +41,11 @@ class Job:
 
     data: Path
     """The folder with the splits."""
-    shape: tuple[int, int, int]
-    """Channels, height and width of the images."""
+    shape: Shape
     device: torch.device
     curve: Path
     """Where a training writes its points."""
     checkpoints: Checkpoints
-
-
-Write = Callable[[Path], None]
-"""Writes a scorer's network and its description into an existing folder."""
 
 
 @frozen(kw_only=True)
@@ -59,8 +57,8 @@ class Extractor:
     """Version of the code that its features depend on: different versions don't compare."""
     digest: str
     """Hash of its weights, or of its description where it has none, in hexadecimal."""
-    shape: tuple[int, int, int]
-    """Channels, height and width of the images that it takes."""
+    shape: Shape
+    """Of the images that it takes."""
     features: int
     """D, the number of features per image."""
     classes: int
@@ -89,10 +87,21 @@ class Extractor:
             yield features, scores
 
 
-def write_extractor(folder: Path, network: nn.Module, description: object) -> None:
-    """Store a scorer's network and its description, an attrs class of its kind, in an existing folder."""
-    write_weights(folder / WEIGHTS, network)
-    write_json(folder / DESCRIPTION, unstructure(description))
+@frozen(kw_only=True)
+class _Description:
+    """scorer.json."""
+
+    version: str
+    settings: Scorer
+    shape: tuple[Pixels, Pixels, Pixels]
+
+
+def write_extractor(folder: Path, network: nn.Module | None, settings: Scorer, shape: Shape) -> None:
+    """Store a scorer's network and what it was made by, for images of `shape`, in an existing folder."""
+    if network is not None:
+        write_weights(folder / WEIGHTS, network)
+    version = import_kind("scorer", settings.kind).VERSION
+    write_json(folder / DESCRIPTION, unstructure(_Description(version=version, settings=settings, shape=shape)))
 
 
 def load_extractor(folder: Path, device: torch.device) -> Extractor:
@@ -101,23 +110,35 @@ def load_extractor(folder: Path, device: torch.device) -> Extractor:
     Raises:
         UserError: a file is missing or damaged, or was written by another version.
     """
-    content = read_mapping(folder / DESCRIPTION)
-    module = import_kind("scorer", content["kind"]) if content.get("kind") in kinds_of(Scorer) else None
-    if module is None or content.get("version") != module.VERSION:
+    described = read_stored(folder / DESCRIPTION, _Description)
+    module = import_kind("scorer", described.settings.kind)
+    if described.version != module.VERSION:
         raise UserError(f"{folder / DESCRIPTION} was written by another version of this program: run `dvc repro`.")
-    extractor: Extractor = module.load(folder, content, device)
+    extractor: Extractor = module.load(folder, described.settings, described.shape, device)
     return extractor
 
 
-def image_shape(folder: Path, shape: tuple[Pixels, ...]) -> tuple[int, int, int]:
-    """Channels, height and width, from a stored scorer's description.
+def filled(network: nn.Module, folder: Path, device: torch.device) -> nn.Module:
+    """The network with the weights that are stored in a scorer's folder, on a device."""
+    load_weights(network, folder / WEIGHTS)
+    return network.to(device).eval()
 
-    Raises:
-        UserError: they are not three numbers.
+
+def seen_by(scorer: Scorer, count: int) -> np.ndarray:
+    """The indices, ascending, of those of `count` training images that a scorer learns from: for some kinds none.
+
+    The two halves have no image in common and are the same for every scorer. An odd image belongs to the second.
     """
-    if len(shape) != 3:
-        raise damaged(folder / DESCRIPTION, "expected channels, height and width as its shape")
-    return shape[0], shape[1], shape[2]
+    if not isinstance(scorer, Classifier):
+        return np.empty(0, dtype=np.int64)
+    order, half = generator(0, Purpose.SPLIT, HALVES).permutation(count), count // 2
+    parts = {"all": order, "first-half": order[:half], "second-half": order[half:]}
+    return np.sort(parts[scorer.trained_on])
+
+
+def unseen_by(scorer: Scorer, count: int) -> np.ndarray:
+    """The indices, ascending, of the other training images: real ones that judge a scorer's floor fairly."""
+    return np.setdiff1d(np.arange(count), seen_by(scorer, count), assume_unique=True)
 
 
 def rgb(images: np.ndarray) -> Tensor:

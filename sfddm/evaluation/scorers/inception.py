@@ -5,31 +5,17 @@ the 2048 numbers of the last pooling, classes the 1008 of its head.
 """
 
 import io
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from attrs import frozen
 from torch import Tensor, nn
 
-from sfddm.evaluation.scorers.extractor import (
-    DESCRIPTION,
-    WEIGHTS,
-    Extractor,
-    Job,
-    Write,
-    image_shape,
-    rgb,
-    write_extractor,
-)
+from sfddm.evaluation.scorers.extractor import Extractor, Job, Shape, filled, rgb
 from sfddm.evaluation.scorers.published import load_published, read_published
-from sfddm.networks.weights import load_weights
 from sfddm.spec.evaluation import Inception
-from sfddm.spec.fields import SHA256, Pixels
-from sfddm.spec.parse import as_stored
 
 VARIABLE = "SFDDM_INCEPTION_WEIGHTS"
 FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -39,60 +25,30 @@ FEATURES, CLASSES = 2048, 1008
 BATCH = 32
 
 
-def make(settings: Inception, job: Job) -> Write:
+def make(settings: Inception, _: Job) -> nn.Module:
     """Take the published weights.
 
-    The function that is returned raises:
+    Raises:
         UserError: the weights are missing, or the file is not the one that the spec means.
     """
-
-    def write(folder: Path) -> None:
-        state = read_published(VARIABLE, [FILE], settings.sha256)
-        network = architecture()
-        load_published(network, state)
-        write_extractor(folder, network, _describe(settings, job.shape))
-
-    return write
+    state = read_published(VARIABLE, [FILE], settings.sha256)
+    return load_published(architecture(), state)
 
 
-def write_random(folder: Path, settings: Inception, shape: tuple[int, int, int]) -> None:
-    """Store the network with random weights, for images of `shape`, in an existing folder."""
-    write_extractor(folder, architecture(), _describe(settings, shape))
-
-
-@frozen(kw_only=True)
-class _Description:
-    """scorer.json."""
-
-    kind: Literal["inception"]
-    version: str
-    shape: tuple[Pixels, ...]
-    sha256: SHA256
-
-
-def _describe(settings: Inception, shape: tuple[int, int, int]) -> _Description:
-    return _Description(kind=settings.kind, version=VERSION, shape=shape, sha256=settings.sha256)
-
-
-def load(folder: Path, content: Mapping[str, Any], device: torch.device) -> Extractor:
-    """The extractor in a folder whose description has this content.
+def load(folder: Path, settings: Inception, shape: Shape, device: torch.device) -> Extractor:
+    """The extractor in a folder.
 
     Raises:
-        UserError: its weights or its description are missing or damaged.
+        UserError: its weights are missing or damaged.
     """
-    described = as_stored(folder / DESCRIPTION, content, _Description)
-    shape = image_shape(folder, described.shape)
-    with torch.device("meta"):
-        network = architecture()
-    load_weights(network, folder / WEIGHTS)
-    network = network.to(device).eval()
+    network = filled(architecture(), folder, device)
 
     def extract(images: np.ndarray) -> tuple[Tensor, Tensor]:
         features, scores = network(rgb(images).to(device))
         return features, scores
 
     return Extractor(
-        kind="inception", version=f"{VERSION} torch-fidelity {version('torch-fidelity')}", digest=described.sha256,
+        kind="inception", version=f"{VERSION} torch-fidelity {version('torch-fidelity')}", digest=settings.sha256,
         shape=shape, features=FEATURES, classes=CLASSES, batch=BATCH, extract=extract,
     )  # fmt: skip
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from sfddm.data import store
 from sfddm.evaluation.real import FileMoments, Splits, read_statistics, write_real
-from sfddm.evaluation.scorers.extractor import Job, load_extractor
-from sfddm.evaluation.scorers.seen import unseen_by
+from sfddm.evaluation.scorers.extractor import Job, load_extractor, unseen_by, write_extractor
 from sfddm.runtime.files import atomic_folder
 from sfddm.runtime.kinds import import_kind
 from sfddm.runtime.processes import is_main
@@ -26,14 +25,14 @@ def write_scorer(out: Path, settings: Scorer, job: Job, samples: int, datasets: 
         UserError: too few images, weights or moments that are not there, or what its training raises.
     """
     kind = import_kind("scorer", settings.kind)
-    write = kind.make(settings, job)
+    network = kind.make(settings, job)
     if not is_main():
         return
     train = store.read(job.data, "train").images
     test = store.read(job.data, "test").images if store.has(job.data, "test") else None
     splits = Splits(train=train, test=test, unseen=unseen_by(settings, len(train)))
     with atomic_folder(out) as folder:
-        write(folder)
+        write_extractor(folder, network, settings, job.shape)
         extractor = load_extractor(folder, job.device)
         moments = _moments(settings, extractor.features, datasets)
         write_real(folder, extractor, splits, samples, kind.STANDARDISE, moments)
