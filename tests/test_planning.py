@@ -103,16 +103,6 @@ def test_every_scorer_is_paid_for_when_it_is_made_and_with_every_student(monkeyp
     assert found["evaluate@tiny-ddim-t4-s0"].seconds == START + drawn * 4 + TIMING + 2 * drawn * 2
 
 
-def test_a_row_that_is_the_reference_draws_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfddm.pipeline.plan._seconds", lambda *_: 1.0)
-    spec = with_a_stored_teacher()
-    row = spec.students["ddim-t4"]
-    reference = evolve(spec.evaluation.reference, index_set=row.index_set, solver="ddim", clip_sample=row.clip_sample)
-    spec = evolve(spec, evaluation=evolve(spec.evaluation, reference=reference))
-    (estimate,) = dict(estimates(spec, {"evaluate@tiny-ddim-t4-s0"})).values()
-    assert estimate.seconds == START + TIMING + 2 * (256 + PAIRS * STEPS) * 2
-
-
 def test_a_missing_teacher_is_said_before_anything_is_estimated() -> None:
     spec = tiny()
     source = FromDiffusers(kind="diffusers", model="mine", revision="0" * 64)

@@ -38,7 +38,7 @@ from sfddm.spec.evaluation import Classifier, Scorer
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import read_mapping
 from sfddm.spec.parts import TRAINED, Cache, DataSource, distribution_of
-from sfddm.spec.students import Free, Trained
+from sfddm.spec.students import Trained
 from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
 from sfddm.teachers.importing import find_teacher
@@ -265,16 +265,8 @@ class _Plan:
             return Estimate(seconds=START + scale * took["evaluation_seconds"], memory=memory)
         drawn = samples + PAIRS * STEPS
         scoring = sum(seconds for seconds, _ in self.scoring.values())
-        passes = TIMING + (0 if self._is_reference(run) else drawn * steps)
-        seconds = START + passes * self.forward + 2 * drawn * scoring
+        seconds = START + (drawn * steps + TIMING) * self.forward + 2 * drawn * scoring
         return Estimate(seconds=seconds, memory=memory)
-
-    def _is_reference(self, run: Run) -> bool:
-        """Whether its images are the teacher's in the reference, which are not drawn again."""
-        student, reference = self.spec.students[run.student], self.spec.evaluation.reference
-        solver = student.method.solver if isinstance(student.method, Free) else None
-        same = (solver, student.clip_sample) == (reference.solver, reference.clip_sample)
-        return same and self.spec.levels(run.student) == self.spec.levels_of(reference.index_set)
 
 
 def _trajectories(teacher: Denoiser, steps: int, asked: Cache) -> int:
