@@ -15,7 +15,7 @@ from sfddm.pipeline.plan import estimates, stages
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parts import DataSource
 from sfddm.spec.read import load_spec
-from sfddm.spec.students import SFDDM, Free, Trained
+from sfddm.spec.students import SFDDM, AnyStep, Free, Progressive, Trained
 from sfddm.spec.teacher import FromDiffusers
 from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
@@ -40,7 +40,9 @@ PAPERS = ["cifar10", "celeba-hq", "lsun-church", "lsun-bedroom"]
 PUBLIC = [f"{name}-public" for name in PAPERS]
 """The same data sets, with a teacher from the hub."""
 SHAPES |= {f"{name}-public": SHAPES[name] for name in PAPERS}
-TRAINED_ON = {name: shape if shape[1] < 256 or name == "celeba-hq" else (3, 64, 64) for name, shape in SHAPES.items()}
+TRAINED_ON = ON_TWO_CORES | {
+    name: shape if shape[1] < 256 or name == "celeba-hq" else (3, 64, 64) for name, shape in SHAPES.items()
+}
 """Shapes of images that are trained on: networks halve the smaller ones as often, so one at 256 pixels will do."""
 
 
@@ -69,13 +71,20 @@ def cut_down(name: str) -> Spec:
     students = dict(spec.students)
     for key, student in spec.students.items():
         method = student.method
+        if not isinstance(method, Trained):
+            continue
+        method = evolve(method, training=once(method.training))
         if isinstance(method, SFDDM):
             sources = tuple(
                 each if isinstance(each, DataSource) else evolve(each, cache=evolve(each.cache, noises=2))
                 for each in method.sources
             )
-            method = evolve(method, sources=sources, training=once(method.training))
-            students[key] = evolve(student, method=method)
+            method = evolve(method, sources=sources)
+        elif isinstance(method, AnyStep):
+            method = evolve(method, cache=evolve(method.cache, noises=2))
+        elif isinstance(method, Progressive):
+            method = evolve(method, training=evolve(method.training, iterations=4))  # one for each fold
+        students[key] = evolve(student, method=method)
     evaluation = evolve(spec.evaluation, samples=16, batch_size=2)
     return evolve(spec, teacher=teacher, students=students, evaluation=evaluation)
 
@@ -124,12 +133,12 @@ def jobs(spec: Spec, folder: Path) -> Iterator[Job]:
             )  # fmt: skip
 
 
-LIGHT = ("cifar10", "fashion-mnist")
+LIGHT = ("cifar10", "fashion-mnist", *ON_TWO_CORES)
 """Those whose networks are small enough to be trained at every check."""
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in LIGHT else pytest.mark.heavy) for name in SHAPES]
+    "name", [pytest.param(name, marks=() if name in LIGHT else pytest.mark.heavy) for name in TRAINED_ON]
 )
 def test_teacher_and_students_train_for_an_iteration(name: str, tmp_path: Path) -> None:
     spec = cut_down(name)
