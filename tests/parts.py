@@ -36,6 +36,7 @@ from sfddm.spec.parts import (
 )
 from sfddm.spec.read import parse_spec
 from sfddm.spec.students import SFDDM, TRACT, AnyStep, Consistency, Progressive, Student, Trained
+from sfddm.spec.teacher import PatchedUNet2D, UNet2D
 from sfddm.training.checkpoints import Checkpoints
 from tests import forks
 
@@ -56,6 +57,17 @@ PUBLISHED = {
 """What the published method changes in the method of tiny's ours-t4."""
 
 
+PATCHED = PatchedUNet2D(
+    kind="patched-unet2d",
+    patch=2,
+    channels=(8, 16),
+    attention=(False, False),
+    middle_attention=False,
+    head_channels=8,
+    layers_per_block=1,
+    norm_groups=4,
+)
+"""tiny's network on patches."""
 STILL = {"iterations": 1, "warmup": 0, "learning_rate": 1e-30, "batch_size": 5}
 """Changes to a training: one iteration that moves no weight by more than 1e-30."""
 
@@ -111,11 +123,11 @@ def random_split(classes: int = 4) -> Split:
     return Split(images, np.arange(12) % classes, flip=False)
 
 
-def untrained_teacher(prediction: str = "v", seed: int = 0) -> Denoiser:
-    """tiny's network with random weights in every layer, those included that diffusers starts at zero."""
+def untrained_teacher(prediction: str = "v", seed: int = 0, network: UNet2D | None = None) -> Denoiser:
+    """tiny's network, or another, with random weights in every layer, those included that diffusers starts at zero."""
     spec = tiny()
     contract = Contract(timesteps=64, noise_schedule="cosine", prediction=prediction)
-    teacher = build(unet_config(spec.teacher.source.network, spec.data.shape), contract, seed)
+    teacher = build(unet_config(network or spec.teacher.source.network, spec.data.shape), contract, seed)
     generator = torch.Generator().manual_seed(seed)
     for parameter in teacher.parameters():
         parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)

@@ -25,6 +25,7 @@ from tests.parts import (
     LOOK_AHEAD,
     METHODS,
     OURS,
+    PATCHED,
     PUBLISHED,
     ROLLOUT,
     SCRATCH,
@@ -164,6 +165,7 @@ def test_a_networks_share_is_that_of_multiply_adds(capfd: pytest.CaptureFixture[
     assert share(COPY, teacher) == share(SCRATCH, teacher) == 1
     assert share(evolve(SCRATCH, network=unet((8, 16))), teacher) == 1
     assert 1 / 4 < share(evolve(SCRATCH, network=small), teacher) < 1 / 3
+    assert 1 / 4 < share(evolve(SCRATCH, network=PATCHED), teacher) < 1 / 3, "a quarter of the places"
     assert capfd.readouterr() == ("", ""), "counting says nothing"
 
 

@@ -173,6 +173,15 @@ def test_half_the_size_is_the_mean_of_four_pixels(raw: Path) -> None:
     assert np.array_equal(train.images, np.rint(means)[:, None])
 
 
+@pytest.mark.parametrize(("size", "before"), [(32, 2), (31, 1)])
+def test_above_its_own_size_an_image_is_on_black(raw: Path, size: int, before: int) -> None:
+    train = loaded(FashionMNIST(kind="fashion-mnist", size=size))[0].images
+    assert train.shape == (20, 1, size, size)
+    middle = slice(before, before + 28)
+    assert np.array_equal(train[:, 0, middle, middle], pictures(20))
+    assert train.sum(dtype=int) == pictures(20).sum(dtype=int), "and around it, black"
+
+
 @pytest.mark.parametrize("size", [1, 3, 5, 6])
 def test_a_new_pixel_is_the_mean_of_the_area_that_it_covers(size: int) -> None:
     images = np.random.default_rng(size).integers(0, 256, (4, 6, 7), dtype=np.uint8)
@@ -263,8 +272,8 @@ def test_a_spec_of_fashion_mnist_names_its_module_and_its_shape() -> None:
 @pytest.mark.parametrize(
     ("section", "path", "words"),
     [
-        ("{kind: fashion-mnist, size: 0}", "$.data.size", "at least 1 and at most 28, found 0"),
-        ("{kind: fashion-mnist, size: 29}", "$.data.size", "at least 1 and at most 28, found 29"),
+        ("{kind: fashion-mnist, size: 0}", "$.data.size", "at least 1 and at most 32, found 0"),
+        ("{kind: fashion-mnist, size: 33}", "$.data.size", "at least 1 and at most 32, found 33"),
         ("{kind: fashion-mnist, size: 13}", "$.teacher.source.network.channels", "13x13 images can't be halved"),
         ("{kind: fashion-mnist}", "$.data", "missing key 'size'"),
         ("{kind: fashion-mnist, size: 14, train: 5}", "$.data.train", "unknown key 'train'"),

@@ -15,7 +15,7 @@ from sfddm.pipeline.plan import estimates, stages
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parts import DataSource
 from sfddm.spec.read import load_spec
-from sfddm.spec.students import SFDDM, Free, Trained
+from sfddm.spec.students import SFDDM, AnyStep, Free, Progressive, Trained
 from sfddm.spec.teacher import FromDiffusers
 from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
@@ -32,13 +32,17 @@ SHAPES = {
     "lsun-bedroom": (3, 256, 256),
     "fashion-mnist": (1, 14, 14),
 }
+ON_TWO_CORES = {"fashion-32": (1, 32, 32), "cifar10-32": (3, 32, 32)}
+"""Real images at their size, with rivals of ours."""
 CACHED = ("ours-t8-s0", "ours-t4-s0", "ours-t2-s0")
 """Ends of the names of students that learn on cached trajectories of CIFAR-10."""
 PAPERS = ["cifar10", "celeba-hq", "lsun-church", "lsun-bedroom"]
 PUBLIC = [f"{name}-public" for name in PAPERS]
 """The same data sets, with a teacher from the hub."""
 SHAPES |= {f"{name}-public": SHAPES[name] for name in PAPERS}
-TRAINED_ON = {name: shape if shape[1] < 256 or name == "celeba-hq" else (3, 64, 64) for name, shape in SHAPES.items()}
+TRAINED_ON = ON_TWO_CORES | {
+    name: shape if shape[1] < 256 or name == "celeba-hq" else (3, 64, 64) for name, shape in SHAPES.items()
+}
 """Shapes of images that are trained on: networks halve the smaller ones as often, so one at 256 pixels will do."""
 
 
@@ -67,13 +71,20 @@ def cut_down(name: str) -> Spec:
     students = dict(spec.students)
     for key, student in spec.students.items():
         method = student.method
+        if not isinstance(method, Trained):
+            continue
+        method = evolve(method, training=once(method.training))
         if isinstance(method, SFDDM):
             sources = tuple(
                 each if isinstance(each, DataSource) else evolve(each, cache=evolve(each.cache, noises=2))
                 for each in method.sources
             )
-            method = evolve(method, sources=sources, training=once(method.training))
-            students[key] = evolve(student, method=method)
+            method = evolve(method, sources=sources)
+        elif isinstance(method, AnyStep):
+            method = evolve(method, cache=evolve(method.cache, noises=2))
+        elif isinstance(method, Progressive):
+            method = evolve(method, training=evolve(method.training, iterations=4))  # one for each fold
+        students[key] = evolve(student, method=method)
     evaluation = evolve(spec.evaluation, samples=16, batch_size=2)
     return evolve(spec, teacher=teacher, students=students, evaluation=evaluation)
 
@@ -93,6 +104,24 @@ def test_every_student_stands_beside_the_free_sampler_of_its_levels(name: str) -
         assert {16, 64, 128} <= {len(spec.levels(key)) for key in ours}
 
 
+@pytest.mark.parametrize("name", ON_TWO_CORES)
+def test_rivals_cost_what_ours_cost(name: str) -> None:
+    """To a thousandth; networks that serve one step and more have the budget of the student of one step."""
+    spec = committed(name)
+    assert spec.data.shape == ON_TWO_CORES[name] and spec.evaluation.samples == 10_000
+    levels = {key: spec.levels(key) for key in spec.students}
+    free = {levels[key] for key, student in spec.students.items() if isinstance(student.method, Free)}
+    costs = {
+        key: student.cost(levels[key], "cosine", 1024, 1.0).total
+        for key, student in spec.students.items()
+        if isinstance(student.method, Trained)
+    }
+    assert set(levels.values()) == free and set(spec.registry.students) <= set(costs)
+    for key, cost in costs.items():
+        ours = "ours-t1" if key.endswith("t1") or key == "any-t4" else "ours-t4"
+        assert cost == pytest.approx(costs[ours], rel=1e-3)
+
+
 def jobs(spec: Spec, folder: Path) -> Iterator[Job]:
     """The trainings of all students."""
     for key, student in spec.students.items():
@@ -104,12 +133,12 @@ def jobs(spec: Spec, folder: Path) -> Iterator[Job]:
             )  # fmt: skip
 
 
-LIGHT = ("cifar10", "fashion-mnist")
+LIGHT = ("cifar10", "fashion-mnist", *ON_TWO_CORES)
 """Those whose networks are small enough to be trained at every check."""
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in LIGHT else pytest.mark.heavy) for name in SHAPES]
+    "name", [pytest.param(name, marks=() if name in LIGHT else pytest.mark.heavy) for name in TRAINED_ON]
 )
 def test_teacher_and_students_train_for_an_iteration(name: str, tmp_path: Path) -> None:
     spec = cut_down(name)

@@ -1,14 +1,16 @@
 """A network under its contract: what it is told, what is stored of it, and where its first weights come from."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from sfddm.networks import storage
 from sfddm.networks.contract import Contract
-from sfddm.networks.denoiser import build, time_input, unet_config
+from sfddm.networks.denoiser import build, make_network, time_input, unet_config
 from sfddm.spec.teacher import UNet2D
-from tests.parts import tiny, untrained_teacher
+from tests.parts import CPU, PATCHED, tiny, untrained_teacher
 
 
 def contract(**changes: Any) -> Contract:
@@ -64,3 +66,22 @@ def test_first_weights_are_drawn_from_their_seed_and_leave_all_other_draws_alone
     torch.rand(1)
     again = build(config, contract(), 3).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_a_network_on_patches_is_the_plain_one_between_an_unshuffle_and_a_shuffle(tmp_path: Path) -> None:
+    """By hand: the pixels of a patch, line by line, are channels next to each other."""
+    patched = untrained_teacher(network=PATCHED)
+    on_patches = {"sample_size": [4, 4], "in_channels": 4, "out_channels": 4}
+    plain = make_network({**unet_config(tiny().teacher.source.network, (1, 8, 8)), **on_patches})
+    plain.load_state_dict(patched.network.state_dict())
+    x, level = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([1, 30, 60])
+    unshuffled = torch.stack([x[:, 0, i::2, j::2] for i in (0, 1) for j in (0, 1)], dim=1)
+    output = plain(unshuffled, level - 1, return_dict=False)[0]
+    shuffled = torch.zeros_like(x)
+    for place, (i, j) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+        shuffled[:, 0, i::2, j::2] = output[:, place]
+    storage.write(tmp_path, patched)
+    for network in (patched, storage.load(tmp_path, CPU)):
+        found = network(x, level)
+        assert torch.equal(found.output, shuffled)
+        assert network.image_shape == (1, 8, 8) and network.feature_shape == found.features.shape[1:] == (8, 4, 4)

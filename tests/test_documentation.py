@@ -49,7 +49,7 @@ NOT_HERE = {
     r"docs/gpu.md: SFDDM_NPROC=4 .*": "it needs four GPUs",
     r"docs/\S+: python -m bench.*": "it measures, for minutes to hours on a quiet machine",
     r"docs/reliability-input.md: .*pytest .*": "they are tests themselves",
-    r"docs/study.md: .*": "hours of training",
+    r"docs/(study|real-images).md: .*": "hours of training",
 }
 """Commands that no test runs, and why."""
 ON_TINY = (

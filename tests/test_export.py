@@ -26,7 +26,8 @@ from sfddm.networks.denoiser import LUCIDRAINS, Denoiser, LucidrainsUNet
 from sfddm.networks.layout import weights_digest, write_sampler
 from sfddm.networks.student import first_student
 from sfddm.spec.parts import FromTeacher
-from tests.parts import untrained_teacher
+from sfddm.spec.teacher import UNet2D
+from tests.parts import PATCHED, untrained_teacher
 from tests.project import ROOT
 from tests.typed import sfddm
 
@@ -72,9 +73,9 @@ assert not [name for name in sys.modules if name.partition(".")[0] in ("sfddm", 
 """
 
 
-def student(prediction: str = "v", **contract: Any) -> Denoiser:
+def student(prediction: str = "v", network: UNet2D | None = None, **contract: Any) -> Denoiser:
     """A network with random weights under a contract."""
-    teacher = untrained_teacher("epsilon" if prediction == "epsilon-sample" else prediction)
+    teacher = untrained_teacher("epsilon" if prediction == "epsilon-sample" else prediction, network=network)
     made = first_student(teacher, FromTeacher(kind="teacher", prediction="same" if prediction != "epsilon-sample" else
                                               prediction), 0, **contract)  # fmt: skip
     generator = torch.Generator().manual_seed(1)
@@ -91,6 +92,7 @@ CASES: dict[str, tuple[Denoiser, Sampler]] = {
     "two outputs": (student("epsilon-sample"), DDIM),
     "its own index": (student(index_levels=LEVELS), DDIM),
     "any step": (student(two_times=True), DDIM),
+    "on patches": (student("epsilon-sample", PATCHED, two_times=True), DDIM),
     "dpm-solver": (student(), evolve(DDIM, solver="dpm-solver")),
     "angle-2m": (student(), evolve(DDIM, solver="angle-2m")),
     "unipc": (student(), evolve(DDIM, solver="unipc")),
@@ -100,7 +102,7 @@ CASES: dict[str, tuple[Denoiser, Sampler]] = {
     "consistency": (student(), evolve(DDIM, solver="consistency")),
     "one step of consistency": (student(), evolve(DDIM, solver="consistency", levels=(64,))),
 }
-TRACED = ("one step", "two outputs", "its own index", "any step", "angle-2m", "unipc", "ancestral")
+TRACED = ("on patches", "one step", "two outputs", "its own index", "any step", "angle-2m", "unipc", "ancestral")
 """A loop, none, one of its own solver, and every kind of network: tracing takes seconds."""
 ALWAYS = {"torch-export": ("one step", "any step"), "onnx": ("ancestral",)}
 """What is traced at every commit: no loop, a loop and one that takes noise."""

@@ -197,7 +197,7 @@ OTHER_VALUES: dict[str, dict[str, tuple[Any, ...]]] = {
     CONFIG: {
         **{field: (value,) for field, value in TOO_LARGE.items()}, "in_channels": (10**9, 2), "out_channels": (2,),
         "down_block_types": (["../x", "x"], []), "norm_num_groups": (0, 3), "class_embed_type": ("timestep",),
-        "unheard_of": (1,),
+        "patch": (2, 0, -1, 3, 10**9), "unheard_of": (1,),
     },
     CONTRACT: {
         "timesteps": (0, 10**12), "noise_schedule": ("cosin",), "prediction": ("w", "epsilon-sample"),

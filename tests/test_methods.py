@@ -109,7 +109,7 @@ def test_a_smaller_student_has_no_features_to_compare(tmp_path: Path, name: str)
     )  # fmt: skip
     start = FromScratch(kind="scratch", prediction="v", network=network)
     method = evolve(METHODS[name], start=start, training=evolve(FEW, iterations=1, batch_size=2))
-    with pytest.raises(UserError, match="network has 4 features and the teacher's 8: give the student's network 8 as"):
+    with pytest.raises(UserError, match="has 4x8x8 features and the teacher's 8x8x8: give the student's network 8 as"):
         distill(of(tmp_path, method))
     assert not (tmp_path / "cache").exists()
     distill(of(tmp_path, evolve(method, terms=(HIDDEN,)))).write(tmp_path)

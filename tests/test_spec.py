@@ -165,6 +165,10 @@ TOO_DEEP = (
     "{kind: scratch, prediction: v, network: {kind: unet2d, channels: [4, 4, 4, 4, 4], attention: [false], "
     "middle_attention: false, head_channels: 4, layers_per_block: 1, norm_groups: 4}}"
 )
+ON_PATCHES = (
+    "{kind: scratch, prediction: v, network: {kind: patched-unet2d, patch: 2, channels: [8, 16], attention: [false, "
+    "false], middle_attention: false, head_channels: 8, layers_per_block: 1, norm_groups: 4}}"
+)
 TEACHER = "teacher_steps: {solver: ddim, substeps: 1, clip_sample: false}"
 COMMON = f"start: {COPY}, {TEACHER}, distance: mse, weighting: snr+1, training: *training"
 TARGETS = f"target_average: 0.5, {COMMON}"
@@ -222,6 +226,12 @@ def test_every_method_can_be_written_in_a_spec_and_survives_plain_data(method: s
         (f"{{kind: any-step, start: {TOO_DEEP}, cache: {CACHE}, unaligned: 0.2, "
          f"terms: [{HIDDEN}, {FEATURE}], training: *training}}", None, "method.terms[1]",
          "4 features and the teacher's 8"),
+        (f"{{kind: any-step, start: {ON_PATCHES}, cache: {CACHE}, unaligned: 0.2, "
+         f"terms: [{HIDDEN}, {FEATURE}], training: *training}}", None, "method.terms[1]", "on patches of 2 and 1"),
+        (f"{{kind: tract, substeps: 4, {TARGETS.replace(COPY, ON_PATCHES.replace('patch: 2', 'patch: 3'))}}}", None,
+         "method.start.network.patch", "expected a divisor of 8 and 8"),
+        (f"{{kind: tract, substeps: 4, {TARGETS.replace(COPY, ON_PATCHES.replace('patch: 2', 'patch: 8'))}}}", None,
+         "method.start.network.channels", "1x1 images can't be halved that often"),
         ("{kind: free, solver: ddim}", "{kind: uniform-log-snr, steps: 60}", "index_set.steps", "use fewer"),
         (f"{{kind: any-step, start: {COPY}, cache: {CACHE}, unaligned: 0.2, "
          f"terms: [{FEATURE}], training: *training}}", None, "method.terms", "add one"),

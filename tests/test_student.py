@@ -11,7 +11,7 @@ from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.spec.parts import FromScratch, FromTeacher, TeachersNetwork
 from sfddm.spec.teacher import UNet2D
-from tests.parts import COPY, SCRATCH, untrained_teacher
+from tests.parts import COPY, PATCHED, SCRATCH, untrained_teacher
 
 SMALLER = UNet2D(
     kind="unet2d",
@@ -54,8 +54,9 @@ def test_a_student_may_predict_something_else(prediction: Any) -> None:
     assert student.contract == evolve(teacher.contract, prediction=prediction)
 
 
-def test_two_outputs_start_at_the_teachers_noise_and_no_image() -> None:
-    teacher = untrained_teacher("epsilon")
+@pytest.mark.parametrize("network", [None, PATCHED], ids=["plain", "patched"])
+def test_two_outputs_start_at_the_teachers_noise_and_no_image(network: UNet2D | None) -> None:
+    teacher = untrained_teacher("epsilon", network=network)
     student = first_student(teacher, FromTeacher(kind="teacher", prediction="epsilon-sample"), 0)
     assert student.config == {**teacher.config, "out_channels": 2}
     own = student(X, LEVEL)
@@ -89,8 +90,9 @@ def test_a_start_from_scratch_may_have_a_smaller_network() -> None:
     assert student.image_shape == (1, 8, 8) and student(X, LEVEL).output.shape == (3, 2, 8, 8)
 
 
-def test_an_any_step_copy_reads_the_second_time_as_the_first_and_adds_nothing() -> None:
-    teacher = untrained_teacher()
+@pytest.mark.parametrize("network", [None, PATCHED], ids=["plain", "patched"])
+def test_an_any_step_copy_reads_the_second_time_as_the_first_and_adds_nothing(network: UNet2D | None) -> None:
+    teacher = untrained_teacher(network=network)
     student = first_student(teacher, COPY, 0, two_times=True)
     assert student.contract == evolve(teacher.contract, two_times=True)
     assert student.config["class_embed_type"] == "timestep"

@@ -19,8 +19,9 @@ from sfddm.networks.contract import Contract
 from sfddm.randomness import Purpose, normals
 from sfddm.runtime.machine import machine
 from sfddm.spec.parts import Cache
+from sfddm.spec.teacher import UNet2D
 from tests.gaussian import ddim_factor, linear_teacher
-from tests.parts import CACHE, untrained_teacher
+from tests.parts import CACHE, PATCHED, untrained_teacher
 
 LEVELS = (16, 32, 64)
 PLAIN = evolve(CACHE, solver="ddim", substeps=2, clip_sample=False, noises=6, seed=4)
@@ -30,10 +31,12 @@ def noises(source: Cache) -> Tensor:
     return torch.from_numpy(normals(source.seed, Purpose.TRAJECTORY_NOISE, range(source.noises), (1, 8, 8)))
 
 
-@pytest.mark.parametrize("clip", [False, True])
-def test_states_and_features_are_those_of_the_walk_by_hand(tmp_path: Path, clip: bool) -> None:
+@pytest.mark.parametrize(("network", "clip", "places"), [(None, False, 8), (None, True, 8), (PATCHED, True, 4)])
+def test_states_and_features_are_those_of_the_walk_by_hand(
+    tmp_path: Path, network: UNet2D | None, clip: bool, places: int
+) -> None:
     """Features are kept where jumps land; the last jump's are those of the lowest level that the solver stops at."""
-    teacher, source = untrained_teacher(), evolve(PLAIN, clip_sample=clip)
+    teacher, source = untrained_teacher(network=network), evolve(PLAIN, clip_sample=clip)
     solver_levels = finer(LEVELS, 2, "cosine", 64)
     assert set(LEVELS) < set(solver_levels) and len(solver_levels) == 6 and solver_levels[0] < 16
     x, states, features = noises(source), {}, {}
@@ -45,7 +48,7 @@ def test_states_and_features_are_those_of_the_walk_by_hand(tmp_path: Path, clip:
     states[0] = x
     found = load_or_compute(teacher, "key", LEVELS, source, tmp_path)
     assert found.states.shape == (4, 6, 1, 8, 8) and found.states.dtype == torch.float32
-    assert found.features.shape == (3, 6, 8, 8, 8) and found.features.dtype == torch.float16
+    assert found.features.shape == (3, 6, 8, places, places) and found.features.dtype == torch.float16
     for k, level in enumerate((0, *LEVELS)):
         assert torch.allclose(found.states[k], states[level], atol=1e-5)
     for k, level in enumerate((solver_levels[0], 16, 32)):

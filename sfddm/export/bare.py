@@ -34,7 +34,8 @@ class Bare(nn.Module):
     """A network that predicts images at its own levels.
 
     `student` describes it in plain data: solver, clip_sample, prediction, two_times, and for k = 0..T' the lists
-    levels, alpha, sigma, and told, which is what the network is told of the time there.
+    levels, alpha, sigma, and told, which is what the network is told of the time there. With a `patch`, the network is
+    given patches of so many pixels a side as channels.
     """
 
     told: Tensor
@@ -47,11 +48,17 @@ class Bare(nn.Module):
         self.register_buffer("told", torch.tensor(student["told"]), persistent=False)
         self.prediction = student["prediction"]
         self.two_times = student["two_times"]
+        self.patch = student.get("patch", 1)
 
     def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, None]:
         """The image predicted at state x [B, C, H, W] and index k (int [B]); `landing` (int [B]) is the next one."""
         second = self.told[landing] if self.two_times else None
-        output = self.network(x.to(self.dtype), self.told[level], class_labels=second, return_dict=False)[0]
+        given = x.to(self.dtype)
+        if self.patch > 1:
+            given = nn.functional.pixel_unshuffle(given, self.patch)
+        output = self.network(given, self.told[level], class_labels=second, return_dict=False)[0]
+        if self.patch > 1:
+            output = nn.functional.pixel_shuffle(output, self.patch)
         alpha, sigma = self.schedule.at(level, x)
         return to_sample(self.prediction, output.float(), x, alpha, sigma), None
 

@@ -15,6 +15,7 @@ import torch
 
 from sfddm.diffusion import prediction, process, sampling, solvers, steps
 from sfddm.export import bare, pipeline
+from sfddm.networks.denoiser import of_patches
 from sfddm.networks.layout import CONFIG, WEIGHTS
 from sfddm.networks.weights import write_weights
 from sfddm.runtime.files import write_json, write_text
@@ -35,6 +36,8 @@ def write_folder(folder: Path, network: Any, student: Mapping[str, Any]) -> None
     """Write a student into an existing folder: diffusers' network, and a description that `sfddm.export.bare` reads."""
     about = {"_diffusers_version": diffusers.__version__}
     config = {name: value for name, value in network.config.items() if not name.startswith("_")}
+    if "patch" in config:  # diffusers has no such network: the pipeline makes the patches
+        student, config = {**student, "patch": config["patch"]}, of_patches(config)
     (folder / "unet").mkdir()
     write_json(folder / "unet" / CONFIG, {**about, "_class_name": "UNet2DModel", **config})
     write_weights(folder / "unet" / WEIGHTS, network)

@@ -50,9 +50,9 @@ class StudentPipeline(DiffusionPipeline):  # type: ignore[misc]
         """
         student = self.config.student
         bare, sampler = Bare(self.unet, student).to(self.device), sampler_of(student)
-        height, width = self.unet.config.sample_size
         if noise is None:
-            shape = (batch_size, self.unet.config.in_channels, height, width)
+            patch, (height, width) = bare.patch, self.unet.config.sample_size
+            shape = (batch_size, self.unet.config.in_channels // patch**2, height * patch, width * patch)
             noise = randn_tensor(shape, generator=generator, device=self.device)
         noise = noise.to(self.device, torch.float32)  # only the network computes in another precision
         steps = (len(sampler.levels) - 1) * SOLVERS[sampler.solver].stochastic

@@ -103,11 +103,12 @@ def task_of(job: Job, kind: type[M]) -> Task[M]:
 def require_same_features(student: Denoiser, teacher: Denoiser) -> None:
     """Raises: UserError: the feature term can't compare their activations one by one; with imported teachers the spec
     doesn't know it before."""
-    own, teachers = (network.config["block_out_channels"][0] for network in (student, teacher))
+    own, teachers = ("x".join(map(str, network.feature_shape)) for network in (student, teacher))
     if own != teachers:
         raise UserError(
             f"the student's network has {own} features and the teacher's {teachers}: give the student's network "
-            f"{teachers} as the first entry of channels, or leave the feature term out."
+            f"{teacher.feature_shape[0]} as the first entry of channels and the teacher's patch, or leave the feature "
+            "term out."
         )
 
 

@@ -81,11 +81,9 @@ def load_or_compute(
 
 
 def _arrays(teacher: Denoiser, steps: int, noises: int) -> Arrays:
-    channels, height, width = teacher.image_shape
-    features = teacher.config["block_out_channels"][0]
     return {
-        "states.npy": (np.dtype(np.float32), (noises, steps + 1, channels, height, width)),
-        "features.npy": (np.dtype(np.float16), (noises, steps, features, height, width)),
+        "states.npy": (np.dtype(np.float32), (noises, steps + 1, *teacher.image_shape)),
+        "features.npy": (np.dtype(np.float16), (noises, steps, *teacher.feature_shape)),
     }
 
 

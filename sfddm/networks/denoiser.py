@@ -3,6 +3,7 @@
 What was trained with another library, denoising-diffusion-pytorch, is given the same calls and names first.
 """
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -14,7 +15,7 @@ from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.errors import UserError
 from sfddm.networks.contract import Contract
 from sfddm.networks.unet import UNet2DModel
-from sfddm.spec.teacher import UNet2D
+from sfddm.spec.teacher import PatchedUNet2D, UNet2D
 
 LUCIDRAINS = "denoising-diffusion-pytorch"
 """The library of the other kind of network."""
@@ -27,7 +28,7 @@ class Evaluated:
     output: Tensor
     """As the network put it out, [B, C, H, W], or [B, 2C, H, W] where it predicts noise and image."""
     features: Tensor
-    """Input of the last normalisation (of the last convolution, where none is before it), [B, channels, H, W]."""
+    """Input of the last normalisation (of the last convolution, where none is before it): `Denoiser.feature_shape`."""
 
 
 class LucidrainsUNet(nn.Module):
@@ -64,6 +65,37 @@ class LucidrainsUNet(nn.Module):
         return (self.unet(x, time),)
 
 
+class PatchedUNet2DModel(UNet2DModel):  # type: ignore[misc]
+    """diffusers' UNet2DModel on patches of `patch` x `patch` pixels; its configuration is in terms of the images."""
+
+    def __init__(self, patch: int, **config: Any) -> None:
+        """Raises: ValueError: patches don't tile the images."""
+        super().__init__(**of_patches({**config, "patch": patch}))
+        self.register_to_config(patch=patch, **config)
+
+    def forward(
+        self, x: Tensor, time: Tensor, class_labels: Tensor | None = None, return_dict: bool = False
+    ) -> tuple[Tensor]:
+        """The output [B, out_channels, H, W] at states x [B, C, H, W] and times (int [B])."""
+        patches = nn.functional.pixel_unshuffle(x, self.config["patch"])
+        output = super().forward(patches, time, class_labels=class_labels, return_dict=False)[0]
+        return (nn.functional.pixel_shuffle(output, self.config["patch"]),)
+
+
+def of_patches(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the plain network that is given patches, whose pixels are channels.
+
+    Raises:
+        ValueError: patches don't tile the images.
+    """
+    inner = dict(config)
+    patch, size = inner.pop("patch"), inner["sample_size"]
+    if patch < 1 or any(side % patch for side in size):
+        raise ValueError(f"patches of {patch} don't tile images of {size}")
+    channels = {key: patch**2 * inner[key] for key in ("in_channels", "out_channels")}
+    return {**inner, **channels, "sample_size": [side // patch for side in size]}
+
+
 Network: TypeAlias = UNet2DModel | LucidrainsUNet
 
 
@@ -93,6 +125,12 @@ class Denoiser(nn.Module):
         return self.network.config["in_channels"], height, width
 
     @property
+    def feature_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the features."""
+        patch, (_, height, width) = self.network.config.get("patch", 1), self.image_shape
+        return self.network.config["block_out_channels"][0], height // patch, width // patch
+
+    @property
     def device(self) -> torch.device:
         """Where the network is."""
         return self.time_input.device
@@ -120,7 +158,7 @@ class Denoiser(nn.Module):
         return {"compiled": compiled, "strides": list(strides)}
 
     def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, Tensor]:
-        """The predicted image [B, C, H, W], in fp32, and the features [B, channels, H, W]."""
+        """The predicted image [B, C, H, W], in fp32, and the features."""
         evaluated = self(x, level, landing)
         return self.sample(evaluated, x, level), evaluated.features
 
@@ -153,6 +191,7 @@ def unet_config(network: UNet2D, shape: tuple[int, int, int]) -> dict[str, Any]:
         "attention_head_dim": network.head_channels,
         "layers_per_block": network.layers_per_block,
         "norm_num_groups": network.norm_groups,
+        **({"patch": network.patch} if isinstance(network, PatchedUNet2D) else {}),
     }
 
 
@@ -164,8 +203,10 @@ def build(config: dict[str, Any], contract: Contract, seed: int) -> Denoiser:
 
 
 def make_network(config: dict[str, Any]) -> Network:
-    """The network that a configuration describes: diffusers', unless it names the other library."""
-    return LucidrainsUNet(**config) if config.get("library") == LUCIDRAINS else UNet2DModel(**config)
+    """The network that a configuration describes: diffusers', unless it names the other library, on patches or not."""
+    if config.get("library") == LUCIDRAINS:
+        return LucidrainsUNet(**config)
+    return PatchedUNet2DModel(**config) if "patch" in config else UNet2DModel(**config)
 
 
 def last_layer(network: Network) -> str:

@@ -50,10 +50,9 @@ def first_student(
 def _copy(teacher: Denoiser, student: Denoiser) -> None:
     """The teacher's weights; additional image channels, and what the second time adds, start at zero."""
     weights = dict(teacher.network.state_dict())
-    channels = teacher.image_shape[0]
     for name in (f"{last_layer(teacher.network)}.{part}" for part in PARTS):
         padded = torch.zeros_like(student.network.state_dict()[name])
-        padded[:channels] = weights[name]
+        padded[: len(weights[name])] = weights[name]  # of a patch, all pixels of a channel are next to each other
         weights[name] = padded
     for name, own in student.network.state_dict().items():
         # The second time is read as the first one is; what it adds starts at zero.

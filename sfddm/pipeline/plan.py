@@ -270,9 +270,8 @@ class _Plan:
 
 def _trajectories(teacher: Denoiser, steps: int, asked: Cache) -> int:
     """Bytes: states in fp32 at every level and 0, and features in fp16 where each jump lands."""
-    channels, height, width = teacher.image_shape
-    features = int(teacher.config["block_out_channels"][0])
-    return asked.noises * height * width * ((steps + 1) * channels * FLOAT + steps * features * FLOAT // 2)
+    states, features = prod(teacher.image_shape), prod(teacher.feature_shape)
+    return asked.noises * ((steps + 1) * states * FLOAT + steps * features * FLOAT // 2)
 
 
 def _took(timing: Path) -> dict[str, Any] | None:

@@ -56,8 +56,9 @@ class MNIST(_Grey):
     """70,000 grey handwritten digits (LeCun et al. 1998), split 60,000 to 10,000 by their authors."""
 
     kind: Literal["mnist"]
-    size: Annotated[int, Bound(1, 28)]
-    """Height and width, in pixels, to which the 28x28 pixels of the original are averaged; 28 keeps them."""
+    size: Annotated[int, Bound(1, 32)]
+    """Height and width in pixels. Below 28, the 28x28 pixels of the original are averaged; above, black is put around
+    them."""
 
 
 @frozen(kw_only=True)
@@ -65,8 +66,9 @@ class FashionMNIST(_Grey):
     """70,000 grey pictures of clothes in ten classes (Xiao et al. 2017), split 60,000 to 10,000 by their authors."""
 
     kind: Literal["fashion-mnist"]
-    size: Annotated[int, Bound(1, 28)]
-    """Height and width, in pixels, to which the 28x28 pixels of the original are averaged; 28 keeps them."""
+    size: Annotated[int, Bound(1, 32)]
+    """Height and width in pixels. Below 28, the 28x28 pixels of the original are averaged; above, black is put around
+    them."""
 
 
 @frozen(kw_only=True)

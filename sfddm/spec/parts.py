@@ -11,7 +11,7 @@ from sfddm.diffusion.spacing import IndexSetError, finer, resolve
 from sfddm.spec.fields import Levels, Noises, Positive, Seed, Share
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.parse import Fault, SpecPath
-from sfddm.spec.teacher import Teacher, Trained, UNet2D
+from sfddm.spec.teacher import Network, Teacher, Trained, UNet2D
 
 TRAINED = 3
 """Forward-equivalents of a forward and backward pass of one image."""
@@ -121,7 +121,7 @@ class FromScratch:
 
     kind: Literal["scratch"]
     prediction: StudentPrediction
-    network: TeachersNetwork | UNet2D
+    network: TeachersNetwork | Network
     """The architecture."""
 
     def check(self, context: Context, path: SpecPath) -> Iterator[Fault]:
@@ -351,10 +351,11 @@ def _check_features(start: Start, context: Context, path: SpecPath) -> Iterator[
     source = context.teacher.source
     if not isinstance(source, Trained):
         return  # known once the teacher is there: `sfddm.methods.train` looks again
-    teachers = source.network.channels
-    if isinstance(own, UNet2D) and own.channels[:1] != teachers[:1]:
+    teachers = source.network
+    if isinstance(own, UNet2D) and (own.channels[:1], own.patch) != (teachers.channels[:1], teachers.patch):
         yield Fault(
-            f"the student's network has {own.channels[0]} features and the teacher's {teachers[0]}: give both the same "
-            "first entry of channels, or leave this term out",
+            f"the student's network has {own.channels[0]} features and the teacher's {teachers.channels[0]}, on "
+            f"patches of {own.patch} and {teachers.patch}: give both the same first entry of channels and the same "
+            "patch, or leave this term out",
             path,
         )

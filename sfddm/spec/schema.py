@@ -156,7 +156,7 @@ def _reference(cls: type, definitions: Schema) -> Schema:
     if name not in definitions:
         definitions[name] = {}  # a class inside of itself would not end
         hints = get_type_hints(cls, include_extras=True)
-        fields = attrs.fields(cls)
+        fields = sorted(attrs.fields(cls), key=lambda field: field.name != "kind")  # attrs has inherited ones first
         definitions[name] = {
             "type": "object",
             "description": _summary(cls),

@@ -1,13 +1,24 @@
 """The diffusion model that is distilled."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from attrs import frozen
 
 from sfddm.diffusion.levels import Schedule
 from sfddm.diffusion.prediction import Prediction
-from sfddm.spec.fields import SHA256, SHA256_PATTERN, CheckpointFile, Depth, HubModel, Levels, Revision, Seed, Width
+from sfddm.spec.fields import (
+    SHA256,
+    SHA256_PATTERN,
+    Bound,
+    CheckpointFile,
+    Depth,
+    HubModel,
+    Levels,
+    Revision,
+    Seed,
+    Width,
+)
 from sfddm.spec.parse import Fault, SpecPath
 from sfddm.spec.training import Training
 
@@ -31,6 +42,11 @@ class UNet2D:
     norm_groups: Width
     """Groups of the group normalisation; all channels have to be multiples of it."""
 
+    @property
+    def patch(self) -> int:
+        """Height and width of the pixels that are one place of its first level."""
+        return 1
+
     def check(self, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
         """Yield what doesn't fit together, or images of `shape` (channels, height, width)."""
         if len(self.attention) != len(self.channels):
@@ -50,11 +66,35 @@ class UNet2D:
 
 
 @frozen(kw_only=True)
+class PatchedUNet2D(UNet2D):
+    """The same network on patches of pixels: each is one place, and its pixels are channels there.
+
+    They are unshuffled before the first convolution and shuffled back after the last one (Shi et al. 2016).
+    """
+
+    kind: Literal["patched-unet2d"]  # type: ignore[assignment]
+    patch: Annotated[int, Bound(2, 16)]
+    """Height and width of a patch; those of the images are multiples of it."""
+
+    def check(self, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
+        """Yield what is wrong with the network on patches, or that patches don't tile the images."""
+        channels, height, width = shape
+        if height % self.patch or width % self.patch:
+            yield Fault(f"expected a divisor of {height} and {width}, the images' sides", (*path, "patch"))
+        else:
+            yield from super().check((channels, height // self.patch, width // self.patch), path)
+
+
+Network = UNet2D | PatchedUNet2D
+"""The architecture of a network that is trained here."""
+
+
+@frozen(kw_only=True)
 class Trained:
     """A teacher trained here, on the spec's own data."""
 
     kind: Literal["train"]
-    network: UNet2D
+    network: Network
     training: Training
     seed: Seed
     """Seed of its weights and of everything that its training draws."""

@@ -21,7 +21,7 @@ def load(published: str, size: int, page: str) -> tuple[Stream, Stream]:
 
     Args:
         published: torchvision's name of the set, under which its files are in the folder of data sets.
-        size: what 28x28 pixels are averaged to.
+        size: what 28x28 pixels are averaged to, or are put in the middle of, on black.
         page: where its authors give it out.
 
     Raises:
@@ -45,7 +45,10 @@ def _split(published: str, part: str, size: int, page: str) -> Stream:
             f"{images_path} has images {list(images.shape)}, and {labels_path} {len(labels)} labels: "
             "expected as many images of 28x28 pixels. Replace both files."
         )
-    return whole(area_average(images, size)[:, None], labels.astype(np.int64))
+    fitted = area_average(images, min(size, 28))
+    before = (size - fitted.shape[1]) // 2
+    sides = (before, size - fitted.shape[1] - before)
+    return whole(np.pad(fitted, ((0, 0), sides, sides))[:, None], labels.astype(np.int64))
 
 
 def _find(published: str, name: str, page: str) -> Path:
