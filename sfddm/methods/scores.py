@@ -9,6 +9,9 @@ and each predicts the x_r that it came from: D(x_u) = (x_u + b^2 score(x_u)) / a
 which the student's distribution has to move; it is zero where the distributions agree (DMD: Yin et al. 2024, equations
 7 and 8; for hidden variables, r > 0: Phased DMD, Fan et al. 2025).
 
+The student is compared with a moving average of the fake. The fake itself follows its last batches and the student
+would follow it, so that both drift.
+
 On hidden variables a fake that learnt to predict the image would be biased, since the student has made none. It learns
 the noise that was added instead: e_u = (sigma_u / b) e has the score of x_u as its mean, whatever r. As v, that is
 v* = (sigma_u / alpha_u) (e / b - x_u). Where r > 0, its variance grows without limit towards u = r, so errors count
