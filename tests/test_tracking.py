@@ -69,11 +69,7 @@ def test_every_run_has_numbers_to_compare_by_its_data_its_images_and_a_note(clie
     assert data["evaluation"].digest == lineage["reference@tiny"]["outs"][0]["md5"]
     images = {file.path.partition("+")[0] for file in client.list_artifacts(run.info.run_id, "images")}
     assert images == {"images/samples", "images/interpolation"}
-    note = run.data.tags["mlflow.note.content"]
-    assert f"dvc repro evaluate@{OURS}" in note and all(
-        f"| Frechet distance ({scorer}) | {run.data.metrics[f'frechet_distance/{scorer}']:.4f} |" in note
-        for scorer in SCORERS
-    )
+    assert f"dvc repro evaluate@{OURS}" in run.data.tags["mlflow.note.content"]
 
 
 def mlflow_yaml(client: "MlflowClient", run_id: str, name: str) -> Any:
