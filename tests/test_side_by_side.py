@@ -44,19 +44,19 @@ def test_more_jobs_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
         places(0)
 
 
-def test_everything_of_a_spec_is_asked_for_once_and_after_what_it_reads() -> None:
-    data, teacher, *scorers, ddim, ours, last = shown = works(tiny())
+def test_everything_of_a_spec_is_asked_for_once_after_what_it_reads_and_the_dearest_first() -> None:
+    data, teacher, *scorers, ours, ddim, last = shown = works(tiny())
     assert [work.stages for work in shown] == [
         ["data@tiny"],
         ["teacher@tiny", "reference@tiny"],
         ["scorer@tiny-convolutional"],
         ["scorer@tiny-pixels"],
-        ["distill@tiny-ddim-t4-s0", "evaluate@tiny-ddim-t4-s0"],
         ["distill@tiny-ours-t4-s0", "evaluate@tiny-ours-t4-s0"],
+        ["distill@tiny-ddim-t4-s0", "evaluate@tiny-ddim-t4-s0"],
         ["track@tiny", "report@tiny"],
     ]
     assert not data.after and all(work.after == [data] for work in (teacher, *scorers))
-    assert all(run.after == [data, teacher, *scorers] for run in (ddim, ours)) and last.after == [ddim, ours]
+    assert all(run.after == [data, teacher, *scorers] for run in (ours, ddim)) and last.after == [ours, ddim]
 
 
 def _forget_runs(folder: Path) -> None:

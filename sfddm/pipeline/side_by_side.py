@@ -19,7 +19,7 @@ from sfddm.errors import UserError
 from sfddm.runtime.machine import device, scratch
 from sfddm.runtime.processes import SLURM, available
 from sfddm.runtime.signals import postponed
-from sfddm.spec.experiment import Spec
+from sfddm.spec.experiment import Run, Spec
 
 WAITS, RUNS, DONE, FAILED, LEFT = "waits", "runs", "done", "failed", "left out"
 ERROR = "error: "
@@ -98,13 +98,19 @@ def works(spec: Spec) -> list[Work]:
     data = work(f"{spec.name}, data", [f"data@{spec.name}"])
     teacher = work(f"{spec.name}, teacher", [f"teacher@{spec.name}", f"reference@{spec.name}"], [data])
     shared = [data, teacher, *(work(f"{spec.name}, {name}", [stage], [data]) for name, stage in scorers.items())]
-    runs = spec.runs()
+    # The dearest first, so that none of them goes on alone at the end.
+    runs = sorted(spec.runs(), key=lambda run: _cost(spec, run), reverse=True)
     made = {run.name: work(run.name, [f"distill@{run.name}", f"evaluate@{run.name}"], shared) for run in runs}
     for run in runs:
         if parent := spec.parent(run):
             made[run.name].after.append(made[f"{spec.name}-{parent}"])
     last = work(f"{spec.name}, comparison", [f"track@{spec.name}", f"report@{spec.name}"], [*made.values()])
     return [*shared, *made.values(), last]
+
+
+def _cost(spec: Spec, run: Run) -> int:
+    teacher = spec.teacher
+    return spec.students[run.student].cost(spec.levels(run.student), teacher.noise_schedule, teacher.timesteps).total
 
 
 class SideBySide:
