@@ -126,16 +126,24 @@ def test_nothing_of_dvc_and_mlflow_is_imported_and_commands_import_no_torch() ->
 
 
 @pytest.mark.process
-def test_an_evaluation_imports_one_network_of_diffusers_and_leaves_the_others_to_be_imported() -> None:
+def test_an_evaluation_imports_one_network_and_one_metric_of_large_packages_and_leaves_the_rest_to_be_imported() -> (
+    None
+):
     code = """
-import sys, sfddm.evaluation.evaluate
+import sys, sfddm.evaluation.evaluate, torch
+from sfddm.evaluation.similarity import structural_similarity
 from sfddm.networks.unet import UNet2DModel as ours
+images = torch.rand(2, 1, 8, 8)
+similarity = structural_similarity(images, -images)
 early = {"torch._dynamo", "diffusers.models.transformers", "diffusers.models.unets.unet_3d_condition"}
-assert not early & set(sys.modules)
+assert not (early | {"torchmetrics.functional.audio", "torchvision", "scipy.signal"}) & set(sys.modules)
+import torchmetrics
+from torchmetrics.image import StructuralSimilarityIndexMeasure
+measure = StructuralSimilarityIndexMeasure(sigma=1.5, reduction="none", data_range=1.0)
+assert torch.equal(measure((images + 1) / 2, (1 - images) / 2), similarity)
 from diffusers import FluxTransformer2DModel, UNet2DModel, UNet3DConditionModel
 from diffusers.models.transformers import DualTransformer2DModel
 assert UNet2DModel is ours
-import torch
 assert torch.compile(torch.nn.Identity(), backend="eager")(torch.ones(2)).sum() == 2
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

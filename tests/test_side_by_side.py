@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from sfddm.errors import UserError
 from sfddm.pipeline.side_by_side import places, works
+from sfddm.spec.read import parse_spec
 from tests.parts import tiny
 from tests.processes import iterations_kept, stages_in, wait_for
 from tests.project import Edit, Project
@@ -45,18 +46,29 @@ def test_more_jobs_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_everything_of_a_spec_is_asked_for_once_after_what_it_reads_and_the_dearest_first() -> None:
-    data, teacher, *scorers, ours, ddim, last = shown = works(tiny())
+    data, teacher, convolutional, pixels, reference, training, ours, ddim, last = shown = works(tiny())
     assert [work.stages for work in shown] == [
         ["data@tiny"],
-        ["teacher@tiny", "reference@tiny"],
+        ["teacher@tiny"],
         ["scorer@tiny-convolutional"],
         ["scorer@tiny-pixels"],
-        ["distill@tiny-ours-t4-s0", "evaluate@tiny-ours-t4-s0"],
+        ["reference@tiny"],
+        ["distill@tiny-ours-t4-s0"],
+        ["evaluate@tiny-ours-t4-s0"],
         ["distill@tiny-ddim-t4-s0", "evaluate@tiny-ddim-t4-s0"],
         ["track@tiny", "report@tiny"],
     ]
-    assert not data.after and all(work.after == [data] for work in (teacher, *scorers))
-    assert all(run.after == [data, teacher, *scorers] for run in (ours, ddim)) and last.after == [ours, ddim]
+    assert not data.after and all(work.after == [data] for work in (teacher, convolutional, pixels))
+    assert reference.after == training.after == [teacher], "a training needs no reference"
+    judged = [reference, convolutional, pixels]
+    assert ours.after == [training, *judged] and ddim.after == [teacher, *judged]
+    assert last.after == [training, ours, ddim]
+
+
+def test_what_samples_another_student_waits_for_its_training() -> None:
+    spec = parse_spec(Path("specs/gallery/digits-study.yaml").read_text(), "digits-study.yaml")
+    by_name = {work.name: work for work in works(spec)}
+    assert by_name["digits-study-any-t8-s1, training"] in by_name["digits-study-any-t2-s1"].after
 
 
 def _forget_runs(folder: Path) -> None:
@@ -91,8 +103,8 @@ def test_runs_are_interrupted_go_on_fail_alone_and_end_with_the_bytes_of_one_aft
         printed, _ = going.communicate(timeout=120)
         assert going.returncode == 130 and "ended by SIGINT" in printed, printed
         assert iterations_kept(folder, TRAINED) and not list(stages_in(folder))
-        assert "error: tiny-broken-s0 failed: training stopped: the loss" in beside(project, 1)
-        assert "going on after iteration" in (folder / f"scratch/logs/{TRAINED}.log").read_text()
+        assert "error: tiny-broken-s0, training failed: training stopped: the loss" in beside(project, 1)
+        assert "going on after iteration" in (folder / f"scratch/logs/{TRAINED}-training.log").read_text()
         assert (folder / "runs/tiny/results/ours-t4-s0/metrics.json").exists()
         assert not (folder / "runs/tiny/tracked.json").exists()
     project.run("sfddm", "spec", "sync")

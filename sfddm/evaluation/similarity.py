@@ -1,5 +1,8 @@
 """Metrics of a student's images against its teacher's from the same noises, image by image."""
 
+from collections.abc import Callable
+from functools import cache
+from logging import getLogger
 from math import log10
 from typing import Any
 
@@ -13,11 +16,18 @@ from sfddm.evaluation.moments import blocks
 from sfddm.evaluation.real import CPU
 from sfddm.evaluation.scorer import View
 from sfddm.images import from_bytes
+from sfddm.runtime.alone import alone
 
 BATCH = 100
 """Images whose pixels are compared at a time; the convolutions of structural similarity take far more memory."""
 RANGE = 2
 """Pixels are in [-1, 1]."""
+TORCHMETRICS = {
+    "torchmetrics": {"_logger": getLogger("torchmetrics")},
+    "torchmetrics.functional": {},
+    "torchmetrics.functional.image": {},
+}
+"""Packages that would import all metrics, for audio and text too, which takes longer than an evaluation of digits."""
 SIGMA = 1.5
 """Width of the window of structural similarity, in pixels (Wang et al. 2004)."""
 
@@ -32,14 +42,18 @@ def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
 
     The images are reflected at their edges; the window is narrower where an image is too small for its usual width.
     """
-    from torchmetrics.functional.image.ssim import structural_similarity_index_measure
-
     sigma = min(SIGMA, max(min(a.shape[2:]) - 1, 0.3) / 3.5)
     # The measure takes intensities, which start at 0.
-    similarity: Tensor = structural_similarity_index_measure(
-        (a + 1) / 2, (b + 1) / 2, sigma=sigma, reduction="none", data_range=1.0
-    )
+    similarity: Tensor = _torchmetrics_ssim()((a + 1) / 2, (b + 1) / 2, sigma=sigma, reduction="none", data_range=1.0)
     return similarity.reshape(len(a))
+
+
+@cache
+def _torchmetrics_ssim() -> Callable[..., Tensor]:
+    with alone(TORCHMETRICS):
+        from torchmetrics.functional.image.ssim import structural_similarity_index_measure as measure
+    found: Callable[..., Tensor] = measure
+    return found
 
 
 def pixel_similarities(images: np.ndarray, teachers: np.ndarray, device: torch.device = CPU) -> dict[str, Any]:

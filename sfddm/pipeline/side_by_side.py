@@ -20,6 +20,7 @@ from sfddm.runtime.machine import device, scratch
 from sfddm.runtime.processes import SLURM, available
 from sfddm.runtime.signals import postponed
 from sfddm.spec.experiment import Run, Spec
+from sfddm.spec.parts import Cost
 
 WAITS, RUNS, DONE, FAILED, LEFT = "waits", "runs", "done", "failed", "left out"
 ERROR = "error: "
@@ -94,23 +95,32 @@ def works(spec: Spec) -> list[Work]:
     def work(name: str, stages: list[str], after: Sequence[Work] = ()) -> Work:
         return Work(name, stages, scratch() / "logs" / f"{name.replace(', ', '-')}.log", list(after))
 
-    scorers = {name: f"scorer@{spec.name}-{name}" for name in spec.evaluation.scorers}
     data = work(f"{spec.name}, data", [f"data@{spec.name}"])
-    teacher = work(f"{spec.name}, teacher", [f"teacher@{spec.name}", f"reference@{spec.name}"], [data])
-    shared = [data, teacher, *(work(f"{spec.name}, {name}", [stage], [data]) for name, stage in scorers.items())]
+    teacher = work(f"{spec.name}, teacher", [f"teacher@{spec.name}"], [data])
+    # Evaluations need it, trainings don't.
+    reference = work(f"{spec.name}, reference", [f"reference@{spec.name}"], [teacher])
+    scorers = [work(f"{spec.name}, {name}", [f"scorer@{spec.name}-{name}"], [data]) for name in spec.evaluation.scorers]
+    costs = {run: _cost(spec, run) for run in spec.runs()}
+    made, runs = dict[str, Work](), list[Work]()
     # The dearest first, so that none of them goes on alone at the end.
-    runs = sorted(spec.runs(), key=lambda run: _cost(spec, run), reverse=True)
-    made = {run.name: work(run.name, [f"distill@{run.name}", f"evaluate@{run.name}"], shared) for run in runs}
-    for run in runs:
+    for run in sorted(costs, key=lambda run: costs[run].total, reverse=True):
+        distill, evaluate = f"distill@{run.name}", f"evaluate@{run.name}"
+        if costs[run].training:
+            made[run.name] = work(f"{run.name}, training", [distill], [teacher])
+            runs += [made[run.name], work(run.name, [evaluate], [made[run.name], reference, *scorers])]
+        else:  # one start of DVC for both
+            made[run.name] = work(run.name, [distill, evaluate], [teacher, reference, *scorers])
+            runs.append(made[run.name])
+    for run in costs:
         if parent := spec.parent(run):
             made[run.name].after.append(made[f"{spec.name}-{parent}"])
-    last = work(f"{spec.name}, comparison", [f"track@{spec.name}", f"report@{spec.name}"], [*made.values()])
-    return [*shared, *made.values(), last]
+    last = work(f"{spec.name}, comparison", [f"track@{spec.name}", f"report@{spec.name}"], runs)
+    return [data, teacher, *scorers, reference, *runs, last]
 
 
-def _cost(spec: Spec, run: Run) -> int:
+def _cost(spec: Spec, run: Run) -> Cost:
     teacher = spec.teacher
-    return spec.students[run.student].cost(spec.levels(run.student), teacher.noise_schedule, teacher.timesteps).total
+    return spec.students[run.student].cost(spec.levels(run.student), teacher.noise_schedule, teacher.timesteps)
 
 
 class SideBySide:
