@@ -2,13 +2,14 @@
 
 from itertools import combinations, pairwise
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from sfddm.diffusion.levels import alpha_bar
+from sfddm.diffusion.levels import Schedule, alpha_bar
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.search import (
     Walk,
@@ -28,7 +29,7 @@ from tests.gaussian import GaussianTeacher, S
 from tests.parts import TINY, untrained_teacher
 from tests.typed import sfddm
 
-SCHEDULES = ("linear", "cosine", "sigmoid")
+SCHEDULES = get_args(Schedule)
 T = 1024
 ROOT = Path(__file__).parents[1]
 

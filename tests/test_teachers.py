@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from PIL import Image
 from sfddm.cli import main
 from sfddm.data import store
 from sfddm.data.prepare import prepare
-from sfddm.diffusion.levels import alpha_bar
+from sfddm.diffusion.levels import Schedule, alpha_bar
 from sfddm.diffusion.spacing import resolve
 from sfddm.errors import SpecError, UserError
 from sfddm.methods.job import distill
@@ -219,23 +219,23 @@ def test_another_size_of_images_is_refused(trained: Denoiser, images: np.ndarray
 
 
 def test_a_schedule_that_is_not_ours_is_shown(trained: Denoiser, images: np.ndarray, root: Path) -> None:
-    save(trained.network, root / "digits", beta_schedule="scaled_linear")
-    with pytest.raises(UserError, match=r"the spec has linear, the teacher scaled_linear \(0.0001 to 0.02\)"):
+    save(trained.network, root / "digits", beta_schedule="scaled_linear", beta_end=0.03)
+    with pytest.raises(UserError, match=r"the spec has linear, the teacher scaled_linear \(0.0001 to 0.03\)"):
         import_teacher(described(from_folder("digits", root)), images, CPU)
 
 
-@pytest.mark.parametrize("kind", ["linear", "cosine", "sigmoid"])
+@pytest.mark.parametrize("kind", get_args(Schedule))
 @pytest.mark.parametrize("timesteps", [16, 1000, 4000])
 def test_a_schedule_is_recognised_from_its_numbers_in_float32(kind: str, timesteps: int) -> None:
     ours = alpha_bar(kind, timesteps)[1:]
     assert recognised(ours) == recognised(ours.astype(np.float32).astype(np.float64)) == kind
     assert recognised(ours * 0.9) is None and recognised(np.append(ours[:-1], 0.0)) is None
-    if kind != "sigmoid":
-        name = {"linear": "linear", "cosine": "squaredcos_cap_v2"}[kind]
-        betas = {"beta_start": 0.1 / timesteps, "beta_end": 20 / timesteps} if kind == "linear" else {}
-        if timesteps >= 1000:
-            theirs = DDPMScheduler(timesteps, beta_schedule=name, **betas).alphas_cumprod
-            assert recognised(np.asarray(theirs, dtype=np.float64)) == kind
+    betas = {"linear": (0.1, 20), "scaled-linear": (0.85, 12)}.get(kind)
+    name = {"cosine": "squaredcos_cap_v2"}.get(kind, kind.replace("-", "_"))
+    if kind != "sigmoid" and timesteps >= 1000:
+        ends = {"beta_start": betas[0] / timesteps, "beta_end": betas[1] / timesteps} if betas else {}
+        theirs = DDPMScheduler(timesteps, beta_schedule=name, **ends).alphas_cumprod
+        assert recognised(np.asarray(theirs, dtype=np.float64)) == kind
 
 
 def test_a_wrong_schedule_is_caught_by_denoising(trained: Denoiser, images: np.ndarray, root: Path) -> None:

@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-Schedule = Literal["linear", "cosine", "sigmoid"]
-"""linear: DDPM (Ho et al. 2020); cosine: Nichol and Dhariwal 2021; sigmoid: Jabri et al. 2022."""
+Schedule = Literal["linear", "cosine", "sigmoid", "scaled-linear"]
+"""linear: DDPM (Ho et al. 2020); cosine: Nichol and Dhariwal 2021; sigmoid: Jabri et al. 2022; scaled-linear: even
+steps in the square root of beta (Rombach et al. 2022)."""
 LARGEST_BETA = 0.999
 """No single level destroys everything (Nichol and Dhariwal 2021, section 3.2)."""
 
@@ -18,7 +19,8 @@ def alpha_bar(kind: Schedule, timesteps: int) -> np.ndarray:
 
     Args:
         kind: linear: beta from 1e-4 to 0.02 over 1000 levels, rescaled to T (Ho et al. 2020);
-            cosine: Nichol and Dhariwal 2021, equation 17; sigmoid: Jabri et al. 2022, algorithm 1, from -3 to 3.
+            cosine: Nichol and Dhariwal 2021, equation 17; sigmoid: Jabri et al. 2022, algorithm 1, from -3 to 3;
+            scaled-linear: as linear, from 8.5e-4 to 0.012 with even steps in the square root.
         timesteps: T.
 
     Returns:
@@ -29,6 +31,9 @@ def alpha_bar(kind: Schedule, timesteps: int) -> np.ndarray:
         case "linear":
             scale = 1000 / timesteps
             beta = np.linspace(scale * 1e-4, scale * 0.02, timesteps)
+        case "scaled-linear":
+            scale = 1000 / timesteps
+            beta = np.linspace(math.sqrt(scale * 8.5e-4), math.sqrt(scale * 0.012), timesteps) ** 2
         case "cosine":
             left = np.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
             beta = 1 - left[1:] / left[:-1]

@@ -1,10 +1,11 @@
 """What a teacher that others trained is, and a spec that takes it over."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from attrs import frozen
 
+from sfddm.diffusion.levels import Schedule
 from sfddm.errors import UserError
 from sfddm.runtime.files import digest_file
 from sfddm.spec.data import Folder
@@ -46,7 +47,10 @@ class Seen:
         """
         found, (_, height, width) = self.found, self.found.shape
         if found.noise_schedule is None:
-            raise UserError("A spec can't take it over: its noise schedule is not one of linear, cosine, sigmoid.")
+            raise UserError(
+                f"A spec can't take it over: its noise schedule, {found.schedule_words}, is not one of those that a "
+                f"spec names ({', '.join(get_args(Schedule))}, with the betas of their papers)."
+            )
         if height != width:
             raise UserError("A spec can't take it over: its images are not square.")
         return Teacher(
