@@ -263,6 +263,7 @@ def evaluate(
             seed=SEED,
             batch_size=BATCH,
             device=device(),
+            views=scratch() / "views",
             out=folder / "results",
             label="student",
         )

@@ -2,7 +2,7 @@
 
 from sfddm.evaluation.evaluate import evaluate as judge
 from sfddm.pipeline.paths import Paths
-from sfddm.runtime.machine import device
+from sfddm.runtime.machine import device, scratch
 from sfddm.spec.read import load_spec
 from stages.harness import main
 
@@ -19,6 +19,7 @@ def evaluate(spec_name: str, student: str, seed: str) -> None:
         seed=spec.evaluation.noise_seed,
         batch_size=spec.evaluation.batch_size,
         device=device(),
+        views=scratch() / "views",
         out=paths.result(student, run.seed),
         label=run.name,
     )

@@ -72,6 +72,7 @@ def judge(folder: Path, **changed: Any) -> None:
         "seed": SEED,
         "batch_size": BATCH,
         "device": CPU,
+        "views": folder / "views",
         "out": folder / "result",
         "label": "test",
     }

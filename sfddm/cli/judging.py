@@ -40,11 +40,11 @@ def judge(
     from sfddm.evaluation.scorer import load_scorer
     from sfddm.evaluation.statistics import measured, paired_difference, relative
     from sfddm.runtime.files import write_json
-    from sfddm.runtime.machine import device
+    from sfddm.runtime.machine import device, scratch
 
     read = judged.read_images(images, experiment.data.shape)
     panel = {name: load_scorer(paths.scorer(name), device()) for name in experiment.evaluation.scorers}
-    found = judged.judge(read, read_reference(paths.reference), panel, str(images))
+    found = judged.judge(read, read_reference(paths.reference), panel, str(images), scratch() / "views")
     typer.echo(f"{images}: {found['samples']} images, by {spec}")
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in COLUMNS:

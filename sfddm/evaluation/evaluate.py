@@ -36,12 +36,14 @@ def evaluate(
     seed: int,
     batch_size: int,
     device: torch.device,
+    views: Path,
     out: Path,
     label: str,
 ) -> None:
     """Evaluate the student in one folder and store its metrics, times and pictures in `out`, whole or not at all.
 
-    Several processes draw images together; process 0 does the rest.
+    The teacher's images are kept in `views` as scorers see them. Several processes draw images together; process 0 does
+    the rest.
 
     Raises:
         UserError: something is missing, damaged or doesn't fit, or the network produced NaN; then nothing is written.
@@ -58,7 +60,7 @@ def evaluate(
     if not is_main():
         return
     metrics = {
-        **measure(drawn, wanted, panel, label, device),
+        **measure(drawn, wanted, panel, label, device, views),
         "path_pairs": len(drawn.strips),
         "nfe": sampler.nfe,
         "levels": list(sampler.levels),

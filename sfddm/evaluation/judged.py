@@ -21,6 +21,7 @@ from sfddm.evaluation.real import BROKEN, FEWEST
 from sfddm.evaluation.reference import Reference
 from sfddm.evaluation.scorer import Scorer
 from sfddm.evaluation.scorers.extractor import check_images
+from sfddm.evaluation.views import teachers_view
 
 ARRAYS = ("images", "arr_0")
 """Names that an .npz may have its images under: ours, and numpy's own, which ADM's evaluation files use."""
@@ -61,8 +62,12 @@ def _of_folder(folder: Path, shape: tuple[int, int, int]) -> np.ndarray:
     return np.concatenate([block.images for block in found.blocks])
 
 
-def judge(images: np.ndarray, reference: Reference, panel: Mapping[str, Scorer], label: str) -> dict[str, Any]:
+def judge(
+    images: np.ndarray, reference: Reference, panel: Mapping[str, Scorer], label: str, views: Path
+) -> dict[str, Any]:
     """What each scorer says of images, uint8 [N, C, H, W], under those keys of metrics.json that need no common noises.
+
+    The teacher's images are kept in `views` as scorers see them.
 
     Raises:
         UserError: images of another kind than the teacher's, or too few.
@@ -72,8 +77,7 @@ def judge(images: np.ndarray, reference: Reference, panel: Mapping[str, Scorer],
         raise UserError(f"{label}: {len(images)} images, and distances need at least {FEWEST}, better thousands.")
     said = {}
     for name, scorer in panel.items():
-        own, teachers = (
-            Sample(scorer.view(each, f"scoring by {name}").features) for each in (images, reference.images)
-        )
+        teachers = Sample(teachers_view(scorer, reference, views, f"scoring by {name}, the teacher's").features)
+        own = Sample(scorer.view(images, f"scoring by {name}").features)
         said[name] = {**distances(own, teachers, scorer.real), "real_images": len(scorer.real.sample.features)}
     return {"samples": len(images), PANEL: list(panel), SCORERS: said}

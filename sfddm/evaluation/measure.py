@@ -1,6 +1,7 @@
 """All numbers about one set of images that repeat to the last digit, each with what it depends on."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sfddm.evaluation.reference import Reference
 from sfddm.evaluation.scorer import Scorer
 from sfddm.evaluation.scorers.extractor import check_images
 from sfddm.evaluation.similarity import feature_similarities, pixel_similarities
+from sfddm.evaluation.views import teachers_view
 
 FEW = 4
 """Images per feature below which readers are warned."""
@@ -50,7 +52,12 @@ def check_inputs(shape: tuple[int, ...], reference: Reference, panel: Mapping[st
 
 
 def measure(
-    drawn: Drawn, reference: Reference, panel: Mapping[str, Scorer], label: str, device: torch.device = CPU
+    drawn: Drawn,
+    reference: Reference,
+    panel: Mapping[str, Scorer],
+    label: str,
+    device: torch.device = CPU,
+    views: Path | None = None,
 ) -> dict[str, Any]:
     """Metrics of images against the real images, and against the teacher's from the same noises.
 
@@ -60,6 +67,7 @@ def measure(
         panel: the scorers by their names.
         label: what a progress line calls the images.
         device: where pixels are compared. Features are compared where their scorer is.
+        views: where the teacher's images are kept as scorers see them, if anywhere.
 
     Returns:
         What docs/evaluation.md lists, by key; what each scorer says under `scorers` and its name. Keys that end in
@@ -75,15 +83,17 @@ def measure(
         "reference": reference.digest,
         PANEL: list(panel),
         SCORERS: {
-            name: judge(drawn, reference, scorer, f"{label}: scoring by {name}") for name, scorer in panel.items()
+            name: judge(drawn, reference, scorer, f"{label}: scoring by {name}", views)
+            for name, scorer in panel.items()
         },
         "notes": [f"{name}: {note}" for name, scorer in panel.items() for note in notes(len(drawn.images), scorer)],
     }
 
 
-def judge(drawn: Drawn, reference: Reference, scorer: Scorer, label: str) -> dict[str, Any]:
+def judge(drawn: Drawn, reference: Reference, scorer: Scorer, label: str, views: Path | None) -> dict[str, Any]:
     """What one scorer says."""
-    own, teachers = scorer.view(drawn.images, label), scorer.view(reference.images, f"{label}, the teacher's")
+    teachers = teachers_view(scorer, reference, views, f"{label}, the teacher's")
+    own = teachers if drawn.images is reference.images else scorer.view(drawn.images, label)
     return {
         **distances(Sample(own.features), Sample(teachers.features), scorer.real),
         **feature_similarities(own, teachers),
