@@ -1,6 +1,7 @@
 """Teachers that others trained: read from their files, held against the spec, and tried on real images."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any, get_args
@@ -596,6 +597,21 @@ def test_inspect_prints_a_whole_spec_for_a_teacher(
         assert isinstance(ours.method, SFDDM) and ours.method.start.prediction == start
         assert {student.index_set.kind for student in spec.students.values()} == {spacing}
     assert "expected a folder" in inspected("a/b/c", monkeypatch=monkeypatch, capsys=capsys)
+
+
+def test_a_pickle_of_a_whole_network_is_not_opened(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it holds would make a file."""
+
+    class Runs:
+        def __reduce__(self) -> tuple[Any, tuple[str, str]]:
+            return open, (str(tmp_path / "it ran"), "w")
+
+    (root / "edm-cifar10-32x32-uncond-vp.pkl").write_bytes(pickle.dumps({"ema": Runs()}))
+    printed = inspected("edm-cifar10-32x32-uncond-vp.pkl", monkeypatch=monkeypatch, capsys=capsys)
+    assert "nothing of it was read" in printed and "save_pretrained" in printed
+    assert not (tmp_path / "it ran").exists()
 
 
 @pytest.mark.heavy

@@ -101,6 +101,12 @@ def look(name: str, revision: str) -> Seen:
         path = given_path(name)
     if not path.exists() and name.count("/") != 1:
         raise UserError(f"{name}: expected a folder, a checkpoint ({' or '.join(ENDINGS)}) or OWNER/NAME of the hub.")
+    if path.suffix == ".pkl":
+        raise UserError(
+            f"{path} is a pickle of a whole network, as NVlabs publishes EDM's: to open it runs the code in it, so "
+            "nothing of it was read. EDM's networks are not among those that can be imported; one of diffusers' can, "
+            "after `DDPMPipeline(unet=..., scheduler=...).save_pretrained(FOLDER)` where you trust the file."
+        )
     if path.is_file() and path.suffix not in ENDINGS:
         raise UserError(f"{path}: expected a checkpoint that ends in {' or '.join(ENDINGS)}.")
 
