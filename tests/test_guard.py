@@ -97,3 +97,13 @@ def test_a_collapse_stops_the_training_and_names_the_weight_to_lower(tmp_path: P
     with pytest.raises(UserError, match=r"from 1.00 to 0.\d+ times .* at iteration 4\d+, .*\nLower the weight"):
         for step in range(402, 450):
             watching.add(step, 0.25, {"loss": torch.tensor(1.0), "spread": torch.tensor(0.4)})
+
+
+def test_a_student_that_begins_with_more_spread_than_its_teacher_may_lose_it(tmp_path: Path) -> None:
+    """One step of DDIM has noise; what counts is half of the teacher's spread, not of the student's first."""
+    watching = guard(tmp_path)
+    for step, spread in enumerate([*[2.5] * 100, *[0.6] * 200]):
+        watching.add(step, 0.25, {"loss": torch.tensor(1.0), "spread": torch.tensor(spread)})
+    with pytest.raises(UserError, match=r"from 1.00 to 0.\d+ times"):
+        for step in range(300, 400):
+            watching.add(step, 0.25, {"loss": torch.tensor(1.0), "spread": torch.tensor(0.3)})

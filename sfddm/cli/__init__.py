@@ -16,6 +16,7 @@ from sfddm.cli.listing import list_specs
 from sfddm.cli.new import new
 from sfddm.cli.plan import plan
 from sfddm.cli.run import run
+from sfddm.cli.sweep import sweep
 from sfddm.errors import USAGE_ERROR, UserError, shown
 from sfddm.runtime.machine import calm_threads
 
@@ -29,7 +30,7 @@ app.add_typer(specs.app, name="spec", help="Check and show specs, and list their
 app.add_typer(index_sets.app, name="index-set", help="Show and search the noise levels where students stop.")
 app.add_typer(teachers.app, name="teacher", help="Look at teachers that others trained.")
 COMMANDS = (
-    new, plan, run, models.report, models.advise, models.compare, models.sample, models.export, judge, models.ui,
+    new, plan, run, sweep, models.report, models.advise, models.compare, models.sample, models.export, judge, models.ui,
     clean,
     registry.promote, registry.demote, registry.history, registry.track, registry.reproduce,
 )  # fmt: skip

@@ -17,7 +17,8 @@ LOWER = "Lower learning_rate or set a lower clip_norm, or lengthen warmup, in th
 SPREAD = "spread"
 """The name of a value beside the losses: the deviation of a student's images over that of its teacher's."""
 COLLAPSED, REMEMBERED = 0.5, 0.95
-"""A collapse: the share of the widest spread so far that is left, of moving averages with this decay."""
+"""A collapse: what is left of the teacher's spread, or of the widest so far where that is less, of moving averages with
+this decay."""
 
 
 class Guard:
@@ -53,10 +54,11 @@ class Guard:
                 raise self._stopped(f"the loss exploded from {self._smallest:.3g} to {value:.3g}", step, rate)
             self._spread = spread if self._spread is None else self._spread + (1 - REMEMBERED) * (spread - self._spread)
             self._widest = max(self._widest, self._spread)
-            if self._spread < COLLAPSED * self._widest:
+            before = min(self._widest, 1.0)  # a student that begins with noise has more than its teacher, and loses it
+            if self._spread < COLLAPSED * before:
                 raise self._stopped(
-                    f"the student's images have collapsed from {self._widest:.2f} to {self._spread:.2f} times the "
-                    "spread of its teacher's",
+                    f"the student's images have collapsed from {before:.2f} to {self._spread:.2f} times the spread of "
+                    "its teacher's",
                     step,
                     rate,
                     "Lower the weight of the distribution term, or raise that of the hidden term, in the spec.",
