@@ -5,7 +5,7 @@ from itertools import combinations
 
 from sfddm.errors import UserError
 from sfddm.spec.data import Data, Digits, Folder
-from sfddm.spec.evaluation import Classifier, Scorer
+from sfddm.spec.evaluation import Classifier, PixelValues, Scorer
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import Fault, SpecPath, nearest
 from sfddm.spec.parts import FromTeacher
@@ -103,6 +103,8 @@ def _check_scorer(scorer: Scorer, data: Data, path: SpecPath) -> Iterator[Fault]
             yield Fault(_no_labels(data), (*path, "kind"))
         yield from scorer.training.check((*path, "training"))
         yield from scorer.network.check(data.shape, (*path, "network"))
+    elif isinstance(scorer, PixelValues):
+        yield from scorer.check(data.shape, path)
 
 
 def _check_panel(scorers: dict[str, Scorer], path: SpecPath) -> Iterator[Fault]:
