@@ -29,6 +29,7 @@ def run(
 ) -> None:
     """Make everything of a spec, as `dvc repro` does, with several runs side by side, and print the comparison."""
     from sfddm.cli.models import report
+    from sfddm.cli.specs import report_left_out
     from sfddm.pipeline.params import sync
     from sfddm.pipeline.side_by_side import DONE, SideBySide, faults, places, works
     from sfddm.runtime.locks import locked
@@ -37,8 +38,7 @@ def run(
     from sfddm.spec.read import load_spec
 
     experiment = load_spec(spec)
-    for fault in sync()[1]:
-        typer.echo(f"left out until it is mended: {fault}", err=True)
+    report_left_out(sync()[1])
     every, where = works(experiment), places(jobs)
     for number in SIGNALS:
         signal.signal(number, interrupt)
