@@ -34,7 +34,8 @@ def plan(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
     if wanted is None:
         typer.echo("What is done already can't be told: DVC is not installed here, or busy. All stages are listed.")
     elif not wanted:
-        typer.echo(f"{experiment.name}: all {len(names)} stages are done, `sfddm run {experiment.name}` has nothing to do.")
+        name = experiment.name
+        typer.echo(f"{name}: all {len(names)} stages are done, `sfddm run {name}` would make nothing anew.")
         return
     with Console(stderr=True).status("timing networks"):
         found = dict(estimates(experiment, names if wanted is None else wanted))

@@ -50,7 +50,8 @@ def run(
                 time.sleep(PAUSE)
             look()
     except Interrupted as interrupted:
-        typer.echo(str(interrupted), err=True)
+        by = signal.Signals(interrupted.exit_code - 128).name
+        typer.echo(f"ended by {by}: trainings kept a checkpoint; `sfddm run {spec}` goes on from there.", err=True)
         sys.exit(interrupted.exit_code)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)

@@ -39,7 +39,7 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
 
 
 def remarks(spec: Spec) -> Iterator[str]:
-    """Yield what is allowed, and seldom meant: settings for another teacher than the spec's."""
+    """Yield what is allowed and seldom meant, such as settings for another teacher than the spec's, or seldom known."""
     teacher = spec.teacher
     methods = {name: student.method for name, student in spec.students.items()}
     copies = [
@@ -57,6 +57,11 @@ def remarks(spec: Spec) -> Iterator[str]:
         yield (
             f"on a linear schedule `kind: uniform-angle` is the better index set of few steps, and uniform that of "
             f"{', '.join(uniform)}"
+        )
+    if teacher.source.kind != "train":
+        yield (
+            "the teacher was trained elsewhere, perhaps with images that are held out here: then distances to these "
+            "flatter it, and every student of it"
         )
 
 
