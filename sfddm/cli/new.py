@@ -54,9 +54,9 @@ def _starter(name: str, images: Path | None, teacher: str | None, revision: str)
 
     if teacher is None:
         assert images is not None
-        data = data_of(name, images, None, SIDES)
-        typer.echo(judges(*data))
-        return starter(name, *data, None, large=False)
+        own = data_of(name, images, None, SIDES)
+        typer.echo(judges(*own))
+        return starter(name, *own, None, large=False)
 
     from sfddm.teachers.hub import FOLDER
     from sfddm.teachers.inspection import look

@@ -64,12 +64,15 @@ def judges(data: Folder, images: int) -> str:
     """What judges students of a folder of so many images, and why, in a line; and a warning where these are few."""
     side = _side(data)
     pixels = f"pixels averaged to {side}x{side}" if side < data.size else "pixels"
-    said = f"{images} images: {data.held_out} are held out, for {PER_FEATURE} of them per feature of what judges: "
     if data.labelled:
-        said += f"two classifiers ({_classifier(data)} features) and {pixels} ({data.channels * side**2})."
+        panel, better = f"two classifiers ({_classifier(data)} features), ", ""
     else:
-        said += f"{'EfficientNet and ' if _imagenet(data) else ''}{pixels} ({data.channels * side**2} features). "
-        said += "A folder for each class, where images have classes, would let classifiers judge, which see more."
+        panel = f"EfficientNet ({IMAGENET} features), " if _imagenet(data) else ""
+        better = " If they have classes, put each into a folder of its class: classifiers judge better."
+    said = (
+        f"{images} images: {data.held_out} are held out, {PER_FEATURE} or more for each feature of what judges: {panel}"
+        f"{pixels} ({data.channels * side**2} features).{better}"
+    )
     if images >= TOO_FEW:
         return said
     return (
