@@ -67,6 +67,13 @@ class Model:
 
     folder: Path
 
+    def __str__(self) -> str:
+        contract, sampler = self.contract, self.sampler
+        return (
+            f"{self.folder}: predicts {contract.prediction}, {contract.noise_schedule} schedule of "
+            f"{contract.timesteps} levels, drawn in {sampler.nfe} steps of {sampler.solver}"
+        )
+
     def sample(self, count: int, seed: int = 0, steps: int | None = None) -> np.ndarray:
         """Images, uint8 [count, C, H, W]: image i is always the same for a seed.
 
@@ -285,7 +292,7 @@ def _begun(shape: tuple[int, int, int], teacher: Teacher | None, large: bool = F
     if height != width:
         raise UserError(f"images of {height}x{width} pixels: expected square ones.")
     data = folder_of("own", channels, height, labelled=False, images=TO_COME)
-    return parse_spec(starter("own", data, teacher, large), "own.yaml")
+    return parse_spec(starter("own", data, TO_COME, teacher, large), "own.yaml")
 
 
 def _described(contract: Contract) -> Teacher:

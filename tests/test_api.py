@@ -47,6 +47,7 @@ def few(model: Model, steps: int) -> Student:
 def test_from_images_to_figures(here: Path) -> None:
     model = teacher(here)
     assert len(model.sampler.levels) == 32 and model.sample(3).shape == (3, 1, 8, 8)
+    assert str(model) == "teacher: predicts v, cosine schedule of 64 levels, drawn in 32 steps of dpm-solver"
     student = sfddm.distil(model, 2, "student", student=few(model, 2))
     images = student.sample(5, seed=1)
     assert images.shape == (5, 1, 8, 8) and images.dtype == np.uint8

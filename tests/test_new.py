@@ -1,5 +1,7 @@
 """`sfddm new`: every way to begin an experiment gives a valid spec, which is part of the pipeline at once."""
 
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -8,7 +10,11 @@ import pytest
 from PIL import Image
 
 from sfddm.pipeline.params import CODE, PARAMS, active, expand
-from sfddm.spec.read import load_spec, spec_names
+from sfddm.spec.data import Folder
+from sfddm.spec.evaluation import Classifier, EfficientNet, PixelValues
+from sfddm.spec.experiment import Spec
+from sfddm.spec.read import load_spec, parse_spec, spec_names
+from sfddm.spec.starter import FEW, PER_FEATURE, folder_of, starter
 from sfddm.spec.teacher import Trained
 from tests.parts import TINY, only_spec
 from tests.project import ROOT
@@ -69,16 +75,18 @@ def test_a_copy_has_a_name_and_a_model_of_its_own(specs: Path, monkeypatch: pyte
 def test_a_folder_without_classes_gets_scorers_that_need_none(
     specs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw(tmp_path / "photos", 30)
+    draw(tmp_path / "photos", 34)
     assert sfddm(monkeypatch, "new", "mine", "--images", str(tmp_path / "photos")) == 0
-    assert "scratch/datasets/mine: a link to" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "scratch/datasets/mine: a link to" in printed
+    assert "34 images: 20 are held out" in printed and "pixels averaged to 1x1 (3 features)" in printed
+    assert "warning: 34 images are too few" in printed and "the other 14 by heart" in printed
     assert Path("scratch/datasets/mine").resolve() == tmp_path / "photos"
     spec = load_spec("mine")
     data = spec.data
     assert (data.kind, data.shape, data.labelled, data.held_out) == ("folder", (3, 16, 16), False, 20)
     assert isinstance(spec.teacher.source, Trained)
-    assert {scorer.kind for scorer in spec.evaluation.scorers.values()} <= {"efficientnet", "pixels"}
-    assert "pixels" in spec.evaluation.scorers
+    assert spec.evaluation.scorers == {"pixels": PixelValues(kind="pixels", size=1)}
     assert "mine-ours-t4-s0" in PARAMS.read_text()
 
 
@@ -94,7 +102,7 @@ def test_a_folder_of_classes_where_data_sets_are_is_judged_by_classifiers(
         "small/pets",
         (1, 8, 8),
         True,
-        24,
+        32,
     )
     assert [scorer.kind for scorer in spec.evaluation.scorers.values()] == ["classifier", "classifier", "pixels"]
     assert not list((tmp_path / "sets").glob("mine"))
@@ -110,7 +118,9 @@ def test_a_folder_of_classes_where_data_sets_are_is_judged_by_classifiers(
         (("tiny",), "specs/tiny.yaml is there already"),
         (("mine", "--images", "none"), "none is not a folder"),
         (("mine", "--images", "specs"), "specs has no images"),
-        (("mine", "--images", "{dots}"), "has 4 pixels on a side, and at least 8 are needed"),
+        (("mine", "--images", "{dots}"), "dots/0.png has 4 pixels on a side, and at least 8 are needed"),
+        (("mine", "--images", "{few}"), "few has 20 images: distances are measured to at least 20"),
+        (("mine", "--images", "params.yaml"), "params.yaml is a file, and images are taken from folders alone."),
         (("mine", "--images", "{dots}", "--from", "tiny"), "leave out --images"),
         (("gallery", "--images", "{photos}"), "scratch/datasets/gallery is there already and is not"),
     ],
@@ -120,13 +130,81 @@ def test_what_can_not_be_begun_changes_nothing(
     arguments: tuple[str, ...], words: str,
 ) -> None:  # fmt: skip
     draw(tmp_path / "dots", 2, side=4)
-    draw(tmp_path / "photos", 2)
+    draw(tmp_path / "photos", 21)
+    draw(tmp_path / "few", 20)
     Path("scratch/datasets/gallery").mkdir(parents=True)
     before = PARAMS.read_text()
-    folders = {name: str(tmp_path / name) for name in ("dots", "photos")}
+    folders = {name: str(tmp_path / name) for name in ("dots", "few", "photos")}
     assert sfddm(monkeypatch, "new", *(argument.format(**folders) for argument in arguments)) == 2
     assert words in capsys.readouterr().err
     assert spec_names() == ["tiny"] and PARAMS.read_text() == before
+
+
+def begun(size: int, images: int, channels: int = 3, labelled: bool = False) -> Spec:
+    """The spec that a folder of so many images begins with."""
+    data = folder_of("own", channels, size, labelled, images)
+    return parse_spec(starter("own", data, images, None, large=False), "own.yaml")
+
+
+@pytest.mark.parametrize("labelled", [False, True], ids=["flat", "classes"])
+@pytest.mark.parametrize("images", [100, 300, 400, 2500, 16_000])
+def test_scorers_have_no_more_features_than_the_held_out_images_carry(images: int, labelled: bool) -> None:
+    spec = begun(16, images, labelled=labelled)
+    assert isinstance(spec.data, Folder)
+    for scorer in spec.evaluation.scorers.values():
+        if isinstance(scorer, PixelValues):
+            features = 3 * (scorer.size or 16) ** 2
+        else:
+            assert isinstance(scorer, Classifier)
+            features = scorer.features
+        assert PER_FEATURE * features <= spec.data.held_out <= images / 2
+
+
+def test_a_network_of_photos_judges_many_images_that_it_can_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfddm.spec.starter.find_spec", lambda _: "the package is there")
+    imagenet = EfficientNet(kind="efficientnet")
+    assert imagenet in begun(32, 30_000).evaluation.scorers.values()
+    assert imagenet not in begun(32, 20_000).evaluation.scorers.values()
+    assert imagenet not in begun(16, 30_000).evaluation.scorers.values()
+
+
+def test_few_images_begin_with_a_short_run() -> None:
+    short, long = begun(16, FEW - 1), begun(16, FEW)
+    assert 3 * cost(short) < cost(long)
+    assert 3 * short.evaluation.samples < long.evaluation.samples
+
+
+def cost(spec: Spec) -> int:
+    """What the students of a spec cost."""
+    teacher = spec.teacher
+    return sum(
+        student.cost(spec.levels(name), teacher.noise_schedule, teacher.timesteps).total
+        for name, student in spec.students.items()
+    )
+
+
+def test_the_rows_of_the_readme_can_be_added() -> None:
+    data = folder_of("own", 3, 16, labelled=False, images=300)
+    text = starter("own", data, 300, None, large=False)
+    (rows,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    spec = parse_spec(text.replace("\nevaluation:\n", f"{rows}\nevaluation:\n"), "own.yaml")
+    assert {len(spec.levels(name)) for name in ("ours-t4", "ours-t3", "ours-t2", "ours-t1")} == {4, 3, 2, 1}
+    assert len(spec.levels("angle-t3")) == 3
+    assert spec.registry.students == ("ours-t4", "ours-t2", "ours-t1")
+
+
+def test_an_npz_is_unpacked_by_the_command_that_is_named(
+    specs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8)).astype(np.uint8)
+    np.savez("real.npz", images=images)
+    assert sfddm(monkeypatch, "new", "mine", "--images", "real.npz") == 2
+    command = shlex.split(capsys.readouterr().err.splitlines()[-1])
+    assert command[:2] == ["python", "-c"]
+    exec(command[2], {})
+    with Image.open("images/000039.png") as last:
+        assert np.array_equal(np.asarray(last), images[39].transpose(1, 2, 0))
+    assert sfddm(monkeypatch, "new", "mine", "--images", "images") == 0
 
 
 def test_a_faulty_spec_does_not_keep_the_others_out(

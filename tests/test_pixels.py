@@ -91,3 +91,27 @@ def test_it_needs_no_classes_of_the_data() -> None:
     assert parse_spec(with_scorers("{pixels: {kind: pixels}}", text), "tiny.yaml")
     with pytest.raises(SpecError, match=r"lsun has none here: use efficientnet, .* or pixels"):
         parse_spec(text, "tiny.yaml")
+
+
+def test_areas_are_averaged_to_the_size_that_is_asked_for(tmp_path: Path) -> None:
+    images = random((3, 12, 8), 5)
+    write_extractor(tmp_path, None, PixelValues(kind="pixels", size=4), (3, 12, 8))
+    scorer = load_extractor(tmp_path, CPU)
+    ((features, _),) = scorer.batches(images)
+    wanted = images.reshape(5, 3, 4, 3, 4, 2).mean((3, 5)) / 127.5 - 1
+    assert np.allclose(features.numpy(), wanted.reshape(5, 48), atol=1e-5)
+    assert scorer.features == 48
+    assert scorer.digest != stored(tmp_path / "whole", (3, 12, 8)).digest
+
+
+def test_without_a_size_it_is_the_scorer_that_it_was(tmp_path: Path) -> None:
+    """Results that were made before it had one are of this name, and their folders hold these bytes."""
+    assert stored(tmp_path, (1, 8, 8)).name == "pixels-1:8b2d047e"
+    assert read_json(tmp_path / "scorer.json")["settings"] == {"kind": "pixels"}
+
+
+def test_a_size_that_does_not_divide_the_images_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"expected a divisor of 8 and 8, .*pixels\.size"):
+        parse_spec(with_scorers("{pixels: {kind: pixels, size: 3}}"), "tiny.yaml")
+    with pytest.raises(SpecError, match="at least 1"):
+        parse_spec(with_scorers("{pixels: {kind: pixels, size: 0}}"), "tiny.yaml")

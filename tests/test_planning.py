@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from sfddm.cli.plan import duration, plan
+from sfddm.cli.plan import _costliest_scorer, duration, plan
 from sfddm.errors import UserError
 from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.methods.trajectories import load_or_compute
 from sfddm.networks import storage
 from sfddm.networks.layout import COST
-from sfddm.pipeline.params import sync
+from sfddm.pipeline.params import is_current, sync
 from sfddm.pipeline.paths import Paths
-from sfddm.pipeline.plan import START, TIMING, _scorer, _trajectories, estimates
+from sfddm.pipeline.plan import START, TIMING, Estimate, _scorer, _trajectories, estimates
 from sfddm.runtime.files import write_json
 from sfddm.runtime.machine import device, usage
 from sfddm.spec.evaluation import OwnStatistics, Torchvision
@@ -100,7 +100,35 @@ def test_every_scorer_is_paid_for_when_it_is_made_and_with_every_student(monkeyp
     assert found["scorer@tiny-pixels"].seconds == START + 1797
     assert found["scorer@tiny-convolutional"].seconds == START + 1797 + TRAINED * 40 * 64
     drawn = 256 + PAIRS * STEPS
-    assert found["evaluate@tiny-ddim-t4-s0"].seconds == START + drawn * 4 + TIMING + 2 * drawn * 2
+    assert found["evaluate@tiny-ddim-t4-s0"].seconds == START + drawn * 4 + TIMING + 2 * (drawn + 256)
+
+
+def test_the_teachers_images_are_scored_with_the_first_student(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfddm.pipeline.plan._seconds", lambda *_: 1.0)
+    rows = {f"evaluate@tiny-{name}-s0" for name in ("ddim-t4", "ours-t4")}
+    first, second = dict(estimates(with_a_stored_teacher(), rows)).values()
+    drawn = 256 + PAIRS * STEPS
+    assert first.scoring == dict.fromkeys(("convolutional", "pixels"), drawn + 256)
+    assert second.scoring == dict.fromkeys(("convolutional", "pixels"), drawn)
+
+
+def test_the_costliest_scorer_is_named_where_evaluations_take_most() -> None:
+    scored = {"imagenet": 900.0, "pixels": 60.0}
+    found = {f"evaluate@own-{row}": Estimate(seconds=1000.0, scoring=scored) for row in ("a", "b")}
+    words = "33.3 min of it are evaluations, 30.0 min in the scorer imagenet, the costliest."
+    assert _costliest_scorer({**found, "teacher@own": Estimate(seconds=1900.0)}) == words
+    assert not _costliest_scorer({**found, "teacher@own": Estimate(seconds=2100.0)})
+
+
+def test_a_plan_follows_an_edit_of_the_spec(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("specs").mkdir()
+    Path("specs/tiny.yaml").write_text(TINY)
+    sync()
+    before, ours, after = TINY.partition("  ours-t4:")
+    Path("specs/tiny.yaml").write_text(before + ours + after.replace("seeds: [0]", "seeds: [0, 1]", 1))
+    plan("tiny")
+    assert "distill@tiny-ours-t4-s1" in capsys.readouterr().out
+    assert is_current()
 
 
 def test_a_missing_teacher_is_said_before_anything_is_estimated() -> None:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from ruamel.yaml import YAML
 
 from sfddm.cli import main
@@ -13,7 +14,8 @@ from sfddm.spec.checks import remarks
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import structure, unstructure
 from sfddm.spec.read import load_spec, parse_spec, spec_names
-from tests.parts import with_scorers
+from sfddm.spec.teacher import FromDiffusers
+from tests.parts import tiny, with_scorers
 
 ROOT = Path(__file__).parents[1]
 TINY = (ROOT / "tests" / "tiny.yaml").read_text()
@@ -365,6 +367,13 @@ def test_a_spec_has_the_name_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(TINY)
     with pytest.raises(SpecError, match="expected `name: other`"):
         load_spec(str(tmp_path / "other.yaml"))
+
+
+def test_a_teacher_from_elsewhere_may_know_what_is_held_out() -> None:
+    spec = tiny()
+    source = FromDiffusers(kind="diffusers", model="mine", revision="0" * 64)
+    (remark,) = remarks(evolve(spec, teacher=evolve(spec.teacher, source=source)))
+    assert "perhaps with images that are held out here" in remark
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def search(
     options = f"--grid {len(levels)} --noises {noises} --seed {seed} --solver {solver}"
     typer.echo(
         f"Put these lines in place of a student's index_set in {spec_path(spec)}, "
-        f"then run `dvc repro report@{experiment.name}`:\n\n"
+        f"then run `sfddm run {experiment.name}`:\n\n"
         f"    # Found by: sfddm index-set search {spec} {steps} {options}\n"
         f"    index_set: {{kind: explicit, levels: {list(found)}, search: {counting.images}}}"
     )

@@ -183,6 +183,7 @@ def student_folder(source: str) -> Path:
     folder = Paths(spec.name).student(run.student, run.seed)
     if not folder.is_dir():
         require_current()
+        raise UserError(f"{source} has not been made: run `sfddm run {spec.name}`.")
     return folder
 
 

@@ -50,17 +50,22 @@ def new(
 def _starter(name: str, images: Path | None, teacher: str | None, revision: str) -> str:
     from sfddm.data.source import root
     from sfddm.pipeline.begin import data_of, linked
-    from sfddm.spec.starter import SIDES, starter
+    from sfddm.spec.starter import SIDES, judges, starter
 
     if teacher is None:
         assert images is not None
-        return starter(name, data_of(name, images, None, SIDES), None, large=False)
+        own = data_of(name, images, None, SIDES)
+        typer.echo(judges(*own))
+        return starter(name, *own, None, large=False)
 
     from sfddm.teachers.hub import FOLDER
     from sfddm.teachers.inspection import look
 
     seen = look(teacher, revision)
-    text = seen.starter(name, None if images is None else data_of(name, images, seen.channels, seen.sides))
+    data = None if images is None else data_of(name, images, seen.channels, seen.sides)
+    if data is not None:
+        typer.echo(judges(*data))
+    text = seen.starter(name, *(data or ()))
     if seen.path is not None:
         found = linked(seen.path, root() / FOLDER, seen.called)
         if found != seen.called:

@@ -1,6 +1,7 @@
 """`sfddm plan`: what a spec's pipeline will do and take, before anything of it runs."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,11 +20,12 @@ UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 def plan(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
     """Show the stages of a spec, which are done already, and about what time, disk and memory the others will take."""
-    from sfddm.pipeline.params import require_current
+    from sfddm.cli.specs import report_left_out
+    from sfddm.pipeline.params import sync
     from sfddm.spec.read import load_spec
 
     experiment = load_spec(spec)
-    require_current()
+    report_left_out(sync()[1])
 
     from sfddm.pipeline.plan import estimates, stages, to_run
     from sfddm.runtime.machine import device, free_memory
@@ -32,7 +34,8 @@ def plan(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
     if wanted is None:
         typer.echo("What is done already can't be told: DVC is not installed here, or busy. All stages are listed.")
     elif not wanted:
-        typer.echo(f"{experiment.name}: all {len(names)} stages are done, `dvc repro` would run nothing.")
+        name = experiment.name
+        typer.echo(f"{name}: all {len(names)} stages are done, `sfddm run {name}` would make nothing anew.")
         return
     with Console(stderr=True).status("timing networks"):
         found = dict(estimates(experiment, names if wanted is None else wanted))
@@ -45,9 +48,21 @@ def plan(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
         f"{size(sum(each.scratch for each in every))} of trajectories in scratch.\n"
         f"Free here: {size(shutil.disk_usage(Path.cwd()).free)} of disk, {size(free)} of memory ({where})."
     )
+    if dominant := _costliest_scorer(found):
+        typer.echo(dominant)
     large = [f"{name} ({size(each.memory)})" for name, each in found.items() if each.memory > free]
     if large:
         typer.echo(f"warning: more memory than is free will be needed by {', '.join(large)}. Lower their batch_size.")
+
+
+def _costliest_scorer(found: "dict[str, Estimate]") -> str:
+    """Where evaluations take most of the time: which scorer takes most of theirs."""
+    spent = sum(each.seconds for name, each in found.items() if name.startswith("evaluate@"))
+    scoring = sum((Counter(each.scoring) for each in found.values()), Counter())
+    if not scoring or 2 * spent < sum(each.seconds for each in found.values()):
+        return ""
+    name, seconds = scoring.most_common(1)[0]
+    return f"{duration(spent)} of it are evaluations, {duration(seconds)} in the scorer {name}, the costliest."
 
 
 def _table(names: list[str], found: "dict[str, Estimate]") -> Table:

@@ -82,5 +82,10 @@ def report_sync(changed: Collection[Path], faults: Collection[str]) -> None:
 
     for path in (PARAMS, CODE):
         typer.echo(f"{path}: {'written anew' if path in changed else 'already current'}")
+    report_left_out(faults)
+
+
+def report_left_out(faults: Collection[str]) -> None:
+    """Print which specs `sync` left out, and why."""
     for fault in faults:
         typer.echo(f"left out until it is mended: {fault}", err=True)

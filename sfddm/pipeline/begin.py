@@ -10,6 +10,7 @@ from sfddm.data.source import root
 from sfddm.errors import SpecError, UserError
 from sfddm.pipeline.params import sync
 from sfddm.runtime.files import write_text
+from sfddm.spec.checks import HELD_OUT
 from sfddm.spec.data import Folder
 from sfddm.spec.fields import PLAIN_PATH, require_name
 from sfddm.spec.read import GALLERY, SPECS, parse_spec
@@ -62,8 +63,9 @@ def from_example(name: str, example: str) -> str:
     return text
 
 
-def data_of(name: str, folder: Path, channels: int | None, sides: Sequence[int]) -> Folder:
-    """The section `data` for a folder of images, which a link leads to where data sets are, if it isn't there.
+def data_of(name: str, folder: Path, channels: int | None, sides: Sequence[int]) -> tuple[Folder, int]:
+    """The section `data` for a folder of images, which a link leads to where data sets are, if it isn't there; and how
+    many images there are.
 
     Args:
         name: of the spec, and of the link.
@@ -72,16 +74,22 @@ def data_of(name: str, folder: Path, channels: int | None, sides: Sequence[int])
         sides: their height and width, the first that none of them is smaller than.
 
     Raises:
-        UserError: there is no such folder, its images are too small, or something else has the link's name.
+        UserError: there is no such folder, its images are too small or too few, or something else has the link's name.
     """
     seen = look_at(folder)
     size = next((side for side in sides if side <= seen.side), None)
     if size is None:
         raise UserError(
-            f"{folder}: the smallest of its images has {seen.side} pixels on a side, and at least {min(sides)} are "
-            "needed: take out those that are smaller."
+            f"{folder / seen.smallest} has {seen.side} pixels on a side, and at least {min(sides)} are needed: take "
+            "out all images that are smaller."
         )
-    return folder_of(linked(folder, root(), name), channels or seen.channels, size, seen.labelled, seen.images)
+    if seen.images <= HELD_OUT:
+        raise UserError(
+            f"{folder} has {seen.images} images: distances are measured to at least {HELD_OUT}, which nothing is "
+            "trained with, so it needs more, better thousands."
+        )
+    path = linked(folder, root(), name)
+    return folder_of(path, channels or seen.channels, size, seen.labelled, seen.images), seen.images
 
 
 def linked(path: Path, folder: Path, name: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import Factory, frozen
 from torch import Tensor
 
 from sfddm.data.prepare import load
@@ -67,6 +67,8 @@ class Estimate:
     """Bytes of trajectories, which DVC does not keep."""
     memory: int = 0
     """Bytes on the device that the stage computes on."""
+    scoring: dict[str, float] = Factory(dict)
+    """Seconds that each scorer takes of it."""
 
 
 def stages(spec: Spec) -> list[str]:
@@ -125,6 +127,8 @@ class _Plan:
         """Bytes that libraries take."""
         self.cached: set[tuple[tuple[int, ...], Cache]] = set()
         """Trajectories that a student before computes."""
+        self.teachers_are_scored = False
+        """Whether a row before has the scorers look at the teacher's images, which they do once."""
 
     @cached_property
     def network(self) -> Denoiser:
@@ -263,9 +267,11 @@ class _Plan:
             scale = samples * steps / (before["samples"] * before["nfe"])
             return Estimate(seconds=START + scale * took["evaluation_seconds"], memory=memory)
         drawn = samples + PAIRS * STEPS
-        scoring = sum(seconds for seconds, _ in self.scoring.values())
-        seconds = START + (drawn * steps + TIMING) * self.forward + 2 * drawn * scoring
-        return Estimate(seconds=seconds, memory=memory)
+        seen = drawn if self.teachers_are_scored else drawn + samples
+        self.teachers_are_scored = True
+        scoring = {name: seen * seconds for name, (seconds, _) in self.scoring.items()}
+        seconds = START + (drawn * steps + TIMING) * self.forward + sum(scoring.values())
+        return Estimate(seconds=seconds, memory=memory, scoring=scoring)
 
 
 def _trajectories(teacher: Denoiser, steps: int, asked: Cache) -> int:

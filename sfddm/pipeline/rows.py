@@ -51,7 +51,7 @@ def load_row(spec: Spec, run: Run) -> Row:
     folder = Paths(spec.name).result(run.student, run.seed)
     if not has_results(spec, run):
         require_current()
-        raise UserError(f"{run.name} has not been evaluated: run `dvc repro report@{spec.name}`.")
+        raise UserError(f"{run.name} has not been evaluated: run `sfddm run {spec.name}`.")
     metrics = dict(read_mapping(folder / "metrics.json"))
     key = digest({"spec": resolved(spec, run), "metrics": metrics})[:16]
     return Row(

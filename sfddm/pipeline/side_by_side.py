@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Self
 
 from attrs import define, field, frozen
 
-from sfddm.errors import UserError
+from sfddm.errors import USAGE_ERROR, UserError
 from sfddm.runtime.machine import device, scratch
 from sfddm.runtime.processes import SLURM, available
 from sfddm.runtime.signals import postponed
@@ -23,10 +24,10 @@ from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parts import Cost
 
 WAITS, RUNS, DONE, FAILED, LEFT = "waits", "runs", "done", "failed", "left out"
-ERROR = "error: "
-"""How a stage's own words begin."""
-TAIL = 4096
-"""Bytes at the end of a log that its last line is looked for in."""
+ERROR, DVCS = "error: ", "ERROR: "
+"""How a stage's own words begin, and DVC's after it."""
+TAIL = 2**14
+"""Bytes at the end of a log that are looked at."""
 
 
 @frozen
@@ -54,12 +55,23 @@ class Work:
 
     def last_line(self, beginning: str = "") -> str:
         """What it said last, or in the last line with this beginning."""
+        lines = reversed(self._lines())
+        return next((line.strip() for line in lines if line.strip() and line.startswith(beginning)), "")
+
+    def error(self) -> str:
+        """What its stage gave as the reason to end, all lines of it."""
+        lines = self._lines()
+        begins = [place for place, line in enumerate(lines) if line.startswith(ERROR)]
+        said = takewhile(lambda line: not line.startswith(DVCS), lines[begins[-1] :] if begins else [])
+        return "\n".join(said).removeprefix(ERROR).rstrip()
+
+    def _lines(self) -> list[str]:
+        """The end of its log."""
         if not self.log.exists():
-            return ""
+            return []
         with self.log.open("rb") as file:
             file.seek(max(self.log.stat().st_size - TAIL, 0))
-            lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip() and line.startswith(beginning)), "")
+            return file.read().decode(errors="replace").replace("\r", "\n").split("\n")
 
 
 def places(jobs: int) -> list[Place]:
@@ -176,5 +188,12 @@ def faults(works: Sequence[Work]) -> Iterator[str]:
     for work in works:
         if work.state == FAILED:
             # DVC says after the stage that it has failed, so the last line is the last resort.
-            said = work.fault or work.last_line(ERROR) or work.last_line()
-            yield f"{work.name} failed: {said.removeprefix(ERROR)}\n{work.log} has all of it."
+            yield f"{work.name} failed: {work.fault or work.error() or work.last_line()}\n{work.log} has all of it."
+
+
+def exit_code(works: Sequence[Work]) -> int:
+    """That of a stage that ended in what a user can mend; 0 where all are done, 1 for everything else."""
+    if all(work.state == DONE for work in works):
+        return 0
+    mended = f"exited with {USAGE_ERROR}"
+    return USAGE_ERROR if any(work.last_line(DVCS).endswith(mended) for work in works if work.state == FAILED) else 1

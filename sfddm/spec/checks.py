@@ -5,7 +5,7 @@ from itertools import combinations
 
 from sfddm.errors import UserError
 from sfddm.spec.data import Data, Digits, Folder
-from sfddm.spec.evaluation import Classifier, Scorer
+from sfddm.spec.evaluation import Classifier, PixelValues, Scorer
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import Fault, SpecPath, nearest
 from sfddm.spec.parts import FromTeacher
@@ -39,7 +39,7 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
 
 
 def remarks(spec: Spec) -> Iterator[str]:
-    """Yield what is allowed, and seldom meant: settings for another teacher than the spec's."""
+    """Yield what is allowed and seldom meant, such as settings for another teacher than the spec's, or seldom known."""
     teacher = spec.teacher
     methods = {name: student.method for name, student in spec.students.items()}
     copies = [
@@ -57,6 +57,11 @@ def remarks(spec: Spec) -> Iterator[str]:
         yield (
             f"on a linear schedule `kind: uniform-angle` is the better index set of few steps, and uniform that of "
             f"{', '.join(uniform)}"
+        )
+    if teacher.source.kind != "train":
+        yield (
+            "the teacher was trained elsewhere, perhaps with images that are held out here: then distances to these "
+            "flatter it, and every student of it"
         )
 
 
@@ -103,6 +108,8 @@ def _check_scorer(scorer: Scorer, data: Data, path: SpecPath) -> Iterator[Fault]
             yield Fault(_no_labels(data), (*path, "kind"))
         yield from scorer.training.check((*path, "training"))
         yield from scorer.network.check(data.shape, (*path, "network"))
+    elif isinstance(scorer, PixelValues):
+        yield from scorer.check(data.shape, path)
 
 
 def _check_panel(scorers: dict[str, Scorer], path: SpecPath) -> Iterator[Fault]:

@@ -140,6 +140,14 @@ class PixelValues:
     """No network: the pixels themselves, 2x2 of them averaged while there are more than 1024 numbers per image."""
 
     kind: Literal["pixels"]
+    size: Pixels = 0
+    """Optional: height and width, a divisor of the images', to which areas are averaged first. With fewer features,
+    fewer images give a distance."""
+
+    def check(self, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
+        """Yield a fault where areas don't tile the images."""
+        if self.size and (shape[1] % self.size or shape[2] % self.size):
+            yield Fault(f"expected a divisor of {shape[1]} and {shape[2]}, the images' sides", (*path, "size"))
 
 
 Scorer = Classifier | Inception | Torchvision | EfficientNet | PixelValues

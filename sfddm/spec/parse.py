@@ -186,7 +186,7 @@ def _make_dict_hook(cls: Any) -> Callable[[Any, Any], Any]:
     return hook
 
 
-_converter = Converter(detailed_validation=True)
+_converter = Converter(detailed_validation=True, omit_if_default=True)
 _converter.register_structure_hook(int, _scalar(int, "a whole number", (int,)))
 _converter.register_structure_hook(float, _scalar(float, "a number", (int, float)))
 _converter.register_structure_hook(bool, _scalar(bool, "true or false", (bool,)))

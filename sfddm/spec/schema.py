@@ -229,9 +229,9 @@ A spec is one YAML file in `specs/` and describes one experiment: the data, the 
 judged, registered and promoted. This page is written by `sfddm spec schema` from the classes in `sfddm/spec/`, and
 editors that know YAML schemas complete and check by the same text (`specs/schema.json`, named in a spec's first line).
 
-- Every field is required: there are no defaults, so a spec and a commit say all that decides a result. Write what
-  several students share once, with YAML's anchors and merges (`&name`, `*name`, `<<: *name`), as in
-  `specs/digits.yaml`.
+- Every field is required unless it says "optional": there are no hidden defaults, so a spec and a commit say all that
+  decides a result. Write what several students share once, with YAML's anchors and merges (`&name`, `*name`,
+  `<<: *name`), as in `specs/digits.yaml`.
 - A section that can be one of several things says which with `kind`, and has the fields of that kind and no others.
 - What sections must agree on, such as index sets that fit the teacher's levels, is checked by `sfddm spec check NAME`,
   which reports every fault at once with file, line and path. `sfddm spec show NAME` prints a spec with its anchors

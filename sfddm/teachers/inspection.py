@@ -70,21 +70,21 @@ class Seen:
         """Channels of its images."""
         return self.found.shape[0]
 
-    def starter(self, name: str, data: Folder | None) -> str:
-        """A spec for it, on images that are there or to come.
+    def starter(self, name: str, data: Folder | None = None, images: int = TO_COME) -> str:
+        """A spec for it, on so many images that are there or to come.
 
         Raises:
             UserError: no spec can take it over.
         """
-        data = data or folder_of(name, self.channels, self.sides[0], labelled=False, images=TO_COME)
-        return starter(name, data, self.teacher, large=self.found.parameters > LARGE)
+        data = data or folder_of(name, self.channels, self.sides[0], labelled=False, images=images)
+        return starter(name, data, images, self.teacher, large=self.found.parameters > LARGE)
 
 
 def inspect(name: str, revision: str) -> str:
     """Describe a teacher, and give a spec for it."""
     seen = look(name, revision)
     try:
-        spec = seen.starter("mine", None)
+        spec = seen.starter("mine")
     except UserError as error:
         return f"{_described(seen)}\n\n{error}"
     return "\n\n".join([_described(seen), f"The spec that `sfddm new mine --teacher {name}` writes:", spec])
@@ -96,7 +96,9 @@ def look(name: str, revision: str) -> Seen:
     Raises:
         UserError: it is not there, or no teacher of ours.
     """
-    path = Path(name)
+    path = Path(name).expanduser()
+    if not path.exists() and name.startswith((".", "/", "~")):
+        raise UserError(f"{name}: there is no such folder or file.")
     if not path.exists() and "/" not in name:
         path = given_path(name)
     if not path.exists() and name.count("/") != 1:

@@ -1,4 +1,4 @@
-"""The `pixels` scorer: no network and no classes, the pixels themselves are the features."""
+"""The `pixels` scorer: no network and no classes, the pixels themselves or means of areas are the features."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -34,14 +34,19 @@ def make(_: PixelValues, __: Job) -> None:
     """There is nothing to train or to take."""
 
 
-def load(_: Path, __: PixelValues, shape: Shape, device: torch.device) -> Extractor:
+def load(_: Path, settings: PixelValues, shape: Shape, device: torch.device) -> Extractor:
     """The extractor of images of a shape."""
+    size = settings.size
+
+    def features(images: Tensor) -> Tensor:
+        return flat_pixels(avg_pool2d(images, (shape[1] // size, shape[2] // size)) if size else images)
 
     def extract(images: np.ndarray) -> tuple[Tensor, Tensor]:
         pixels = from_bytes(torch.from_numpy(images).to(device))
-        return flat_pixels(pixels), pixels.new_empty(len(pixels), 0)
+        return features(pixels), pixels.new_empty(len(pixels), 0)
 
+    described = repr((*shape, size) if size else shape)
     return Extractor(
-        kind="pixels", version=VERSION, digest=sha256(repr(shape).encode()).hexdigest(), shape=shape,
-        features=flat_pixels(torch.empty(1, *shape, device="meta")).shape[1], classes=0, batch=BATCH, extract=extract,
+        kind="pixels", version=VERSION, digest=sha256(described.encode()).hexdigest(), shape=shape,
+        features=features(torch.empty(1, *shape, device="meta")).shape[1], classes=0, batch=BATCH, extract=extract,
     )  # fmt: skip
