@@ -211,8 +211,9 @@ def legend(table: Table) -> str:
         f"T': steps. {', '.join(table.panel)}: Frechet distance, times the teacher's, both less the bias of few "
         "images; – where the teacher's is within its error of 0. vs best: against the best row of as many steps; vs "
         f"teacher: as good up to {margin:.0%} above the teacher. Both by 95 % intervals, where the scorers agree; "
-        f"{NO_DIFFERENCE}: not told apart. MSE: to the teacher's images of the same noises. cost: of training, in forward passes of an "
-        f"image. Rows are of {shared['samples']} images. The teacher's distances: {', '.join(teachers)}. {table.basis}"
+        f"{NO_DIFFERENCE}: not told apart. MSE: to the teacher's images of the same noises. cost: of training, in "
+        f"forward passes of an image. Rows are of {shared['samples']} images. The teacher's distances: "
+        f"{', '.join(teachers)}. {table.basis}"
     )
 
 
