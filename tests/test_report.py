@@ -3,6 +3,7 @@
 import io
 import re
 from html import unescape
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -18,8 +19,10 @@ from sfddm.report.style import THEME, inline, series_of
 from sfddm.report.text import to_markdown, to_terminal
 from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.students import Resampled
-from tests.experiment import ERROR, Experiment, jackknife
+from tests.experiment import ERROR, WRONG, Experiment, jackknife
+from tests.parts import only_spec
 from tests.project import Project
+from tests.typed import sfddm
 
 
 def page(contents: Contents) -> str:
@@ -80,6 +83,19 @@ def test_warnings_come_first_below_the_table_and_the_legend_is_short(experiment:
     *_, warnings, legend = printed(experiment, 80).strip().split("\n\n")
     assert warnings.splitlines()[-2:] == [f"Beware: {note}." for note in notes]
     assert len(legend.splitlines()) <= 10 and "docs/guide.md" in legend
+
+
+def test_advice_comes_after_what_is_amiss(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only_spec(Path())
+    notes = [f"pixels: {WRONG}", "convolutional: 256 images are few"]
+    for name in ("ddim-t4", "ours-t4"):
+        experiment.add(name, 4, experiment.ours, [0.26], notes=notes)
+    assert sfddm(monkeypatch, "advise", "tiny") == 0
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == "Beware: verdicts, advice and gates are without pixels."
+    assert f"Beware: {notes[1]}." in others[:4]
 
 
 def test_what_is_worse_than_the_teacher_is_not_green(experiment: Experiment) -> None:
