@@ -31,9 +31,8 @@ ELSEWHERE = {
     "interrupted_go_on_fail_alone_and_end_with_the_bytes_of_one_after_another",
     r"docs/gpu.md: SFDDM_PARTS=4 .*": "test_parts_of_batches.py::test_losses_are_those_of_the_whole_batch",
     r"docs/gpu.md: SFDDM_SLURM=.*": "test_slurm.py::test_a_stage_runs_as_a_job_and_writes_what_it_writes_here",
-    r"docs/mlflow.md: (S=\S+|dvc exp run --queue .*|dvc queue .*)": "test_sweeps.py::test_a_queue_of_experiments_is_"
-    "one_comparison",
-    r"docs/mlflow.md: dvc exp run -S .*": "test_sweeps.py::test_an_experiment_in_the_workspace_is_compared_like_those_"
+    r"docs/mlflow.md: (sfddm sweep .*|dvc queue .*)": "test_sweeps.py::test_a_queue_of_experiments_is_one_comparison",
+    r"docs/mlflow.md: dvc exp run .*": "test_sweeps.py::test_an_experiment_in_the_workspace_is_compared_like_those_"
     "of_the_queue",
     r"docs/mlflow.md: (dvc exp branch|git restore|dvc checkout) .*": "test_sweeps.py::test_an_experiment_is_kept_as_a_"
     "branch_or_left_behind",

@@ -17,7 +17,8 @@ from tests.servers import free_port, printed_links, stop
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-STUDENT = "specs/tiny.yaml:students.ours-t4"
+STUDENT = "students.ours-t4"
+WEIGHT = "{kind: feature, weight: 0.3, state: landing}"
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,11 @@ def committed(original: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
 
 @pytest.mark.prove
 def test_a_queue_of_experiments_is_one_comparison(committed: Project) -> None:
-    before, weights = description(committed), f"{STUDENT}.method.terms.1.weight=0.1,0.6"
-    committed.run("dvc", "exp", "run", "--queue", "-S", f"{STUDENT}.index_set.steps=2", "-S", weights, "track@tiny")
+    before, spec = description(committed), committed.folder / "specs/tiny.yaml"
+    text = spec.read_text()
+    fields = f"{STUDENT}.index_set.steps=2", f"{STUDENT}.method.terms.1.weight=0.1,0.6"
+    queued = committed.run("sfddm", "sweep", "tiny", *fields)
+    assert "2 experiments are queued" in queued and spec.read_text() == text and committed.changed() == {"report@tiny"}
     committed.run("dvc", "queue", "start", "-j", "1")
     status = wait_for(lambda: finished(committed), "both experiments to end", seconds=600, pause=3)
     assert "Failed" not in status, committed.run("dvc", "queue", "status")
@@ -53,8 +57,13 @@ def test_a_queue_of_experiments_is_one_comparison(committed: Project) -> None:
 
 
 def test_an_experiment_in_the_workspace_is_compared_like_those_of_the_queue(committed: Project) -> None:
-    before = {run.info.run_id for run in tracked(committed)}
-    committed.run("dvc", "exp", "run", "-S", f"{STUDENT}.method.terms.1.weight=0.2", "track@tiny")
+    before, spec = {run.info.run_id for run in tracked(committed)}, committed.folder / "specs/tiny.yaml"
+    text = spec.read_text()
+    assert WEIGHT in text
+    spec.write_text(text.replace(WEIGHT, WEIGHT.replace("0.3", "0.2")))
+    refused = committed.run("sfddm", "sweep", "tiny", f"{STUDENT}.index_set.steps=2", code=2)
+    assert "specs/tiny.yaml: not committed, and experiments start from a commit" in refused
+    committed.run("dvc", "exp", "run", "track@tiny")
     (run,) = [run for run in tracked(committed) if run.info.run_id not in before]
     assert run.data.params["Weight.feature"] == "0.2" and run.data.tags[SWEEP] in listed(committed)
     links = printed(committed)
