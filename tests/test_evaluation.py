@@ -231,11 +231,7 @@ def test_data_that_hold_nothing_out_are_noted(scored: Scored) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (
-            lambda images: images.astype(np.float32) / 127.5 - 1,
-            r"expected uint8 from 0 to 255, found float32 from -1 to 1",
-        ),
-        (lambda images: np.where(images > 9, np.nan, images), r"found float64 with \d+ values that are NaN"),
+        (lambda images: images.astype(np.float32) / 127.5 - 1, r"expected uint8 from 0 to 255, found float32"),
         (lambda images: images // 255, r"no value above 1, as if they were in \[0, 1\]"),
         (lambda images: images[:, :, :7], r"expected \[N, 1, 8, 8\] .*, found \[297, 1, 7, 8\]"),
         (lambda images: images[:0], r"found \[0, 1, 8, 8\]"),

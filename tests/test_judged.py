@@ -70,7 +70,7 @@ def test_the_teachers_own_images_are_as_far_as_the_teacher(
         assert teachers and said["frechet_distance_at_n"] == pytest.approx(with_bias(teachers, 1))
     shown = capsys.readouterr().out
     assert "256 images, by tiny" in shown and "1.00" in shown and "…" not in shown
-    assert shown.count("  teacher") == 2 and "x teacher's: times the teacher's distance" in " ".join(shown.split())
+    assert shown.count("  teacher") == 2 and "ratio: to the teacher's distance" in " ".join(shown.split())
     np.savez(tmp_path / "sorted.npz", images=own[np.argsort(own.mean((1, 2, 3)))])
     assert sfddm(monkeypatch, "judge", tmp_path / "sorted.npz", "--by", "tiny", "--out", tmp_path / "sorted.json") == 0
     for name, said in read_json(tmp_path / "sorted.json")["scorers"].items():

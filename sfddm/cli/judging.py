@@ -7,10 +7,10 @@ import typer
 
 from sfddm.errors import UserError
 
-COLUMNS = ("scorer", "distance", "x teacher's", "above teacher's", "KID", "precision", "recall")
+COLUMNS = ("scorer", "distance", "ratio", "above teacher's", "KID", "precision", "recall")
 LEGEND = (
-    "distance: Frechet, less the bias of few images; below 0, images are not told from real ones. x teacher's: times "
-    "the teacher's distance, – where that is within its error of 0. above teacher's: with the 95 % interval. More: "
+    "distance: Frechet, less the bias of few images; below 0, images are not told from real ones. ratio: to the "
+    "teacher's distance, – where that is within its error of 0. above teacher's: with the 95 % interval. More: "
     "docs/evaluation.md."
 )
 
