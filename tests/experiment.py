@@ -9,10 +9,13 @@ from attrs import evolve
 from sfddm.evaluation.metrics import JACKKNIFE, METRICS, SCORERS
 from sfddm.images import grid, png
 from sfddm.pipeline.paths import Paths
-from sfddm.pipeline.rows import load_rows
+from sfddm.pipeline.promotions import Promotion
+from sfddm.pipeline.rows import Row, load_row, load_rows
+from sfddm.registry.gates import remembered
 from sfddm.report.columns import columns_of, columns_of_scorer
 from sfddm.report.table import Table, make_table
 from sfddm.runtime.files import write_json
+from sfddm.spec.evaluation import Gates
 from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.read import parse_spec
@@ -27,6 +30,8 @@ ERROR = 0.02
 """Its standard error, and every row's unless a test says otherwise: the noises move all of them together."""
 BLOCKS = tuple(step / 8**0.5 for step in (-2, -1, 0, 1, 2))
 """What leaving out each of five blocks of noises does: a standard error of 1, by the jackknife."""
+WRONG = "256 images are fewer than the 256 features: Frechet distances are wrong"
+"""What notes say of a scorer whose distances mean nothing, after its name."""
 SHARED = {"samples": 5000, "reference": "4567cdef", "noise_seed": 3, "notes": []}
 """What is the same in the metrics of all students."""
 OWN = {
@@ -165,3 +170,23 @@ class Experiment:
         folder.mkdir(parents=True, exist_ok=True)
         points = [{"step": step, "loss": 1 / step} for step in range(1, 101)]
         (folder / "curve.jsonl").write_text("".join(f"{json.dumps(point)}\n" for point in points))
+
+
+OPEN = Gates(
+    samples=2, agreement=0.0, speed_up=0.001, against_teacher="any", against_free="any", against_champion="any"
+)
+"""Gates that let everything pass."""
+
+
+def row(experiment: Experiment, student: str = "ours") -> Row:
+    spec = experiment.spec
+    return load_row(spec, spec.run(student, "0"))
+
+
+def promotion(of: Row, alias: str = "champion", **changed: Any) -> Promotion:
+    fields = {
+        "kind": "promotion", "time": "2026-01-01T00:00:00+00:00", "model": "sfddm-tiny", "alias": alias, "spec": "tiny",
+        "run": of.run.name, "content_key": of.content_key, "commit": "0123456789abcdef", "gates": (),
+        "figures": remembered(of.metrics),
+    }  # fmt: skip
+    return Promotion(**{**fields, **changed})

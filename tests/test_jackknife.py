@@ -9,10 +9,11 @@ import torch
 
 from sfddm.evaluation import distances as module
 from sfddm.evaluation.distances import Jackknife, frechet_distances, kernel_distances
-from sfddm.evaluation.moments import Sample, blocks
+from sfddm.evaluation.moments import Sample, blocks, frechet_distance
 from sfddm.evaluation.real import FEWEST
 from sfddm.evaluation.scorer import View
 from sfddm.evaluation.similarity import feature_similarities, pixel_similarities, structural_similarity
+from sfddm.evaluation.statistics import Measured, with_bias
 from sfddm.images import from_bytes
 from tests.judges import frechet, images, kernel
 
@@ -86,13 +87,24 @@ def test_the_frechet_distance_of_few_images_is_that_of_endless_ones(scale: float
     assert np.std([each.unbiased for each in found]) < 1.25 * np.std([each.at_n for each in found])
 
 
+def test_the_bias_of_fewer_images_follows_from_that_of_many() -> None:
+    random = torch.Generator().manual_seed(0)
+    own, real = torch.randn(8000, 32, generator=random), Sample(torch.randn(500, 32, generator=random))
+    found = frechet_distances(Sample(own), real)
+    of = Measured(whole=found.unbiased, images=tuple(found.jackknife["images"]), real=tuple(found.jackknife["real"]))
+    assert with_bias(of, 1) == pytest.approx(found.at_n)
+    few = np.mean([frechet_distance(Sample(part).whole, real.whole) for part in own.split(400)])
+    assert few > 1.5 * found.at_n
+    assert with_bias(of, 20) == pytest.approx(few, rel=0.05)
+
+
 def test_features_far_from_0_lose_no_digits_without_blocks() -> None:
     """Sums are subtracted, and what is left of them is small beside them."""
     a, b = ((features(count, 1) + 3000).astype(np.float32) for count in (47, 60))
     found = frechet_distances(*(Sample(torch.from_numpy(of)) for of in (a, b)))
     wanted = from_scratch(a.astype(np.float64), b.astype(np.float64), frechet)
-    with_bias = {draw: np.array(of) + found.at_n - found.unbiased for draw, of in found.jackknife.items()}
-    assert all(with_bias[draw] == pytest.approx(wanted[draw], rel=1e-4, abs=1e-4) for draw in wanted)
+    biased = {draw: np.array(of) + found.at_n - found.unbiased for draw, of in found.jackknife.items()}
+    assert all(biased[draw] == pytest.approx(wanted[draw], rel=1e-4, abs=1e-4) for draw in wanted)
 
 
 @pytest.mark.parametrize(("count", "real"), SIZES)

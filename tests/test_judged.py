@@ -9,6 +9,7 @@ from PIL import Image
 
 from sfddm.errors import UserError
 from sfddm.evaluation.judged import read_images
+from sfddm.evaluation.statistics import measured, with_bias
 from sfddm.runtime.files import read_json
 from tests.project import Project
 from tests.typed import sfddm
@@ -64,14 +65,22 @@ def test_the_teachers_own_images_are_as_far_as_the_teacher(
     np.savez(tmp_path / "few.npz", images=own[:5])
     assert sfddm(monkeypatch, "judge", tmp_path / "own.npz", "--by", "tiny", "--out", tmp_path / "own.json") == 0
     found = read_json(tmp_path / "own.json")
-    for said in found["scorers"].values():
-        assert said["frechet_distance"] == said["teacher_frechet_distance"]
+    for name, said in found["scorers"].items():
+        teachers = measured(found, "teacher_frechet_distance", name)
+        assert teachers and said["frechet_distance_at_n"] == pytest.approx(with_bias(teachers, 1))
     shown = capsys.readouterr().out
     assert "256 images, by tiny" in shown and "1.00" in shown and "…" not in shown
+    assert shown.count("  teacher") == 2 and "ratio: to the teacher's distance" in " ".join(shown.split())
+    np.savez(tmp_path / "sorted.npz", images=own[np.argsort(own.mean((1, 2, 3)))])
+    assert sfddm(monkeypatch, "judge", tmp_path / "sorted.npz", "--by", "tiny", "--out", tmp_path / "sorted.json") == 0
+    for name, said in read_json(tmp_path / "sorted.json")["scorers"].items():
+        for draw, values in said["frechet_distance_jackknife"].items():
+            assert values == pytest.approx(found["scorers"][name]["frechet_distance_jackknife"][draw]), "in any order"
+    capsys.readouterr()
     assert sfddm(monkeypatch, "judge", tmp_path / "dark.npz", "--by", "tiny", "--out", tmp_path / "dark.json") == 0
     dark = read_json(tmp_path / "dark.json")["scorers"]["pixels"]
     assert dark["frechet_distance"] > dark["teacher_frechet_distance"]
-    capsys.readouterr()
+    assert "Beware: pixels: 100 images are few for 64 features" in capsys.readouterr().out
     for arguments, words in (
         ((tmp_path / "few.npz",), "5 images, and distances need at least"),
         ((tmp_path / "no.npz",), "is not there"),

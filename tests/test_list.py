@@ -36,6 +36,12 @@ def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entries:
             out.parent.mkdir(exist_ok=True)
             out.touch()
             entries[name] = {"cmd": "x", "outs": [{"path": out.as_posix(), "md5": "0"}]}
+    folder = Path("runs/evaluate@tiny-ours-t4-s0")
+    folder.unlink()
+    folder.mkdir()
+    for file in ("a", "b"):
+        (folder / file).touch()
+    entries[folder.name]["outs"][0] |= {"md5": "0.dir", "nfiles": 2}
     entries["teacher@tiny"]["params"] = {"specs/tiny.yaml": {"teacher.prediction": "v"}}
     entries["reference@tiny"]["deps"] = [{"path": "runs/teacher@tiny", "md5": "0"}]
     return entries
@@ -66,7 +72,16 @@ CHANGES: dict[str, tuple[Callable[[Entries], object], str, str]] = {
         "tiny 2 1 0 1",
         "not made from evaluate@tiny-ours-t4-s0 on",
     ),
-    "an output": (lambda _: Path("runs/distill@tiny-ours-t4-s0").unlink(), "tiny 2 1 1 0", "out of date runs/distill@"),
+    "an output": (
+        lambda _: Path("runs/distill@tiny-ours-t4-s0").unlink(),
+        "tiny 2 1 1 0",
+        "out of date runs/distill@tiny-ours-t4-s0 is missing",
+    ),
+    "a file of an output": (
+        lambda _: Path("runs/evaluate@tiny-ours-t4-s0/b").unlink(),
+        "tiny 2 1 1 0",
+        "out of date runs/evaluate@tiny-ours-t4-s0 has 1 of 2 files",
+    ),
     "the spec": (
         lambda _: Path("specs/tiny.yaml").write_text(TINY.replace("prediction: v", "prediction: sample")),
         "tiny 2 0 2 0",

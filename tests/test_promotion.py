@@ -22,23 +22,12 @@ from sfddm.pipeline.promotions import (
     read_history,
     write_history,
 )
-from sfddm.pipeline.rows import Row, load_row
-from sfddm.registry.gates import gates, remembered
-from sfddm.spec.evaluation import Gates
-from tests.experiment import ERROR, Experiment, figures
+from sfddm.registry.gates import gates
+from tests.experiment import ERROR, OPEN, PANEL, WRONG, Experiment, figures, promotion, row
 
-OPEN = Gates(
-    samples=2, agreement=0.0, speed_up=0.001, against_teacher="any", against_free="any", against_champion="any"
-)
-"""Gates that let everything pass."""
 FAR = ERROR + 0.02
 """A standard error of which .02 remains in a difference, whose interval then has a half-width of .0555."""
 WHO = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
-
-
-def row(experiment: Experiment, student: str = "ours") -> Row:
-    spec = experiment.spec
-    return load_row(spec, spec.run(student, "0"))
 
 
 def decided(experiment: Experiment, champion: Promotion | None = None, **wanted: Any) -> dict[str, Gate]:
@@ -47,15 +36,6 @@ def decided(experiment: Experiment, champion: Promotion | None = None, **wanted:
     found = {gate.name: gate for gate in gates(spec, row(experiment), champion)}
     assert all(gate.passed for name, gate in found.items() if name not in wanted)
     return found
-
-
-def promotion(of: Row, alias: str = "champion", **changed: Any) -> Promotion:
-    fields = {
-        "kind": "promotion", "time": "2026-01-01T00:00:00+00:00", "model": "sfddm-tiny", "alias": alias, "spec": "tiny",
-        "run": of.run.name, "content_key": of.content_key, "commit": "0123456789abcdef", "gates": (),
-        "figures": remembered(of.metrics),
-    }  # fmt: skip
-    return Promotion(**{**fields, **changed})
 
 
 def demotion(of: Promotion) -> Demotion:
@@ -145,10 +125,36 @@ def test_the_teacher_is_reached_by_the_whole_interval_for_every_scorer(
         gate = decided(experiment, against_teacher=word)["against_teacher"]
         assert gate.passed is passed
         assert gate.figure == f"convolutional {first:+.3f} ± 0.056, pixels {10 * second:+.3f} ± 0.555"
-    assert gate.bound == "not worse than the teacher's 0.250, 2.500 (floor 0.125, 1.250)"
+    assert (
+        gate.bound
+        == "not worse than the teacher's 0.250, 2.500 (with the floor's bias 0.250, 2.500; floor 0.125, 1.250)"
+    )
     assert "less than 10% above the teacher's" in decided(experiment, against_teacher="as-good")[
         "against_teacher"
     ].bound  # fmt: skip
+
+
+AGAINST = {"against_teacher": "as-good", "against_free": "better", "against_champion": "better"}
+
+
+def test_a_scorer_whose_distances_are_wrong_passes_and_refuses_nobody(experiment: Experiment) -> None:
+    for wrong, figure, passed in (("pixels", "convolutional -0.0", True), ("convolutional", "pixels +", False)):
+        notes = [f"{wrong}: {WRONG}"]
+        experiment.add("ours", 4, experiment.ours, [0.2], pixels=[9.0], notes=notes)
+        experiment.add("ddim", 4, experiment.ddim, [0.25], pixels=[3.0], notes=notes)
+        found = decided(experiment, promotion(row(experiment, "ddim")), **AGAINST)
+        for name in AGAINST:
+            assert found[name].figure.startswith(figure) and found[name].passed is passed
+
+
+def test_where_no_scorer_can_be_used_gates_refuse_with_the_remedy(experiment: Experiment) -> None:
+    notes = [f"{name}: {WRONG}" for name in PANEL]
+    experiment.add("ours", 4, experiment.ours, [0.2], notes=notes)
+    experiment.add("ddim", 4, experiment.ddim, [0.5], notes=notes)
+    found = decided(experiment, promotion(row(experiment, "ddim")), **AGAINST)
+    for name in AGAINST:
+        assert not found[name].passed and "raise evaluation.samples" in found[name].bound
+        assert "demote" not in found[name].bound, "that would be no remedy"
 
 
 def test_the_rival_is_the_best_free_row_of_at_most_as_many_steps(experiment: Experiment) -> None:
@@ -306,6 +312,17 @@ def test_changed_staged_new_and_deleted_files_are_uncommitted(repository: Path) 
     git("add", "a")
     assert uncommitted(["."]) == ["a", "sub/b", "sub/new name"]
     assert uncommitted(["sub"]) == ["sub/b", "sub/new name"]
+
+
+def test_no_alarm_is_raised_where_nothing_was_promoted(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history()
+    assert capsys.readouterr().out == "Nothing was promoted yet.\n"
+    write_history(History())
+    git("add", ".")
+    git("commit", "--quiet", "--message", "promotions")
+    PROMOTIONS.unlink()
+    history()
+    assert "is gone: `git restore promotions.json`" in capsys.readouterr().out
 
 
 def test_a_worktree_has_the_commit_and_is_gone_afterwards(repository: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import re
 from html import unescape
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -18,8 +19,10 @@ from sfddm.report.style import THEME, inline, series_of
 from sfddm.report.text import to_markdown, to_terminal
 from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.students import Resampled
-from tests.experiment import ERROR, Experiment, jackknife
+from tests.experiment import ERROR, WRONG, Experiment, jackknife
+from tests.parts import only_spec
 from tests.project import Project
+from tests.typed import sfddm
 
 
 def page(contents: Contents) -> str:
@@ -71,7 +74,36 @@ def test_the_terminal_says_what_all_scorers_say(experiment: Experiment) -> None:
         ["worse-t4", "4", "2.40", "2.40", "worse", "worse", "0.0100", "3 k"],
     ]
     said = " ".join(text.split())
-    assert "The teacher's 5000 images are at 0.250" in said and "the floor, are at 0.125" in said
+    assert "Rows are of 5000 images. The teacher's distances: convolutional 0.250 (standard error 0.020)" in said
+
+
+def test_warnings_come_first_below_the_table_and_the_legend_is_short(experiment: Experiment) -> None:
+    notes = ["convolutional: one thing", "pixels: another"]
+    experiment.add("ours-t4", 4, experiment.ours, [0.26], notes=notes)
+    *_, warnings, legend = printed(experiment, 80).strip().split("\n\n")
+    assert warnings.splitlines()[-2:] == [f"Beware: {note}." for note in notes]
+    assert len(legend.splitlines()) <= 10 and "docs/guide.md" in legend
+
+
+def test_advice_comes_after_what_is_amiss(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only_spec(Path())
+    notes = [f"pixels: {WRONG}", "convolutional: 256 images are few"]
+    for name in ("ddim-t4", "ours-t4"):
+        experiment.add(name, 4, experiment.ours, [0.26], notes=notes)
+    assert sfddm(monkeypatch, "advise", "tiny") == 0
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == "Beware: verdicts, advice and gates are without pixels."
+    assert f"Beware: {notes[1]}." in others[:4]
+
+
+def test_what_is_worse_than_the_teacher_is_not_green(experiment: Experiment) -> None:
+    for distance, green in ((0.26, True), (8.5, False)):
+        experiment.add("ours-t4", 4, experiment.ours, [distance])
+        experiment.add("ddim-t4", 4, experiment.ddim, [9.0])
+        html = to_html(contents_of(experiment.spec))
+        assert ('class="is-best"' in html) is green and ('class="figures is-worse"' in html) is not green
 
 
 def test_the_page_has_every_column_the_figures_and_the_costs(experiment: Experiment) -> None:
@@ -107,12 +139,12 @@ def test_every_scorer_has_a_table_of_its_own(experiment: Experiment) -> None:
     _, *found = text.partition("Scorer by scorer")[2].split("distances are to ")
     parts = dict(zip(("convolutional", "pixels"), found, strict=True))
     assert (
-        "at 0.250 (standard error 0.020); 750 other real images, the floor, are at 0.125 with their bias."
-        in parts["convolutional"]
+        "at 0.250 (standard error 0.020). With the bias of 750 images that would be about 0.250, where 750 other real "
+        "images, the floor, are at 0.125." in parts["convolutional"]
     )
     assert (
-        "at 2.500 (standard error 0.200); 750 other real images, the floor, are at 1.250 with their bias."
-        in parts["pixels"]
+        "at 2.500 (standard error 0.200). With the bias of 750 images that would be about 2.500, where 750 other real "
+        "images, the floor, are at 1.250." in parts["pixels"]
     )
     assert "| ddim-t4 | 1.500 | +0.938 ± " in parts["convolutional"]
     assert "| ddim-t4 | 15.000 | +9.375 ± " in parts["pixels"]
@@ -190,9 +222,10 @@ def drawn(experiment: Experiment) -> Contents:
 def test_times_compare_only_where_the_same_computation_took_about_as_long_beside_every_row(drawn: Contents) -> None:
     assert not drawn.table.warnings
     path = Paths("tiny").result("ddim-t4", 0) / "timing.json"
-    write_json(path, {**read_json(path), "teacher_seconds_per_1000_images": 1.6 * 24})
-    (said,) = contents_of(drawn.spec).table.warnings
-    assert "timed beside each of them, took 24 to 38.4 s" in said and "was busy" in said
+    for seconds, words in ((1.6 * 24, "took 24 to 38.4 s"), (2345.6, "took 24 to 2346 s")):
+        write_json(path, {**read_json(path), "teacher_seconds_per_1000_images": seconds})
+        (said,) = contents_of(drawn.spec).table.warnings
+        assert f"timed beside each of them, {words}" in said and "was busy" in said
 
 
 def test_figures_are_the_same_bytes_twice_and_name_what_they_show(drawn: Contents) -> None:

@@ -21,8 +21,9 @@ from sfddm.report.columns import (
 from sfddm.report.page import COST_COLUMNS, cost_rows, resampled
 from sfddm.report.table import Table, best_trained, first_of, make_table
 from sfddm.spec.experiment import Spec
+from sfddm.spec.starter import folder_of
 from sfddm.spec.students import Resampled
-from tests.experiment import jackknife
+from tests.experiment import PANEL, WRONG, jackknife
 from tests.rows import COST as USUAL
 from tests.rows import FREE, OURS, row, seeds, spec_of
 
@@ -101,6 +102,46 @@ def test_a_scorer_that_prefers_another_row_takes_away_the_best_even_where_the_fi
     assert shown(table, "vs best") == {"a": "scorers differ", "b": "≈"}
 
 
+WRONG_PIXELS, ALL_WRONG = [f"pixels: {WRONG}"], [f"{name}: {WRONG}" for name in PANEL]
+
+
+def test_a_scorer_whose_distances_are_wrong_has_no_say() -> None:
+    """The pixels see the second row at .8 times the first, and the first far behind the teacher."""
+    own, other = seeds("a", 0.26, pixels=(5.0,), notes=WRONG_PIXELS), seeds("b", 0.6, pixels=(4.0,), notes=WRONG_PIXELS)
+    table = table_of(own, other, free=("b",))
+    assert shown(table, "vs best") == {"a": "best", "b": "worse"}
+    assert shown(table, "vs teacher") == {"a": "as good", "b": "worse"}
+    assert shown(table, "free rival") == {"a": "", "b": ""}
+    assert (
+        advice(table)[0].cells()[3]
+        == "better than every free sampler; as good as the teacher (1.04 times its distance)"
+    )
+    assert table.warnings[0] == "Beware: verdicts, advice and gates are without pixels."
+    first = [f"convolutional: {WRONG}"]
+    table = table_of(seeds("a", 0.26, pixels=(5.0,), notes=first), seeds("b", 0.6, pixels=(4.0,), notes=first))
+    assert shown(table, "vs best") == {"b": "best", "a": "worse"}, "the next one orders the rows"
+
+
+def test_where_no_scorers_distances_can_be_used_nothing_is_compared() -> None:
+    table = table_of(seeds("a", 0.2, notes=ALL_WRONG), seeds("b", 0.6, notes=ALL_WRONG), free=("b",))
+    for column in ("vs best", "vs teacher"):
+        assert shown(table, column) == {"a": "not comparable", "b": "not comparable"}
+    assert shown(table, "free rival") == {"a": "", "b": ""}
+    assert "nothing can be compared: no scorer's distances can be used" in table.warnings[0]
+    (found,) = advice(table)
+    assert found.use.student == "b" and found.cells()[3].endswith("; not comparable with the teacher")
+    trained = table_of(seeds("a", 0.2, notes=ALL_WRONG), seeds("b", 0.6, notes=ALL_WRONG))
+    assert advice(trained)[0].why == "not told apart from b"
+
+
+def test_the_teachers_own_images_are_not_compared_with_themselves() -> None:
+    spec, rows = spec_with(FREE_MANY, free=("free",)), seeds("free", 0.25, nfe=16, mse_to_teacher=0.0)
+    table = make_table(spec, rows)
+    assert shown(table, "vs teacher") == {"free": ""}
+    assert advice(table)[0].cells()[3] == "no student has as many steps; it is the teacher itself"
+    assert headline(spec, table).endswith("No row of fewer steps than the teacher's own 16 is shown to be as good.")
+
+
 def test_a_difference_needs_the_interval_to_leave_out_0() -> None:
     """.02 is the error that the noises leave in it."""
     wide = half_width(0.02, 1)
@@ -134,12 +175,19 @@ def test_training_seeds_widen_a_difference() -> None:
 def test_what_training_saves_is_counted_in_steps_of_the_free_sampler_that_is_as_good() -> None:
     few, more, most = (seeds(f"free-{nfe}", far, nfe=nfe) for nfe, far in ((4, 0.9), (10, 0.5), (20, 0.4)))
     table = table_of(seeds("ours", 0.5), few, more, most, free=("free-4", "free-10", "free-20"))
-    assert shown(table, "like free") == {"free-20": "", "free-10": "", "ours": "free-10, 2.5 x", "free-4": ""}
+    assert shown(table, "free rival") == {
+        "free-20": "",
+        "free-10": "",
+        "ours": "free-10, 2.5 x the steps",
+        "free-4": "",
+    }
     split = seeds("free-10", 0.6, pixels=(4.0,), nfe=10)
     table = table_of(seeds("ours", 0.5), few, split, most, free=("free-4", "free-10", "free-20"))
-    assert shown(table, "like free")["ours"] == "free-10, 2.5 x", "a scorer prefers it"
+    assert shown(table, "free rival")["ours"] == "free-10, 2.5 x the steps", "a scorer prefers it"
     table = table_of(seeds("ours", 0.1), few, most, free=("free-4", "free-20"))
-    assert shown(table, "like free")["ours"] == "", "none is as good"
+    assert shown(table, "free rival")["ours"] == "", "none is as good"
+    table = table_of(seeds("ours", 3.0), few, free=("free-4",))
+    assert shown(table, "free rival")["ours"] == "better: free-4, 1.0 x the steps", "not equality"
 
 
 def test_rows_over_budget_do_not_compete() -> None:
@@ -285,7 +333,7 @@ def test_columns_are_grouped_and_some_fit_a_terminal() -> None:
         ("Distance, times the teacher's", ["convolutional", "pixels"]),
         ("All scorers", ["vs best", "vs teacher"]),
         (TEACHER, ["MSE", "PSNR", "SSIM"]),
-        (COST, ["s/1000", "latency", "speed-up", "like free", "cost"]),
+        (COST, ["s/1000", "latency", "speed-up", "free rival", "cost"]),
     ]
     assert judged == [
         (
@@ -349,7 +397,8 @@ def test_what_a_scorers_distances_depend_on_is_said() -> None:
     (ours,) = seeds("ours", 0.5)
     assert basis_of_scorer(ours.metrics, "pixels") == (
         "classifier-2:0123abcd; distances are to 1500 held-out images. The teacher's 5000 images are at 2.500 "
-        "(standard error 0.200); 750 other real images, the floor, are at 1.250 with their bias."
+        "(standard error 0.200). With the bias of 750 images that would be about 2.500, where 750 other real images, "
+        "the floor, are at 1.250."
     )
     (ours,) = seeds("ours", 0.5, held_out=False, floor=None, floor_images=0)
     assert basis_of_scorer(ours.metrics, "convolutional") == (
@@ -376,6 +425,13 @@ def test_warnings_are_the_evaluations_own_and_of_a_poor_teacher() -> None:
     assert table_of(seeds("ours", 0.5, floor=0.02, floor_images=0)).warnings == [], "there is no floor"
     said = table_of(seeds("ours", 0.5, floor=0.02, floor_images=750)).warnings
     assert len(said) == 2 and "convolutional: the teacher's own distance is 12 times that of other real" in said[0]
+    (said,) = table_of(seeds("ours", 0.5, floor=0.02, floor_images=750, notes=WRONG_PIXELS)).warnings[2:]
+    assert said.startswith("Beware: convolutional: the teacher's own distance")
+    rough = jackknife(0.25, 0.02)
+    rough["images"] = [value + 0.01 for value in rough["images"]]
+    biased = {"floor": 0.1, "floor_images": 750, "teacher_frechet_distance_jackknife": rough}
+    (said,) = table_of(seeds("ours", 0.5, notes=WRONG_PIXELS, **biased)).warnings[2:]
+    assert "convolutional: the teacher's own distance is 5 times" in said, ".25 + 4 * .01 * 5000 / 750"
     assert table_of(seeds("ours", 0.5, notes=["one", "two"])).warnings == ["Beware: one.", "Beware: two."]
 
 
@@ -426,6 +482,11 @@ def test_a_headline_names_the_fewest_steps_at_the_teachers_quality_with_and_with
         "steps: free, 16 steps, without any training."
     )
     assert headline_of(few).endswith("No row is shown to be as good as the teacher.")
+
+
+def test_a_headline_names_a_folder_by_its_path() -> None:
+    spec = evolve(spec_with(FREE_MANY), data=folder_of("clothes", 1, 8, labelled=False, images=100))
+    assert headline(spec, table_of(FREE_MANY)).startswith("A 64-step teacher of clothes, ")
 
 
 def test_a_headline_where_nothing_was_trained() -> None:

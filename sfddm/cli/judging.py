@@ -7,7 +7,12 @@ import typer
 
 from sfddm.errors import UserError
 
-COLUMNS = ("scorer", "distance", "times", "above teacher's", "KID", "precision", "recall")
+COLUMNS = ("scorer", "distance", "ratio", "above teacher's", "KID", "precision", "recall")
+LEGEND = (
+    "distance: Frechet, less the bias of few images; below 0, images are not told from real ones. ratio: to the "
+    "teacher's distance, – where that is within its error of 0. above teacher's: with the 95 % interval. More: "
+    "docs/evaluation.md."
+)
 
 
 def judge(
@@ -39,6 +44,8 @@ def judge(
     from sfddm.evaluation.reference import read_reference
     from sfddm.evaluation.scorer import load_scorer
     from sfddm.evaluation.statistics import measured, paired_difference, relative
+    from sfddm.report.table import cautions
+    from sfddm.report.text import warn
     from sfddm.runtime.files import write_json
     from sfddm.runtime.machine import device, scratch
 
@@ -46,6 +53,7 @@ def judge(
     panel = {name: load_scorer(paths.scorer(name), device()) for name in experiment.evaluation.scorers}
     found = judged.judge(read, read_reference(paths.reference), panel, str(images), scratch() / "views")
     typer.echo(f"{images}: {found['samples']} images, by {spec}")
+    warn(cautions(found), Console())
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "scorer" else "right", no_wrap=True)
@@ -62,6 +70,8 @@ def judge(
             f"{said['precision']:.3f}",
             f"{said['recall']:.3f}",
         )
+        table.add_row("  teacher", f"{teachers.whole:.3f}", "" if ratio is None else "1.00", style="dim")
     Console().print(table)
+    Console().print(LEGEND, style="dim", markup=False, highlight=False)
     if out is not None:
         write_json(out, found)

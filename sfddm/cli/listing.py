@@ -50,9 +50,9 @@ def _specs(found: "dict[str, list[Standing]]") -> Table:
 
 
 def _runs(found: "list[Standing]") -> Table:
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("run", "state", "why", "promoted"):
-        table.add_column(column, overflow="fold", no_wrap=column == "state")
+        table.add_column(column, overflow="fold", no_wrap=column in ("run", "state"))
     for each in found:
         table.add_row(*map(escape, (each.run.name, each.state, each.why, "\n".join(each.aliases))))
     return table

@@ -43,6 +43,7 @@ def report(
     experiment = load_spec(spec)
     rows = load_rows(experiment)
 
+    from sfddm.registry.next_steps import next_steps
     from sfddm.report.table import make_table
     from sfddm.report.text import to_markdown, to_terminal
 
@@ -52,19 +53,12 @@ def report(
         return
     to_terminal(experiment.name, table, Console())
     typer.echo(f"The same with pictures: reports/{experiment.name}.html\n")
-    registered = [run for run in experiment.runs() if run.student in experiment.registry.students]
-    if registered:
-        # Few steps are where training pays most, so that gates are passed there first.
-        good = {entry.student for entry in table.entries if entry.against_teacher in ("better", "as good")}
-        passing = [run for run in registered if run.student in good] or registered
-        name = min(passing, key=lambda run: len(experiment.levels(run.student))).name
-        typer.echo(
-            "Next:\n"
-            f"  sfddm ui {experiment.name}                          open the comparison in MLflow\n"
-            f"  sfddm sample {name} --out samples.png   draw images from a student\n"
-            "  git add specs params.yaml code.yaml dvc.lock && git commit -m Results   keep them, before a promotion\n"
-            f"  sfddm promote {name}                    make it the champion of {experiment.registry.model}"
-        )
+    steps = list(next_steps(experiment, table))
+    if steps:
+        typer.echo("Next:")
+    width = max((len(command) for command, _ in steps), default=0)
+    for command, does in steps:
+        typer.echo(f"  {command:<{width}}  # {does}")
 
 
 def advise(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
@@ -74,10 +68,12 @@ def advise(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None
     from sfddm.pipeline.rows import load_rows
     from sfddm.report.advice import COLUMNS, advice, headline
     from sfddm.report.table import make_table
+    from sfddm.report.text import warn
     from sfddm.spec.read import load_spec
 
     experiment = load_spec(spec)
     table = make_table(experiment, load_rows(experiment))
+    warn(table.warnings, Console())
     shown = Table(title=experiment.name, caption=headline(experiment, table), caption_justify="left", box=SIMPLE_HEAD)
     for column in COLUMNS:
         shown.add_column(column, overflow="fold", justify="right" if column in ("steps", "cost") else "left")

@@ -32,6 +32,8 @@ def promote(
     from sfddm.registry.gates import gates
     from sfddm.registry.promote import check_artifacts, check_committed, check_marked, deciding, standing
     from sfddm.registry.promote import promote as give
+    from sfddm.report.table import cautions
+    from sfddm.report.text import warn
     from sfddm.spec.parse import nearest
     from sfddm.tracking.versions import require_version
 
@@ -46,6 +48,7 @@ def promote(
         asked = events.holders().get((model, "champion")) if alias == "champion" else None
         decided = list(gates(spec, row, asked))
         rows = ((gate.name, gate.figure, gate.bound, gate.passed) for gate in decided)
+        warn(cautions(row.metrics), Console())
         Console().print(_marked_table(f"{run} as {alias} of {model}", ("gate", "figure", "bound"), rows))
         if not all(gate.passed for gate in decided):
             typer.echo(f"Refused. The gates are in specs/{spec.name}.yaml, section promotion.")
@@ -84,6 +87,7 @@ def history(
     model: Annotated[str | None, typer.Argument(help="A registered model; all of them when left out.")] = None,
 ) -> None:
     """List what was promoted and demoted, oldest first."""
+    from sfddm.pipeline.git import head, uncommitted
     from sfddm.pipeline.promotions import PROMOTIONS, read_history
     from sfddm.spec.parse import nearest
 
@@ -93,7 +97,11 @@ def history(
     for line in _history_lines(events, model):
         typer.echo(line)
     if not events.events:
-        typer.echo(f"Nothing was promoted, or {PROMOTIONS} is gone: `git restore {PROMOTIONS}` brings it back.")
+        lost = head() is not None and not PROMOTIONS.exists() and uncommitted([str(PROMOTIONS)])
+        said = (
+            f"{PROMOTIONS} is gone: `git restore {PROMOTIONS}` brings it back." if lost else "Nothing was promoted yet."
+        )
+        typer.echo(said)
         return
     typer.echo(f"From {PROMOTIONS}; times are UTC, distances those to the first scorer.")
 

@@ -1,10 +1,12 @@
 """Images of another tool, judged by a spec's scorers beside the teacher's.
 
 They come from noises of their own, so nothing is compared image by image; distances and their errors are as in the
-rows of a comparison.
+rows of a comparison. Files come in any order, often class by class, while an error needs blocks that are alike: so
+images are put in an order that depends on themselves alone, and then at random.
 """
 
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -15,6 +17,7 @@ import numpy as np
 from sfddm.data.image_files import Picture, entries, find_images, stream
 from sfddm.errors import UserError
 from sfddm.evaluation.distances import distances
+from sfddm.evaluation.measure import notes
 from sfddm.evaluation.metrics import PANEL, SCORERS
 from sfddm.evaluation.moments import Sample
 from sfddm.evaluation.real import BROKEN, FEWEST
@@ -22,6 +25,7 @@ from sfddm.evaluation.reference import Reference
 from sfddm.evaluation.scorer import Scorer
 from sfddm.evaluation.scorers.extractor import check_images
 from sfddm.evaluation.views import teachers_view
+from sfddm.randomness import Purpose, generator
 
 ARRAYS = ("images", "arr_0")
 """Names that an .npz may have its images under: ours, and numpy's own, which ADM's evaluation files use."""
@@ -75,9 +79,16 @@ def judge(
     check_images(images, reference.images.shape[1:], label)
     if len(images) < FEWEST:
         raise UserError(f"{label}: {len(images)} images, and distances need at least {FEWEST}, better thousands.")
-    said = {}
+    said, order = {}, _order(images)
     for name, scorer in panel.items():
         teachers = Sample(teachers_view(scorer, reference, views, f"scoring by {name}, the teacher's").features)
-        own = Sample(scorer.view(images, f"scoring by {name}").features)
+        own = Sample(scorer.view(images, f"scoring by {name}").features[order])
         said[name] = {**distances(own, teachers, scorer.real), "real_images": len(scorer.real.sample.features)}
-    return {"samples": len(images), PANEL: list(panel), SCORERS: said}
+    noted = [f"{name}: {note}" for name, scorer in panel.items() for note in notes(len(images), scorer)]
+    return {"samples": len(images), PANEL: list(panel), SCORERS: said, "notes": noted}
+
+
+def _order(images: np.ndarray) -> np.ndarray:
+    """The same images in the same order, however they came; equal ones are not next to each other."""
+    by_content = sorted(range(len(images)), key=lambda place: sha256(images[place].tobytes()).digest())
+    return np.array(by_content)[generator(0, Purpose.SPLIT).permutation(len(images))]

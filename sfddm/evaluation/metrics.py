@@ -191,8 +191,27 @@ class Figure:
 
 
 def panel(metrics: Mapping[str, Any]) -> list[str]:
-    """The names of the scorers of a metrics.json, in the order of the spec; the first one is what charts show."""
+    """The names of the scorers of a metrics.json, in the order of the spec."""
     return list(metrics[PANEL])
+
+
+WRONG = "Frechet distances are wrong"
+"""What a note says of a scorer where images are no more than features."""
+UNUSABLE = (
+    "no scorer's distances can be used, because images are not more than features: raise evaluation.samples, hold more "
+    "images out, or add a scorer with fewer features"
+)
+
+
+def usable(metrics: Mapping[str, Any]) -> list[str]:
+    """The scorers whose distances are not wrong by the notes: only these decide verdicts, advice and gates."""
+    wrong = [note.partition(": ")[0] for note in metrics["notes"] if WRONG in note]
+    return [name for name in panel(metrics) if name not in wrong]
+
+
+def main_scorer(metrics: Mapping[str, Any]) -> str:
+    """The scorer that is shown where there is room for one: the first that can be used."""
+    return (usable(metrics) or panel(metrics))[0]
 
 
 def part(metrics: Mapping[str, Any], scorer: str | None) -> Mapping[str, Any]:

@@ -103,6 +103,15 @@ def standard_error(of: Measured) -> float:
     return sqrt(sum(squared for squared, _ in _draws(of)))
 
 
+def with_bias(of: Measured, more: float) -> float:
+    """A Frechet distance with the bias that it would have of so many times fewer images.
+
+    The values without a block tell the bias (`distances.frechet_distances`); what real images add to it stays.
+    """
+    images, real = ((len(values) - 1) * (fmean(values) - of.whole) for values in (of.images, of.real))
+    return of.whole + more * images + real
+
+
 def difference(a: Mapping[str, Any], b: Mapping[str, Any], key: str, scorer: str | None = None) -> Difference | None:
     """How much larger a metric of `b` is than that of `a`, two trained networks' metrics.json; None without errors."""
     one, other = measured(a, key, scorer), measured(b, key, scorer)
@@ -172,7 +181,7 @@ def _combined(of: Sequence[Measured], weights: Sequence[float]) -> Measured:
     )
 
 
-Verdict = Literal["better", "as good", "worse", "open", "scorers differ"]
+Verdict = Literal["better", "as good", "worse", "open", "scorers differ", "not comparable"]
 """How a student compares with another or with its teacher."""
 
 
@@ -197,7 +206,9 @@ def against(found: Difference, margin: float = 0.0) -> Verdict:
 
 
 def agreed(verdicts: Sequence[Verdict]) -> Verdict:
-    """What all scorers of a panel say, where they agree."""
+    """What all scorers say that can be used, where they agree."""
+    if not verdicts:
+        return "not comparable"
     said = set(verdicts)
     if len(said) == 1:
         return verdicts[0]

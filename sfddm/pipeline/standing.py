@@ -1,5 +1,7 @@
 """Where each run stands, as far as dvc.lock and the names of files tell: nothing is hashed, and DVC is not asked."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
@@ -33,9 +35,19 @@ def _state(spec: Spec, run: Run) -> tuple[State, str]:
     if missing := [name for name in stages_of(spec, run) if name not in entries]:
         return "not made", f"from {missing[0]} on"
     locked = outputs(entries)
-    found = changes(entries, lambda path: locked[path.as_posix()] if path.exists() else "")
-    reasons = [*found, *_made_before(entries)]
+    reasons = [*changes(entries, lambda path: locked[path.as_posix()]), *_incomplete(entries), *_made_before(entries)]
     return ("out of date", reasons[0]) if reasons else ("made", "")
+
+
+def _incomplete(entries: Lineage) -> Iterator[str]:
+    """Outputs that are missing, and folders with fewer files than they had."""
+    for entry in entries.values():
+        for out in entry.get("outs", []):
+            path, files = Path(out["path"]), out.get("nfiles", 0)
+            if not path.exists():
+                yield f"{path} is missing"
+            elif files and (found := sum(file.is_file() for file in path.rglob("*"))) < files:
+                yield f"{path} has {found} of {files} files"
 
 
 def _made_before(entries: Lineage) -> list[str]:

@@ -1,4 +1,7 @@
-"""A student's stored metrics against the gates of its spec. What scorers say counts only where all of them agree."""
+"""A student's stored metrics against the gates of its spec. What scorers say counts only where all of them agree.
+
+Those whose distances are wrong by the evaluation's notes are not asked; where that leaves none, distances pass no gate.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,18 +15,20 @@ from sfddm.evaluation.metrics import (
     PANEL,
     SCORERS,
     SUMMARY,
+    UNUSABLE,
     panel,
     part,
+    usable,
 )
 from sfddm.evaluation.statistics import Difference, difference, margin_of, measured, paired_difference, why_not
 from sfddm.pipeline.promotions import Gate, Promotion
 from sfddm.pipeline.rows import Row, load_row
-from sfddm.report.table import DISTANCE, TEACHERS
+from sfddm.report.table import DISTANCE, TEACHERS, teacher_at_floor
 from sfddm.spec.evaluation import Against
 from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Free
 
-INCOMPARABLE = "does not compare"
+INCOMPARABLE, UNKNOWN = "does not compare", "unknown"
 REMEMBERED = (*CONDITIONS, *SUMMARY, PANEL, "weights")
 REMEMBERED_OF_SCORERS = (*JUDGED_CONDITIONS, DISTANCE, JACKKNIFE[DISTANCE], TEACHERS)
 """Keys of metrics.json that promotions.json keeps of a promoted student; the next one is compared with it."""
@@ -53,7 +58,7 @@ def gates(spec: Spec, row: Row, champion: Promotion | None) -> Iterator[Gate]:
     if wanted.against_champion != "any" and champion is not None:
         if champion.content_key == row.content_key:
             return
-        rivals = dict.fromkeys(panel(metrics), (champion.run, champion.figures))
+        rivals = dict.fromkeys(usable(metrics), (champion.run, champion.figures))
         gate = _against("against_champion", metrics, rivals, wanted.against_champion)
         remedy = f"; if that no longer counts: sfddm demote models:/{champion.model}@champion"
         yield gate if gate.figure != INCOMPARABLE else evolve(gate, bound=gate.bound + remedy)
@@ -68,29 +73,36 @@ def _agreement(metrics: Mapping[str, Any], wanted: float) -> Gate:
     """The lowest agreement that a scorer with classes sees."""
     seen = [part(metrics, name)["agreement"] for name in panel(metrics) if "agreement" in part(metrics, name)]
     if not seen:
-        return Gate("agreement", "unknown", f"at least {wanted}: no scorer has classes", wanted == 0)
+        return Gate("agreement", UNKNOWN, f"at least {wanted}: no scorer has classes", wanted == 0)
     return _at_least("agreement", "{:.4f}", min(seen), wanted)
 
 
 def _against_teacher(metrics: Mapping[str, Any], margin: float | None) -> Gate:
     """The difference from the teacher's own images: below a share of its distance, or else not shown to be larger."""
     found, passed = {}, []
-    for name in panel(metrics):
+    for name in usable(metrics):
         own, teachers = measured(metrics, DISTANCE, name), measured(metrics, TEACHERS, name)
         assert own is not None and teachers is not None
         found[name] = paired_difference([own], [teachers])
         allowed = 0.0 if margin is None else margin_of(margin, teachers)
         passed.append(found[name].low <= 0 if margin is None else found[name].high < allowed)
     bound = "not worse than the teacher's" if margin is None else f"less than {margin:.0%} above the teacher's"
+    if not found:
+        return Gate("against_teacher", UNKNOWN, UNUSABLE, False)
     return Gate("against_teacher", _shown(found), f"{bound} {_teachers(metrics)}", all(passed))
 
 
 def _teachers(metrics: Mapping[str, Any]) -> str:
-    """The teacher's distances and the floors: a student may be as good as a teacher that draws noise."""
-    seen = [part(metrics, name) for name in panel(metrics)]
-    distances = ", ".join(f"{each[TEACHERS]:.3f}" for each in seen)
-    floors = ", ".join(f"{each['floor']:.3f}" if each["floor_images"] else "unknown" for each in seen)
-    return f"{distances} (floor {floors})"
+    """The teacher's distances, and beside the floors what they would be with as much bias: a student may be as good as
+    a teacher that draws noise."""
+    names = usable(metrics)
+    columns = (
+        (part(metrics, name)[TEACHERS] for name in names),
+        (teacher_at_floor(metrics, name) for name in names),
+        (part(metrics, name)["floor"] for name in names),
+    )
+    own, biased, floors = (", ".join("–" if of is None else f"{of:.3f}" for of in column) for column in columns)
+    return f"{own} (with the floor's bias {biased}; floor {floors})"
 
 
 def _against_free(spec: Spec, row: Row, wanted: Against) -> Gate:
@@ -104,7 +116,7 @@ def _against_free(spec: Spec, row: Row, wanted: Against) -> Gate:
             "against_free", "nothing to compare", f"{wanted}: add a free student of at most {steps} steps", False
         )
     rivals = {}
-    for name in panel(row.metrics):
+    for name in usable(row.metrics):
         best = min(rows, key=lambda free: float(part(free.metrics, name).get(DISTANCE, float("inf"))))
         rivals[name] = best.run.student, best.metrics
     return _against("against_free", row.metrics, rivals, wanted)
@@ -114,6 +126,8 @@ def _against(
     gate: str, own: Mapping[str, Any], rivals: Mapping[str, tuple[str, Mapping[str, Any]]], wanted: Against
 ) -> Gate:
     """The paired differences of the distances, own less each scorer's rival's."""
+    if not rivals:
+        return Gate(gate, UNKNOWN, UNUSABLE, False)
     names = " or ".join(dict.fromkeys(name for name, _ in rivals.values()))
     bound = f"{wanted.replace('-', ' ')} than {names}"
     reasons = dict.fromkeys(reason for scorer, (_, rival) in rivals.items() for reason in _why_not(rival, own, scorer))

@@ -4,6 +4,7 @@ from attrs import frozen
 
 from sfddm.report.columns import COST_COLUMN
 from sfddm.report.table import Entry, Table, best_trained, first_of
+from sfddm.spec.data import Folder
 from sfddm.spec.experiment import Spec
 
 COLUMNS = ("steps", "use", "cost", "why")
@@ -13,6 +14,7 @@ QUALITY = {
     "worse": "worse than the teacher",
     "open": "not shown to be as good as the teacher",
     "scorers differ": "as good as the teacher to some scorers and worse to others",
+    "not comparable": "not comparable with the teacher",
 }
 """What a verdict says of a row."""
 
@@ -42,7 +44,7 @@ def advice(table: Table) -> list[Advice]:
 def headline(spec: Spec, table: Table) -> str:
     """A sentence on what is compared, and one on the fewest steps at the teacher's quality."""
     trained = [entry for entry in table.entries if not entry.free]
-    teacher = f"A {spec.teacher.timesteps}-step teacher of {spec.data.kind}"
+    teacher = f"A {spec.teacher.timesteps}-step teacher of {data_name(spec)}"
     if not trained:
         return f"{teacher}, under {len(table.entries)} free samplers. {_fewest(table)}"
     students = "one student" if len(trained) == 1 else f"{len(trained)} students"
@@ -51,12 +53,19 @@ def headline(spec: Spec, table: Table) -> str:
     return f"{teacher}, distilled into {students} of {steps}. {_fewest(table)}"
 
 
+def data_name(spec: Spec) -> str:
+    """What its data are called: a folder by its path."""
+    return spec.data.path if isinstance(spec.data, Folder) else spec.data.kind
+
+
 def _fewest(table: Table) -> str:
     good = [entry for group in reversed(table.groups) for entry in group if _good(entry)]
     if not good:
         return "No row is shown to be as good as the teacher."
     advised = [each.use for each in advice(table)]
     first = min(good, key=lambda entry: (entry.steps, entry not in advised, not entry.free))
+    if first.is_teacher:
+        return f"No row of fewer steps than the teacher's own {first.steps} is shown to be as good."
     said = f"As good as the teacher with the fewest steps: {first.student}, {_counted(first.steps)}"
     if first.free:
         return f"{said}, without any training."
@@ -72,7 +81,9 @@ def _good(entry: Entry) -> bool:
 
 def compared(entry: Entry) -> str:
     """A row against the teacher, in words."""
-    ratios = sorted(ratio for scorer in entry.panel if (ratio := entry.ratio(scorer)) is not None)
+    if entry.is_teacher:
+        return "it is the teacher itself"
+    ratios = sorted(ratio for scorer in entry.scorers if (ratio := entry.ratio(scorer)) is not None)
     if not ratios:
         return QUALITY[entry.against_teacher]
     span = " to ".join(dict.fromkeys(f"{ratio:.2f}" for ratio in (ratios[0], ratios[-1])))
@@ -100,10 +111,11 @@ def _why_trained(group: list[Entry]) -> str:
         said.append("better than every free sampler")
     if student.verdict == "scorers differ":
         said.append("though the scorers differ on the best student")
-    equals = [entry.student for entry in group if entry.verdict == "open" and not entry.over_budget]
+    untold = [entry for entry in group if entry.verdict in ("open", "not comparable") and not entry.over_budget]
+    equals = [entry.student for entry in untold if entry is not student]
     if equals:
         said.append(f"not told apart from {' and '.join(equals)}")
-    return ", ".join(said) or ("no rival" if student.verdict is None else "best")
+    return ", ".join(said) or ("best" if student.best else "no rival")
 
 
 def _counted(steps: int) -> str:

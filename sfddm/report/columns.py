@@ -9,7 +9,7 @@ from attrs import frozen
 from sfddm.evaluation.metrics import COST, GROUPS, METRICS, QUALITY, Metric, part
 from sfddm.evaluation.statistics import Difference, measured, standard_error
 from sfddm.pipeline.rows import Row
-from sfddm.report.table import BUDGET, TEACHERS, Entry, Table
+from sfddm.report.table import BUDGET, TEACHERS, Entry, Table, teacher_at_floor
 
 BEST, NO_DIFFERENCE = "best", "≈"
 RATIO = "Distance, times the teacher's"
@@ -44,7 +44,7 @@ def columns_of(table: Table) -> list[Column]:
         VS_BEST,
         _vs_teacher(table.entries[0].margin),
         *others,
-        LIKE_FREE,
+        FREE_RIVAL,
         COST_COLUMN,
     ]
 
@@ -144,7 +144,7 @@ def _vs_best(entry: Entry) -> str:
     return f"{word}, over budget" if entry.over_budget else word
 
 
-ORDER = {"better": 0.0, "as good": 1.0, "open": 2.0, "scorers differ": 3.0, "worse": 4.0}
+ORDER = {"better": 0.0, "as good": 1.0, "open": 2.0, "scorers differ": 3.0, "worse": 4.0, "not comparable": 5.0}
 """Verdicts as rows are sorted by them."""
 VS_BEST = Column(
     name="vs best",
@@ -155,7 +155,7 @@ VS_BEST = Column(
     meaning="vs best: against the row of the same T' with the lowest distance to the first scorer, by 95 % intervals "
     f"that hold for all of them at once. {BEST}: no scorer prefers another; worse: all say so; {NO_DIFFERENCE}: not "
     f"all tell them apart; scorers differ: one prefers what another doesn't. Rows that cost more than {BUDGET} times "
-    "what is usual at their T' are over budget and don't compete.",
+    "what is usual at their T' are over budget and don't compete. Scorers whose distances are wrong have no say.",
 )
 
 
@@ -163,8 +163,8 @@ def _vs_teacher(margin: float) -> Column:
     return Column(
         name="vs teacher",
         group="All scorers",
-        value=lambda entry: ORDER[entry.against_teacher],
-        text=lambda entry: NO_DIFFERENCE if entry.against_teacher == "open" else entry.against_teacher,
+        value=lambda entry: None if entry.is_teacher else ORDER[entry.against_teacher],
+        text=_vs_teacher_text,
         words=True,
         meaning="vs teacher: better, if the whole 95 % interval of the distance above the teacher's is below 0; as "
         f"good, if it is below the margin of {margin:.0%} of the teacher's distance, even where it is above 0; worse, "
@@ -172,15 +172,26 @@ def _vs_teacher(margin: float) -> Column:
     )
 
 
-LIKE_FREE = Column(
-    name="like free",
+def _vs_teacher_text(entry: Entry) -> str:
+    if entry.is_teacher:
+        return ""
+    return NO_DIFFERENCE if entry.against_teacher == "open" else entry.against_teacher
+
+
+def _free_rival(entry: Entry) -> str:
+    if entry.like_free is None:
+        return ""
+    said = f"{entry.like_free.student}, {entry.like_free.steps / entry.steps:.1f} x the steps"
+    return f"better: {said}" if entry.free_is_better else said
+
+
+FREE_RIVAL = Column(
+    name="free rival",
     group=COST,
     value=lambda entry: entry.like_free.steps / entry.steps if entry.like_free else None,
-    text=lambda entry: (
-        f"{entry.like_free.student}, {entry.like_free.steps / entry.steps:.1f} x" if entry.like_free else ""
-    ),
-    meaning="like free: the free sampler with the fewest steps that the scorers don't call worse than the student, and "
-    "how many times its steps that takes: what training saves.",
+    text=_free_rival,
+    meaning="free rival: the free sampler with the fewest steps that the scorers don't call worse than the student, "
+    "and how many times its steps that takes: above 1, what training saves. It may be far better; then that is said.",
     terminal=False,
 )
 COST_COLUMN = Column(
@@ -190,6 +201,26 @@ COST_COLUMN = Column(
     text=lambda entry: f"{cost / 1000:.0f} k" if (cost := entry.rows[0].metrics["cost"]["total"]) else "free",
     meaning="cost in forward-equivalents: a forward pass of one image is 1, forward and backward 3.",
 )
+
+
+def legend(table: Table) -> str:
+    """The same in few words, for a terminal."""
+    shared, margin = table.shared, table.entries[0].margin
+    teachers = (f"{name} {_teachers(shared, name)}" for name in table.panel)
+    return (
+        f"T': steps. {', '.join(table.panel)}: Frechet distance, times the teacher's, both less the bias of few "
+        "images; – where the teacher's is within its error of 0. vs best: against the best row of as many steps; vs "
+        f"teacher: as good up to {margin:.0%} above the teacher. Both by 95 % intervals, where the scorers agree; "
+        f"{NO_DIFFERENCE}: not told apart. MSE: to the teacher's images of the same noises. cost: of training, in "
+        f"forward passes of an image. Rows are of {shared['samples']} images. The teacher's distances: "
+        f"{', '.join(teachers)}. {table.basis}"
+    )
+
+
+def _teachers(metrics: Mapping[str, Any], scorer: str) -> str:
+    found = measured(metrics, TEACHERS, scorer)
+    assert found is not None
+    return f"{found.whole:.3f} (standard error {standard_error(found):.3f})"
 
 
 def explanations(table: Table, columns: Iterable[Column]) -> list[str]:
@@ -206,13 +237,14 @@ def explanations_of_scorers(table: Table) -> list[str]:
 def basis_of_scorer(metrics: Mapping[str, Any], scorer: str) -> str:
     """What a scorer's distances depend on: its name, the real images, the teacher's distance and the floor."""
     shared = part(metrics, scorer)
-    held_out, teachers = "held-out" if shared["held_out"] else "training", measured(metrics, TEACHERS, scorer)
-    assert teachers is not None
-    floor = ""
-    if shared["floor_images"]:
-        floor = f"; {shared['floor_images']} other real images, the floor, are at {shared['floor']:.3f} with their bias"
+    held_out = "held-out" if shared["held_out"] else "training"
+    floor, few = "", shared["floor_images"]
+    if few:
+        floor = (
+            f". With the bias of {few} images that would be about {teacher_at_floor(metrics, scorer):.3f}, where {few} "
+            f"other real images, the floor, are at {shared['floor']:.3f}"
+        )
     return (
         f"{shared['scorer']}; distances are to {shared['real_images']} {held_out} images. The teacher's "
-        f"{metrics['samples']} images are at {teachers.whole:.3f} (standard error {standard_error(teachers):.3f})"
-        f"{floor}."
+        f"{metrics['samples']} images are at {_teachers(metrics, scorer)}{floor}."
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import frozen
 
-from sfddm.evaluation.metrics import panel, part
+from sfddm.evaluation.metrics import main_scorer, part
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.rows import Row, load_rows
 from sfddm.report.charts import curves_svg, distance_svg, index_sets_svg
@@ -100,11 +100,11 @@ def contents_of(spec: Spec) -> Contents:
 
 
 def distance_points(spec: Spec, rows: list[Row]) -> list[dict[str, Any]]:
-    """What `dvc plots` draws and compares across revisions: a point per student, to the first scorer.
+    """What `dvc plots` draws and compares across revisions: a point per student, to the main scorer.
 
     It has the mean, the lowest and the highest distance of its seeds, and the teacher's.
     """
-    points, scorer = [], panel(rows[0].metrics)[0]
+    points, scorer = [], main_scorer(rows[0].metrics)
     for series in series_of(spec, rows):
         for seeds in series.students:
             distances = [part(seed.metrics, scorer)["frechet_distance"] for seed in seeds]

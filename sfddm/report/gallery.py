@@ -4,7 +4,7 @@ import numpy as np
 from attrs import frozen
 
 from sfddm.data.store import BYTES, read_array
-from sfddm.evaluation.metrics import part
+from sfddm.evaluation.metrics import main_scorer, part
 from sfddm.images import grid, png, reduced
 from sfddm.pipeline.paths import Paths
 from sfddm.report.style import series_name
@@ -59,7 +59,7 @@ def _samples(spec: Spec, groups: list[list[Entry]]) -> Gallery:
     found = [("the teacher's reference", [_strip(teachers[:SAMPLES], "teacher", "")])]
     series: dict[str, list[Strip]] = {}
     for entry in (entry for group in groups for entry in group):
-        distance = f"distance {entry.shown_ratio(entry.panel[0])} x"
+        distance = f"distance {entry.shown_ratio(main_scorer(entry.rows[0].metrics))} x"
         shown = strip(spec, entry, SAMPLES, f"T' = {entry.rows[0].metrics['nfe']}", distance)
         series.setdefault(series_name(entry.student), []).append(shown)
     return Gallery(
@@ -77,7 +77,7 @@ def _interpolations(spec: Spec, groups: list[list[Entry]]) -> Gallery:
     for best in filter(None, map(best_trained, groups)):
         run = best.rows[0].run
         teachers, own = read_array(Paths(spec.name).result(run.student, run.seed) / "interpolation.npy", BYTES, 6)
-        seen = part(best.rows[0].metrics, best.panel[0])
+        seen = part(best.rows[0].metrics, main_scorer(best.rows[0].metrics))
         strips = [
             _strip(teachers[0], "teacher", f"path {seen['teacher_path_length']:.2f}"),
             _strip(own[0], best.student, f"path {seen['path_length']:.2f}"),

@@ -8,7 +8,7 @@ from attrs import frozen
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sfddm.evaluation.metrics import part
-from sfddm.report.advice import Advice, advice, compared, headline
+from sfddm.report.advice import Advice, advice, compared, data_name, headline
 from sfddm.report.columns import (
     basis_of_scorer,
     columns_of,
@@ -84,7 +84,7 @@ def _facts(contents: Contents) -> list[tuple[str, str]]:
     spec, shared = contents.spec, contents.table.shared
     teacher = spec.teacher
     return [
-        ("Data", spec.data.kind),
+        ("Data", data_name(spec)),
         (
             "Teacher",
             f"{teacher.timesteps} levels, {teacher.noise_schedule} schedule, predicts {teacher.prediction}",

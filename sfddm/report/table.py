@@ -1,12 +1,12 @@
 """The comparison as a table: rows by number of steps, the seeds of a student in one row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, median_high
 from typing import Any
 
 from attrs import evolve, frozen
 
-from sfddm.evaluation.metrics import panel, part
+from sfddm.evaluation.metrics import UNUSABLE, main_scorer, panel, part, usable
 from sfddm.evaluation.statistics import (
     Difference,
     Measured,
@@ -17,6 +17,7 @@ from sfddm.evaluation.statistics import (
     measured,
     paired_difference,
     relative,
+    with_bias,
 )
 from sfddm.pipeline.rows import Row
 from sfddm.spec.experiment import Spec
@@ -27,7 +28,7 @@ BUDGET = 1.25
 """Rows that cost more than so many times the usual cost of their number of steps don't compete with the others."""
 
 FAR = 3.0
-"""A teacher at more than so many times the floor is a poor one; fewer images make the floor larger, never smaller."""
+"""A teacher at more than so many times the floor is a poor one, both with the bias of as many images."""
 STEADY = 1.5
 """One computation's longest time over its shortest where times of different rows still compare; 1.4 in a quiet demo."""
 
@@ -53,6 +54,8 @@ class Entry:
     """The share of the teacher's distance that a student may be above it and still be as good."""
     like_free: "Entry | None" = None
     """For a student, the free sampler with the fewest steps that the scorers don't call worse."""
+    free_is_better: bool = False
+    """Whether all scorers call that one better."""
 
     @property
     def label(self) -> str:
@@ -70,9 +73,14 @@ class Entry:
         return int(self.rows[0].metrics["nfe"])
 
     @property
-    def panel(self) -> list[str]:
-        """The scorers."""
-        return panel(self.rows[0].metrics)
+    def scorers(self) -> list[str]:
+        """Those whose distances can be used."""
+        return usable(self.rows[0].metrics)
+
+    @property
+    def is_teacher(self) -> bool:
+        """Whether its images are the very ones that all are compared with."""
+        return not any(row.metrics["mse_to_teacher"] for row in self.rows)
 
     def distance(self, scorer: str) -> float:
         """The mean Frechet distance of its seeds."""
@@ -92,14 +100,14 @@ class Entry:
         """Whether it is as good as the teacher, to all scorers."""
         return agreed(
             [
-                against(found, margin_of(self.margin, _measured(self.rows[0], TEACHERS, scorer)))
-                for scorer, found in self.above_teacher.items()
+                against(self.above_teacher[scorer], margin_of(self.margin, _measured(self.rows[0], TEACHERS, scorer)))
+                for scorer in self.scorers
             ]
         )
 
 
 def entries_of(spec: Spec, rows: list[Row]) -> list[list[Entry]]:
-    """One list of students for each number of steps, falling; in it the lowest distance to the first scorer first."""
+    """One list of students for each number of steps, falling; in it the lowest distance to the main scorer first."""
     students: dict[str, list[Row]] = {}
     for row in rows:
         students.setdefault(row.run.student, []).append(row)
@@ -113,12 +121,13 @@ def entries_of(spec: Spec, rows: list[Row]) -> list[list[Entry]]:
 
 def _beside_free(student: Entry, free: list[Entry]) -> Entry:
     """The student with the first of some free samplers that is as good, as far as can be told."""
-    like = (other for other in free if agreed([against(found) for found in _above(other, student)]) != "worse")
-    return evolve(student, like_free=next(like, None))
+    said = ((other, agreed([against(found) for found in _above(other, student)])) for other in free)
+    like = next(((other, verdict) for other, verdict in said if verdict not in ("worse", "not comparable")), None)
+    return evolve(student, like_free=like[0], free_is_better=like[1] == "better") if like else student
 
 
 def _above(one: Entry, other: Entry) -> list[Difference]:
-    return [paired_difference(_distances(one.rows, name), _distances(other.rows, name)) for name in one.panel]
+    return [paired_difference(_distances(one.rows, name), _distances(other.rows, name)) for name in one.scorers]
 
 
 def best_trained(group: list[Entry]) -> Entry | None:
@@ -134,8 +143,9 @@ def first_of(group: list[Entry]) -> Entry:
 
 def _group(spec: Spec, students: dict[str, list[Row]]) -> list[Entry]:
     """The students of equal number of steps, each against the one that competes for best."""
-    scorers = panel(next(iter(students.values()))[0].metrics)
-    means = {name: fmean(part(row.metrics, scorers[0])[DISTANCE] for row in rows) for name, rows in students.items()}
+    metrics = next(iter(students.values()))[0].metrics
+    scorers, deciding, first = panel(metrics), usable(metrics), main_scorer(metrics)
+    means = {name: fmean(part(row.metrics, first)[DISTANCE] for row in rows) for name, rows in students.items()}
     ordered = {name: students[name] for name in sorted(students, key=means.__getitem__)}
     over = _over_budget(ordered)
     candidate = next(name for name in ordered if name not in over)  # the one of usual cost never is
@@ -149,10 +159,11 @@ def _group(spec: Spec, students: dict[str, list[Row]]) -> list[Entry]:
         for name, rows in ordered.items()
         if name != candidate
     }
-    said = {name: [against(found) for found in of.values()] for name, of in differences.items()}
+    said = {name: [against(of[scorer]) for scorer in deciding] for name, of in differences.items()}
     preferred = any("better" in verdicts for name, verdicts in said.items() if name not in over)
     verdicts: dict[str, Verdict | None] = {name: agreed(of) for name, of in said.items()}
-    verdicts[candidate] = None if not others else "scorers differ" if preferred else "better"
+    leads: Verdict = "scorers differ" if preferred else "better" if deciding else "not comparable"
+    verdicts[candidate] = leads if others else None
     return [
         Entry(
             student=name,
@@ -214,16 +225,16 @@ class Table:
     @property
     def warnings(self) -> list[str]:
         """What is amiss with the metrics, or with the teacher that they are relative to; empty where nothing is."""
-        noted = (*self.shared["notes"], *self._poor_teacher(), *self._unsteady_times())
-        return [f"Beware: {warning}." for warning in noted]
+        noted = (*self._poor_teacher(), *self._unsteady_times())
+        return [*cautions(self.shared), *(f"Beware: {warning}." for warning in noted)]
 
     def _poor_teacher(self) -> Iterator[str]:
-        for scorer in self.panel:
-            seen = part(self.shared, scorer)
-            if seen["floor_images"] and seen[TEACHERS] > FAR * seen["floor"]:
+        for scorer in usable(self.shared):
+            floor, teachers = part(self.shared, scorer)["floor"], teacher_at_floor(self.shared, scorer)
+            if teachers is not None and teachers > FAR * floor:
                 yield (
-                    f"{scorer}: the teacher's own distance is {seen[TEACHERS] / seen['floor']:.0f} times that of other "
-                    "real images, so rows that are as good as the teacher are as poor"
+                    f"{scorer}: the teacher's own distance is {teachers / floor:.0f} times that of other real images, "
+                    "so rows that are as good as the teacher are as poor"
                 )
 
     def _unsteady_times(self) -> Iterator[str]:
@@ -232,9 +243,30 @@ class Table:
         times = [float(row.timing["teacher_seconds_per_1000_images"]) for row in rows]
         if max(times) > STEADY * min(times):
             yield (
-                f"times don't compare between rows: the teacher, timed beside each of them, took {min(times):.3g} to "
-                f"{max(times):.3g} s per thousand images, because the machine was busy, or they are of several machines"
+                f"times don't compare between rows: the teacher, timed beside each of them, took {_plain(min(times))} "
+                f"to {_plain(max(times))} s per thousand images, because the machine was busy, or they are of several "
+                "machines"
             )
+
+
+def cautions(metrics: Mapping[str, Any]) -> list[str]:
+    """What readers of an evaluation must know first: its notes, and what follows for verdicts."""
+    deciding, noted = usable(metrics), list(metrics["notes"])
+    if not deciding:
+        noted.insert(0, f"nothing can be compared: {UNUSABLE}")
+    elif left := [scorer for scorer in panel(metrics) if scorer not in deciding]:
+        noted.insert(0, f"verdicts, advice and gates are without {' and '.join(left)}")
+    return [f"Beware: {note}." for note in noted]
+
+
+def _plain(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.3g}"
+
+
+def teacher_at_floor(metrics: Mapping[str, Any], scorer: str) -> float | None:
+    """The teacher's distance with the bias that it would have of as few images as the floor; None without a floor."""
+    found, images = measured(metrics, TEACHERS, scorer), part(metrics, scorer)["floor_images"]
+    return with_bias(found, metrics["samples"] / images) if found and images else None
 
 
 def make_table(spec: Spec, rows: list[Row]) -> Table:

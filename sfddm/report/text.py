@@ -16,6 +16,7 @@ from sfddm.report.columns import (
     columns_of_scorer,
     explanations,
     explanations_of_scorers,
+    legend,
     terminal_columns,
 )
 from sfddm.report.table import Table
@@ -26,11 +27,10 @@ HEADING = 7
 
 
 def to_terminal(name: str, table: Table, console: Console) -> None:
-    """The columns that fit, a rule between numbers of steps; long names and headings are broken, numbers never."""
+    """The columns that fit, a rule between numbers of steps; long names and headings are broken, numbers never. Below
+    are warnings, and a legend."""
     columns = terminal_columns(table)
-    bases = (f"{scorer}: {basis_of_scorer(table.shared, scorer)}" for scorer in table.panel)
-    caption = escape(" ".join([*table.warnings, *explanations(table, columns), *bases]))
-    rich = RichTable(title=name, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    rich = RichTable(title=name, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     rich.add_column("student", overflow="fold")
     for column in columns:
         if column.words:
@@ -43,6 +43,16 @@ def to_terminal(name: str, table: Table, console: Console) -> None:
             rich.add_row(escape(entry.label), *(escape(column.text(entry)) for column in columns))
         rich.add_section()
     console.print(rich)
+    warn(table.warnings, console)
+    console.print(f'{legend(table)} More: docs/guide.md, "Reading the demo\'s table".', markup=False, highlight=False)
+
+
+def warn(warnings: Sequence[str], console: Console) -> None:
+    """Each from a line of its own on, apart from what follows."""
+    for warning in warnings:
+        console.print(warning, style="yellow", markup=False, highlight=False)
+    if warnings:
+        console.print()
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -54,8 +64,9 @@ def to_markdown(spec: Spec, table: Table) -> str:
     """Advice, the table with all columns, and each scorer's, for a document or a pull request."""
     columns = columns_of(table)
     lines = [f"# {spec.name}", "", headline(spec, table), ""]
+    lines += [line for warning in table.warnings for line in (warning, "")]
     lines += [*markdown_table(COLUMNS, (each.cells() for each in advice(table))), "", *_rows(table, columns), ""]
-    lines += [" ".join([*table.warnings, *explanations(table, columns)]), ""]
+    lines += [" ".join(explanations(table, columns)), ""]
     for scorer in table.panel:
         lines += [f"## Scorer {scorer}", "", basis_of_scorer(table.shared, scorer), ""]
         lines += [*_rows(table, columns_of_scorer(table, scorer)), ""]

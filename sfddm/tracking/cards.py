@@ -45,8 +45,8 @@ def comparison_description(spec: Spec, rows: list[Row]) -> str:
     header = ["student", *(column.name for column in columns)]
     body = [[entry.label, *(column.text(entry) for column in columns)] for entry in table.entries]
     advised = markdown_table(advice.COLUMNS, (each.cells() for each in advice.advice(table)))
-    lines = [advice.headline(spec, table), "", *advised, "", *markdown_table(header, body)]
-    end = ["", " ".join([*table.warnings, *explanations(table, columns)]), "",
+    lines = [" ".join([advice.headline(spec, table), *table.warnings]), "", *advised, "", *markdown_table(header, body)]
+    end = ["", " ".join(explanations(table, columns)), "",
            f"Made again by `dvc repro track@{spec.name} report@{spec.name}`; `reports/{spec.name}.html` shows all "
            "columns, pictures and spreads."]  # fmt: skip
     return _fit(lines, end)
@@ -90,7 +90,7 @@ def _summary(spec: Spec, row: Row) -> str:
     shape = "x".join(map(str, spec.data.shape))
     return (
         f"Draws {shape} images in {row.metrics['nfe']} network evaluations, distilled by `{row.run.method}` from a "
-        f"{spec.teacher.timesteps}-step teacher of {spec.data.kind}. Content key `{row.content_key}`."
+        f"{spec.teacher.timesteps}-step teacher of {advice.data_name(spec)}. Content key `{row.content_key}`."
     )
 
 
