@@ -329,7 +329,7 @@ def test_a_search_prints_lines_that_a_spec_takes(
     assert sfddm(monkeypatch, "index-set", "search", "tiny", "3", *QUICK) == 0
     shown = capsys.readouterr().out
     assert all(f"{kind} " in shown for kind in ("uniform", "uniform-angle", "quadratic", "uniform-log-snr", "found"))
-    assert "dvc repro report@tiny" in shown
+    assert "then run `sfddm run tiny`" in shown
     *_, comment, line = shown.splitlines()
     old = "    index_set: {kind: uniform, steps: 4}\n"
     (specs / "tiny.yaml").write_text(TINY.replace(old, f"{comment}\n{line}\n"))

@@ -10,7 +10,7 @@ import pytest
 
 from sfddm.cli import main
 from sfddm.cli.models import student_folder
-from sfddm.errors import SpecError
+from sfddm.errors import SpecError, UserError
 from sfddm.pipeline.lock import LOCK, stages_of
 from sfddm.pipeline.params import sync
 from sfddm.pipeline.promotions import History, Promotion, write_history
@@ -137,7 +137,8 @@ def test_a_champion_is_named(
 def test_a_student_that_dvc_does_not_know_of_is_told_from_one_that_is_not_made(
     locked: Entries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    student_folder("tiny-ours-t4-s0")
+    with pytest.raises(UserError, match="has not been made: run `sfddm run tiny`"):
+        student_folder("tiny-ours-t4-s0")
     Path("specs/tiny.yaml").write_text(WITH_A_SEED)
     with pytest.raises(SpecError, match="does not list the runs"):
         student_folder("tiny-ours-t4-s5")

@@ -53,10 +53,10 @@ def override(text: str, changes: dict[str, Any], origin: str) -> str:
     Raises:
         UserError: there is no such field.
     """
-    yaml = YAML()
-    yaml.width = WIDTH
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    document = yaml.load(text)
+    editor = YAML()  # keeps comments and anchors
+    editor.width = WIDTH
+    editor.indent(mapping=2, sequence=4, offset=2)
+    document = editor.load(text)
     wanted = _plain(document)
     for path, value in changes.items():
         names = path.split(".")
@@ -64,7 +64,7 @@ def override(text: str, changes: dict[str, Any], origin: str) -> str:
         _write_out(document, names[: OWN_SECTION.get(names[0], 1)])
         _set(document, names, value, origin)
     stream = io.StringIO()
-    yaml.dump(document, stream)
+    editor.dump(document, stream)
     assert YAML(typ="safe").load(stream.getvalue()) == wanted, "a field is not the only change"
     return stream.getvalue()
 
