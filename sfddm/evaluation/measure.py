@@ -11,7 +11,7 @@ from attrs import frozen
 from sfddm.errors import UserError
 from sfddm.evaluation.distances import distances
 from sfddm.evaluation.interpolation import path_length
-from sfddm.evaluation.metrics import PANEL, SCORERS
+from sfddm.evaluation.metrics import PANEL, SCORERS, WRONG
 from sfddm.evaluation.moments import Sample
 from sfddm.evaluation.real import CPU, FEWEST
 from sfddm.evaluation.reference import Reference
@@ -115,8 +115,8 @@ def notes(n: int, scorer: Scorer) -> Iterator[str]:
     for what, count in {"images": n, "real images": len(real.sample.features)}.items():
         if count <= features:
             yield (
-                f"{count} {what} are fewer than the {features} features and can't fill their covariance: Frechet "
-                "distances are wrong, even without their bias, and only figures of equal numbers compare"
+                f"{count} {what} are fewer than the {features} features and can't fill their covariance: {WRONG}, even "
+                "without their bias, and only figures of equal numbers compare"
             )
         elif count < FEW * features:
             yield f"{count} {what} are few for {features} features: Frechet distances without their bias are rough"

@@ -15,8 +15,6 @@ from ruamel.yaml.error import YAMLError
 
 from sfddm.errors import UserError
 
-OWN_SECTION = {"students": 2, "evaluation": 1, "teacher": 1, "data": 1, "registry": 1, "promotion": 1}
-"""How many names of a path lead to the section that is written out."""
 WIDTH = 120
 
 
@@ -61,7 +59,7 @@ def override(text: str, changes: dict[str, Any], origin: str) -> str:
     for path, value in changes.items():
         names = path.split(".")
         _set(wanted, names, value, origin)
-        _write_out(document, names[: OWN_SECTION.get(names[0], 1)])
+        _write_out(document, names[: 2 if names[0] == "students" else 1])
         _set(document, names, value, origin)
     stream = io.StringIO()
     editor.dump(document, stream)
