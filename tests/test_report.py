@@ -220,12 +220,14 @@ def drawn(experiment: Experiment) -> Contents:
 
 
 def test_times_compare_only_where_the_same_computation_took_about_as_long_beside_every_row(drawn: Contents) -> None:
-    assert not drawn.table.warnings
+    assert not drawn.table.warnings_of_times
     path = Paths("tiny").result("ddim-t4", 0) / "timing.json"
     for seconds, words in ((1.6 * 24, "took 24 to 38.4 s"), (2345.6, "took 24 to 2346 s")):
         write_json(path, {**read_json(path), "teacher_seconds_per_1000_images": seconds})
-        (said,) = contents_of(drawn.spec).table.warnings
+        table = contents_of(drawn.spec).table
+        (said,) = table.warnings_of_times
         assert f"timed beside each of them, {words}" in said and "was busy" in said
+        assert said in to_markdown(drawn.spec, table) and not table.warnings, "only where times are shown"
 
 
 def test_figures_are_the_same_bytes_twice_and_name_what_they_show(drawn: Contents) -> None:

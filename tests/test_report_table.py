@@ -8,6 +8,7 @@ from scipy.stats import t as student_t
 
 from sfddm.evaluation.metrics import COST, QUALITY, TEACHER
 from sfddm.pipeline.rows import Row
+from sfddm.registry.gates import remembered
 from sfddm.report.advice import advice, headline
 from sfddm.report.columns import (
     Column,
@@ -120,6 +121,7 @@ def test_a_scorer_whose_distances_are_wrong_has_no_say() -> None:
     first = [f"convolutional: {WRONG}"]
     table = table_of(seeds("a", 0.26, pixels=(5.0,), notes=first), seeds("b", 0.6, pixels=(4.0,), notes=first))
     assert shown(table, "vs best") == {"b": "best", "a": "worse"}, "the next one orders the rows"
+    assert remembered(table.shared)["panel"] == ["pixels", "convolutional"], "and is the one that `history` shows"
 
 
 def test_where_no_scorers_distances_can_be_used_nothing_is_compared() -> None:

@@ -209,9 +209,15 @@ def usable(metrics: Mapping[str, Any]) -> list[str]:
     return [name for name in panel(metrics) if name not in wrong]
 
 
+def usable_first(metrics: Mapping[str, Any]) -> list[str]:
+    """All scorers, those whose distances are wrong after the others."""
+    deciding = usable(metrics)
+    return [*deciding, *(name for name in panel(metrics) if name not in deciding)]
+
+
 def main_scorer(metrics: Mapping[str, Any]) -> str:
     """The scorer that is shown where there is room for one: the first that can be used."""
-    return (usable(metrics) or panel(metrics))[0]
+    return usable_first(metrics)[0]
 
 
 def part(metrics: Mapping[str, Any], scorer: str | None) -> Mapping[str, Any]:

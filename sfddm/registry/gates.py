@@ -19,6 +19,7 @@ from sfddm.evaluation.metrics import (
     panel,
     part,
     usable,
+    usable_first,
 )
 from sfddm.evaluation.statistics import Difference, difference, margin_of, measured, paired_difference, why_not
 from sfddm.pipeline.promotions import Gate, Promotion
@@ -29,7 +30,7 @@ from sfddm.spec.experiment import Spec
 from sfddm.spec.students import Free
 
 INCOMPARABLE, UNKNOWN = "does not compare", "unknown"
-REMEMBERED = (*CONDITIONS, *SUMMARY, PANEL, "weights")
+REMEMBERED = (*CONDITIONS, *SUMMARY, "weights")
 REMEMBERED_OF_SCORERS = (*JUDGED_CONDITIONS, DISTANCE, JACKKNIFE[DISTANCE], TEACHERS)
 """Keys of metrics.json that promotions.json keeps of a promoted student; the next one is compared with it."""
 
@@ -37,7 +38,7 @@ REMEMBERED_OF_SCORERS = (*JUDGED_CONDITIONS, DISTANCE, JACKKNIFE[DISTANCE], TEAC
 def remembered(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """What promotions.json keeps of a student's metrics.json."""
     scorers = {name: {key: part(metrics, name)[key] for key in REMEMBERED_OF_SCORERS} for name in panel(metrics)}
-    return {**{key: metrics[key] for key in REMEMBERED}, SCORERS: scorers}
+    return {**{key: metrics[key] for key in REMEMBERED}, PANEL: usable_first(metrics), SCORERS: scorers}
 
 
 def gates(spec: Spec, row: Row, champion: Promotion | None) -> Iterator[Gate]:

@@ -225,8 +225,7 @@ class Table:
     @property
     def warnings(self) -> list[str]:
         """What is amiss with the metrics, or with the teacher that they are relative to; empty where nothing is."""
-        noted = (*self._poor_teacher(), *self._unsteady_times())
-        return [*cautions(self.shared), *(f"Beware: {warning}." for warning in noted)]
+        return [*cautions(self.shared), *(f"Beware: {warning}." for warning in self._poor_teacher())]
 
     def _poor_teacher(self) -> Iterator[str]:
         for scorer in usable(self.shared):
@@ -237,16 +236,19 @@ class Table:
                     "so rows that are as good as the teacher are as poor"
                 )
 
-    def _unsteady_times(self) -> Iterator[str]:
-        """The teacher is timed beside every row: one and the same computation."""
+    @property
+    def warnings_of_times(self) -> list[str]:
+        """What is amiss with the times, where they are shown: the teacher is timed beside every row, and is one and the
+        same computation."""
         rows = (row for entry in self.entries for row in entry.rows)
         times = [float(row.timing["teacher_seconds_per_1000_images"]) for row in rows]
-        if max(times) > STEADY * min(times):
-            yield (
-                f"times don't compare between rows: the teacher, timed beside each of them, took {_plain(min(times))} "
-                f"to {_plain(max(times))} s per thousand images, because the machine was busy, or they are of several "
-                "machines"
-            )
+        if max(times) <= STEADY * min(times):
+            return []
+        return [
+            "Beware: times don't compare between rows: the teacher, timed beside each of them, took "
+            f"{_plain(min(times))} to {_plain(max(times))} s per thousand images, because the machine was busy, or "
+            "they are of several machines."
+        ]
 
 
 def cautions(metrics: Mapping[str, Any]) -> list[str]:

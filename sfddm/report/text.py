@@ -64,7 +64,7 @@ def to_markdown(spec: Spec, table: Table) -> str:
     """Advice, the table with all columns, and each scorer's, for a document or a pull request."""
     columns = columns_of(table)
     lines = [f"# {spec.name}", "", headline(spec, table), ""]
-    lines += [line for warning in table.warnings for line in (warning, "")]
+    lines += [line for warning in (*table.warnings, *table.warnings_of_times) for line in (warning, "")]
     lines += [*markdown_table(COLUMNS, (each.cells() for each in advice(table))), "", *_rows(table, columns), ""]
     lines += [" ".join(explanations(table, columns)), ""]
     for scorer in table.panel:
