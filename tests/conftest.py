@@ -49,7 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.get_closest_marker(kind) and item.path not in paths:
                 paths.append(item.path)
     order = {path: number for kind in ("process", "pipeline") for number, path in enumerate(kinds[kind])}
-    items.sort(key=lambda item: order.get(item.path, len(items)))
+    last = len(items)  # a list has no length while it is sorted
+    items.sort(key=lambda item: order.get(item.path, last))
 
 
 @pytest.hookimpl(wrapper=True)
