@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     IMPORT_NOISE = 8
     FLIP = 9
     SCORE_NOISE = 10
+    DROPOUT = 11
 
 
 def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generator:

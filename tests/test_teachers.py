@@ -135,7 +135,6 @@ def test_a_folder_of_diffusers_is_taken_over_as_it_is(trained: Denoiser, images:
 def test_a_teacher_that_was_trained_with_dropout_is_taken_over_without(
     trained: Denoiser, images: np.ndarray, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Students would draw it from torch's global generator, whose state no checkpoint has."""
     network = UNet2DModel(**{**trained.config, "dropout": 0.1})
     network.load_state_dict(trained.network.state_dict())
     save(network, root / "digits")

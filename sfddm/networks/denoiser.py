@@ -191,6 +191,7 @@ def unet_config(network: UNet2D, shape: tuple[int, int, int]) -> dict[str, Any]:
         "attention_head_dim": network.head_channels,
         "layers_per_block": network.layers_per_block,
         "norm_num_groups": network.norm_groups,
+        "dropout": network.dropout,
         **({"patch": network.patch} if isinstance(network, PatchedUNet2D) else {}),
     }
 

@@ -30,7 +30,8 @@ def first_student(
     prediction = teacher.contract.prediction if start.prediction == "same" else start.prediction
     contract: Contract = evolve(teacher.contract, prediction=prediction, index_levels=index_levels, two_times=two_times)
     own = start.network if isinstance(start, FromScratch) else None
-    config = dict(unet_config(own, teacher.image_shape) if isinstance(own, UNet2D) else teacher.config)
+    undropped = {key: 0.0 if key == "dropout" else value for key, value in teacher.config.items()}
+    config = unet_config(own, teacher.image_shape) if isinstance(own, UNet2D) else undropped
     config["out_channels"] = teacher.image_shape[0] * (2 if prediction == "epsilon-sample" else 1)
     if two_times and "library" in config:
         raise UserError(

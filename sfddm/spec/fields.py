@@ -74,6 +74,8 @@ NotNegative = Annotated[float, Bound(0, MOST)]
 """A number, zero included."""
 Share = Annotated[float, Bound(0, 1)]
 """A share of a whole."""
+Dropout = Annotated[float, Bound(0, 0.9)]
+"""The share of activations that are dropped."""
 NAME = Pattern(
     r"(?!(con|prn|aux|nul|com[0-9]|lpt[0-9])\Z)[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?",
     "a name of a-z, 0-9 and inner hyphens, 64 characters at most, that Windows doesn't reserve",

@@ -13,6 +13,7 @@ from sfddm.spec.fields import (
     Bound,
     CheckpointFile,
     Depth,
+    Dropout,
     HubModel,
     Levels,
     Revision,
@@ -41,6 +42,9 @@ class UNet2D:
     """Residual layers at each level."""
     norm_groups: Width
     """Groups of the group normalisation; all channels have to be multiples of it."""
+    dropout: Dropout = 0.0
+    """The share of activations that each residual block drops while this network is trained (0.1 for CIFAR-10 in Ho et
+    al. 2020). Copies of it, which students start as, drop nothing."""
 
     @property
     def patch(self) -> int:

@@ -106,8 +106,7 @@ def _weights(folder: Path, origin: str, commit: str | None, published: bool) -> 
 def _network(path: Path) -> tuple[Network, float]:
     """The described network without its dropout, and what that was.
 
-    A teacher is never trained on, and students would be trained with it: drawn from torch's global generator, whose
-    state no checkpoint has, so that a training that was killed would not go on to the same bytes.
+    It was for the training that made the teacher: copies of it drop nothing, like those of teachers trained here.
     """
     described = dict(read_mapping(path))
     if described.get("_class_name", "UNet2DModel") != "UNet2DModel":

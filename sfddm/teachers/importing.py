@@ -30,7 +30,7 @@ def import_teacher(described: Teacher, images: np.ndarray, device: torch.device)
     if found.dropout:
         print(
             f"{found.origin} was trained with dropout {found.dropout:g}: its copy, and every student that starts from "
-            "it, has dropout 0, so that a training that was ended goes on to the same bytes.",
+            "it, has none.",
             file=sys.stderr,
             flush=True,
         )

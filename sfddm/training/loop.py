@@ -13,8 +13,9 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sfddm.randomness import Purpose, generator
 from sfddm.runtime.machine import PARTS, memory_errors, require_bf16
-from sfddm.runtime.processes import all_reduce_max, all_reduce_sum, each_part, own_share
+from sfddm.runtime.processes import all_reduce_max, all_reduce_sum, each_part, own_rows, own_share
 from sfddm.runtime.signals import Interrupted, postponed
 from sfddm.spec.training import Training
 from sfddm.training.checkpoints import Checkpoint, Checkpoints
@@ -146,6 +147,11 @@ class State:
     companion: Companion | None
 
     @property
+    def drops(self) -> bool:
+        """Whether a network that is trained has dropout."""
+        return any(isinstance(each, nn.Dropout) and each.p > 0 for each in self.network.modules())
+
+    @property
     def networks(self) -> dict[str, nn.Module]:
         """What is trained, by name."""
         own = {self.companion.loss: self.companion.network} if self.companion else {}
@@ -201,6 +207,8 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
     optimizer.zero_grad()
     losses: Losses = {}
     for _ in each_part():
+        if state.drops:
+            torch.manual_seed(_of_dropout(step, settings.batch_size))
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
             own = loss(step, cast(Network, state.target.module))
         _backward(state, own, losses, own_share(settings.batch_size))
@@ -213,6 +221,11 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
     optimizer.step()
     state.follow(first)
     return losses
+
+
+def _of_dropout(step: int, batch_size: int) -> int:
+    """A seed for what an iteration drops of some rows: masks come from torch's own generator, so that it is seeded."""
+    return int(generator(0, Purpose.DROPOUT, step).integers(2**63, size=batch_size)[own_rows(batch_size)][0])
 
 
 def _backward(state: State, own: Losses, whole: Losses, share: float) -> None:
