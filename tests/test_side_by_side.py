@@ -80,6 +80,13 @@ def test_everything_of_a_spec_is_asked_for_once_after_what_it_reads_and_the_dear
     assert last.after == [training, ours, ddim]
 
 
+def test_what_has_nothing_to_do_is_done_already() -> None:
+    shown = works(tiny(), {"evaluate@tiny-ddim-t4-s0", "track@tiny", "report@tiny"})
+    assert [work.name for work in shown if work.state == WAITS] == ["tiny-ddim-t4-s0", "tiny, comparison"]
+    assert {work.state for work in shown} == {WAITS, DONE}
+    assert not [work for work in works(tiny(), set()) if work.state != DONE]
+
+
 def failed(log: Path, code: int) -> Work:
     """A work whose stage ended with a code and three lines."""
     said = "reading\nerror: mine: 1 of 14 images can't be used:\n  a.png: no image\nReplace them.\n"
@@ -169,3 +176,4 @@ def test_runs_are_interrupted_go_on_fail_alone_and_end_with_the_bytes_of_one_aft
     beside(project, 0)
     assert "up to date" in project.run("dvc", "status")
     assert project.hashes() == original.hashes()
+    assert beside(project, 0).count(": runs") == 0, "nothing is started where nothing is to be done"

@@ -27,7 +27,8 @@ def plan(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
     experiment = load_spec(spec)
     report_left_out(sync()[1])
 
-    from sfddm.pipeline.plan import estimates, stages, to_run
+    from sfddm.pipeline.pending import stages, to_run
+    from sfddm.pipeline.plan import estimates
     from sfddm.runtime.machine import device, free_memory
 
     names, wanted = stages(experiment), to_run(experiment)

@@ -33,6 +33,7 @@ def run(
     from sfddm.cli.models import report
     from sfddm.cli.specs import report_left_out
     from sfddm.pipeline.params import sync
+    from sfddm.pipeline.pending import to_run
     from sfddm.pipeline.side_by_side import SideBySide, exit_code, faults, places, works
     from sfddm.runtime.locks import locked
     from sfddm.runtime.machine import scratch
@@ -41,7 +42,7 @@ def run(
 
     experiment = load_spec(spec)
     report_left_out(sync()[1])
-    every, where = works(experiment), places(jobs)
+    where, every = places(jobs), works(experiment, to_run(experiment))
     for number in SIGNALS:
         signal.signal(number, interrupt)
     alone = locked(scratch() / "locks" / f"run-{experiment.name}.lock", wait=False)

@@ -5,7 +5,6 @@ backward 3. What one takes is known from trainings of the spec that ran on such 
 forward pass. docs/planning.md has all formulas, and what they leave out.
 """
 
-import logging
 import time
 from collections.abc import Callable, Collection, Iterator
 from functools import cache, cached_property
@@ -29,8 +28,8 @@ from sfddm.networks.contract import Contract
 from sfddm.networks.denoiser import Denoiser, Evaluated, build, unet_config
 from sfddm.networks.layout import read_cost
 from sfddm.networks.size import share
-from sfddm.pipeline.lock import stages_of
 from sfddm.pipeline.paths import Paths
+from sfddm.pipeline.pending import stages
 from sfddm.runtime.machine import device, free_memory, machine, peak_memory_mb
 from sfddm.spec.data import LSUN, CelebAHQ, Folder
 from sfddm.spec.evaluation import Classifier, Scorer
@@ -69,34 +68,6 @@ class Estimate:
     """Bytes on the device that the stage computes on."""
     scoring: dict[str, float] = Factory(dict)
     """Seconds that each scorer takes of it."""
-
-
-def stages(spec: Spec) -> list[str]:
-    """Every stage of a spec by DVC's name, in an order in which they can run."""
-    of_runs = dict.fromkeys(name for run in spec.runs() for name in stages_of(spec, run))
-    return [*of_runs, f"track@{spec.name}", f"report@{spec.name}"]
-
-
-def to_run(spec: Spec) -> set[str] | None:
-    """The stages that `dvc repro` would run, and all that read what those write.
-
-    A stage that writes the bytes that were there before ends the chain, which can't be known yet: these are the most.
-
-    Returns:
-        Their names; None where DVC can't say, because it is not installed or is running.
-    """
-    try:
-        from dvc.exceptions import DvcException
-        from dvc.repo import Repo
-    except ImportError:
-        return None
-    logging.getLogger("dvc").setLevel(logging.CRITICAL)
-    try:
-        with Repo() as repo:
-            found = repo.reproduce(targets=stages(spec)[-2:], dry=True, force_downstream=True)
-    except DvcException:
-        return None
-    return {stage.addressing for stage in found}
 
 
 def estimates(spec: Spec, wanted: Collection[str]) -> Iterator[tuple[str, Estimate]]:

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Self
@@ -101,11 +101,17 @@ def places(jobs: int) -> list[Place]:
     return [Place(f"{threads} threads", {"OMP_NUM_THREADS": threads})] * jobs
 
 
-def works(spec: Spec) -> list[Work]:
-    """Everything of a spec: what runs share, each run after the one that it is made from, and what reads them all."""
+def works(spec: Spec, pending: Collection[str] | None = None) -> list[Work]:
+    """Everything of a spec: what runs share, each run after the one that it is made from, and what reads them all.
+
+    What has none of the `pending` stages is done already; None where these are not known. A DVC that is started for
+    nothing takes seconds, and a spec may have a hundred runs.
+    """
 
     def work(name: str, stages: list[str], after: Sequence[Work] = ()) -> Work:
-        return Work(name, stages, scratch() / "logs" / f"{name.replace(', ', '-')}.log", list(after))
+        made = pending is not None and not set(stages) & set(pending)
+        log = scratch() / "logs" / f"{name.replace(', ', '-')}.log"
+        return Work(name, stages, log, list(after), state=DONE if made else WAITS)
 
     data = work(f"{spec.name}, data", [f"data@{spec.name}"])
     teacher = work(f"{spec.name}, teacher", [f"teacher@{spec.name}"], [data])
