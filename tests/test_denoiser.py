@@ -36,6 +36,7 @@ def test_a_configuration_has_the_shape_of_the_images_and_attention_where_it_is_d
         head_channels=4,
         layers_per_block=3,
         norm_groups=2,
+        dropout=0.1,
     )
     assert unet_config(described, (3, 16, 32)) == {
         "sample_size": [16, 32],
@@ -48,6 +49,7 @@ def test_a_configuration_has_the_shape_of_the_images_and_attention_where_it_is_d
         "attention_head_dim": 4,
         "layers_per_block": 3,
         "norm_num_groups": 2,
+        "dropout": 0.1,
     }
     wide = build(unet_config(described, (3, 16, 32)), contract(), 0)
     assert wide.image_shape == (3, 16, 32)

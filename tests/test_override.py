@@ -47,7 +47,7 @@ def test_positions_in_lists_and_whole_sections_can_be_given() -> None:
 
 
 def test_comments_and_anchors_of_other_students_stay() -> None:
-    changed = override(DIGITS, {"students.ours-t1.method.training.iterations": 600}, "x.yaml").splitlines()
+    changed = override(DIGITS, {"students.ours-t2.method.training.iterations": 600}, "x.yaml").splitlines()
     lost = [line for line in DIGITS.splitlines() if line.lstrip().startswith("#") and line not in changed]
     assert not lost and any("&ours" in line for line in changed)
 
