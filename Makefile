@@ -59,9 +59,8 @@ quick: setup
 test: setup
 	$(MAKE) --jobs=2 lint every
 
-# Tests that start processes wait for them much of the time: one worker more than there are processors.
 every: setup
-	$(PYTEST) -n $$(($$(getconf _NPROCESSORS_ONLN) + 1))
+	$(PYTEST)
 
 # SFDDM_PROVE_KILLS and SFDDM_PROVE_SEED change the number of kills and their moments.
 prove: setup
