@@ -122,7 +122,8 @@ def sample(
         else:
             with partial.open("wb") as file:
                 np.savez(file, images=images)
-    typer.echo(f"{out}: {num} images, {sampler.nfe} network evaluations each, seed {seed}")
+    each = f"{sampler.nfe} network evaluation{'' if sampler.nfe == 1 else 's'} each"
+    typer.echo(f"{out}: {num} images, {each}, seed {seed}")
 
 
 def export(
