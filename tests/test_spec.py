@@ -275,6 +275,8 @@ def test_a_gate_against_free_samplers_needs_one_of_as_few_steps(wanted: str) -> 
     assert parse_spec(more.replace(f"against_free: {wanted}", "against_free: any"), "tiny.yaml")
     assert parse_spec(more.replace("  students: [ours-t4]", "  students: []"), "tiny.yaml"), "nobody has to beat it"
     assert parse_spec(text.replace(four, four.replace("steps: 4", "steps: 3")), "tiny.yaml"), "fewer will do"
+    with pytest.raises(SpecError, match="65 steps, but the teacher has 64"):  # said once, at its index set
+        parse_spec(text.replace(four, four.replace("steps: 4", "steps: 65")), "tiny.yaml")
 
 
 @pytest.mark.parametrize(

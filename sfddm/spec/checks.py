@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import combinations
 
-from sfddm.errors import UserError
+from sfddm.diffusion.spacing import IndexSetError
 from sfddm.spec.data import Data, Digits, Folder
 from sfddm.spec.evaluation import Classifier, PixelValues, Scorer
 from sfddm.spec.experiment import Spec
@@ -83,7 +83,7 @@ def _check_gates(spec: Spec) -> Iterator[Fault]:
 def _steps(spec: Spec, student: Student) -> int:
     try:
         return len(spec.levels_of(student.index_set))
-    except UserError:  # said at the index set
+    except IndexSetError:  # said at the index set
         return 1
 
 

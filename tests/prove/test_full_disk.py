@@ -13,7 +13,7 @@ from tests.processes import STAGES
 from tests.project import Project
 
 pytestmark = pytest.mark.prove
-TRAINING = tuple(stage for stage in STAGES if stage.startswith(("scorer", "teacher", "distill tiny ours")))
+TRAINING = tuple(stage for stage in STAGES if stage.endswith(("convolutional", "teacher tiny", "ours-t4 0")))
 PAGE = 4096
 
 
