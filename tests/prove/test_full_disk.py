@@ -73,6 +73,8 @@ def test_the_disk_of_the_checkpoints_is_full(project: Project, disk: Path, stage
     for name in ("locks", "curves", "live"):
         (disk / name).mkdir()
     if "distill" in stage:
+        if not (project.folder / "scratch/trajectories").exists():
+            project.run("python", "-m", "stages.distill", "tiny", "ours-t4", "0")
         shutil.copytree(project.folder / "scratch/trajectories", disk / "trajectories")
     fill(disk, 8 * PAGE)
     fails(
