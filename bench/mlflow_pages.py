@@ -71,7 +71,7 @@ def _fill(client: "MlflowClient", experiment: str, runs: int) -> list[str]:
     content = resolved(spec, run)
     base: dict[str, Any] = {**flatten({"student": content.pop("students")["ours-t4"]}), **flatten(content)}
     scorers = list(spec.evaluation.scorers)
-    share_charts(client, experiment, scorers, 1)
+    share_charts(client, experiment, {"panel": scorers, "notes": []}, 1)
     figures = [*FIGURES, *(f"frechet_distance/{name}" for name in scorers)]
     ids = []
     for number in range(runs):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sfddm.evaluation.metrics import WRONG
 from sfddm.tracking.charts import TAG, opened_with_charts, share_charts
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.heavy
 
 SCORERS = ["convolutional", "pixels"]
+METRICS = {"panel": [*reversed(SCORERS)], "notes": [f"pixels: {WRONG}"]}
+"""Those of a row whose first scorer can't be used: it comes last."""
 WORDS = ("type", "scaleType", "xAxisKey", "xAxisScaleType", "runsHiddenMode")
 """Keys of values that MLflow's page knows by name."""
 
@@ -34,7 +37,7 @@ def view(client: "MlflowClient") -> Any:
     """What is stored, read as MLflow's page reads it."""
     experiment = client.create_experiment("tiny")
     assert opened_with_charts(client.get_experiment(experiment)) == ""
-    share_charts(client, experiment, SCORERS, 2)
+    share_charts(client, experiment, METRICS, 2)
     stored = client.get_experiment(experiment)
     assert opened_with_charts(stored) == "&viewStateShareKey=sfddm"
     head, _, content = stored.tags[TAG].partition(";")
@@ -82,6 +85,6 @@ def test_every_scorer_has_charts_and_the_first_ones_distance_colours_the_compari
 def test_charts_that_mlflow_refuses_are_a_warning(client: "MlflowClient", capsys: pytest.CaptureFixture[str]) -> None:
     experiment = client.create_experiment("deleted")
     client.delete_experiment(experiment)
-    share_charts(client, experiment, SCORERS, 2)
+    share_charts(client, experiment, METRICS, 2)
     assert f"warning: MLflow refused the charts of experiment {experiment}" in capsys.readouterr().err
     assert TAG not in client.get_experiment(experiment).tags

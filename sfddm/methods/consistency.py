@@ -5,8 +5,8 @@
 f is the student's predicted image; a network that predicts v or noise fulfils the boundary condition by itself. Several
 steps add fresh noise in between, so equal noises no longer give the teacher's image.
 
-Expected results (8x8 digits, cosine teacher of v, 300 k forward-equivalents; docs/study.md): 2.3, 2.0, 1.85
-and 2.7 times the teacher's Frechet distance at T' = 8, 4, 2 and 1.
+Expected results (8x8 digits, cosine teacher of v, 300 k forward-equivalents; docs/study.md): 1.45 1.42 1.58, 1.47 1.18
+1.65 and 1.66 1.22 2.27 times the teacher's Frechet distance at T' = 4, 2 and 1, to three scorers.
 """
 
 import torch

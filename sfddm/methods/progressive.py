@@ -8,8 +8,8 @@ makes of its prediction, so later folds take two DDIM steps whatever the solver 
 student's own, the finer sets are cut into its segments, evenly in angle. One fold is SFDDM's `data` source with two
 sub-steps.
 
-Expected results (8x8 digits, cosine teacher of v, from 16 steps, 300 k forward-equivalents; docs/study.md):
-1.84, 1.95, 2.8 and 6.9 times the teacher's Frechet distance at T' = 8, 4, 2 and 1.
+Expected results (8x8 digits, cosine teacher of v, from 16 steps, 300 k forward-equivalents; docs/study.md): 1.05 0.98
+1.14, 1.57 1.26 1.62 and 3.42 2.09 4.14 times the teacher's Frechet distance at T' = 4, 2 and 1, to three scorers.
 """
 
 from copy import deepcopy

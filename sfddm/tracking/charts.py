@@ -9,9 +9,10 @@ import base64
 import json
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from sfddm.evaluation.metrics import usable_first
 from sfddm.runtime.kinds import kinds_of
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parts import Term
@@ -68,14 +69,15 @@ def by_steps(key: str, scorer: str) -> str:
     return f"by_steps/{key}/{scorer}"
 
 
-def share_charts(client: "MlflowClient", experiment: str, scorers: list[str], steps: int) -> None:
+def share_charts(client: "MlflowClient", experiment: str, metrics: Mapping[str, Any], steps: int) -> None:
     """Store the charts in the experiment, if it doesn't have them yet; a warning says if MLflow refuses them.
 
-    `steps` is the T' whose images are shown until the slider is moved.
+    `metrics` are those of some row: all have the same scorers. `steps` is the T' whose images are shown until the
+    slider is moved.
     """
     from mlflow.exceptions import MlflowException
 
-    text = _packed(_view(scorers, steps))
+    text = _packed(_view(usable_first(metrics), steps))
     try:
         if client.get_experiment(experiment).tags.get(TAG) != text:
             client.set_experiment_tag(experiment, TAG, text)

@@ -8,7 +8,7 @@ import time
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from sfddm.evaluation.metrics import panel, part, usable_first
+from sfddm.evaluation.metrics import panel, part
 from sfddm.pipeline.rows import Row
 from sfddm.report.style import Series, series_of
 from sfddm.runtime.files import digest
@@ -35,7 +35,7 @@ def track_summary(client: "MlflowClient", spec: Spec, rows: list[Row]) -> None:
     description as it is, because each has other settings than the spec itself.
     """
     experiment = experiment_id(client, spec.name)
-    share_charts(client, experiment, usable_first(rows[0].metrics), min(row.metrics["nfe"] for row in rows))
+    share_charts(client, experiment, rows[0].metrics, min(row.metrics["nfe"] for row in rows))
     if not sweep_tags() or DESCRIPTION not in client.get_experiment(experiment).tags:
         client.set_experiment_tag(experiment, DESCRIPTION, comparison_description(spec, rows))
     shown = series_of(spec, rows)
