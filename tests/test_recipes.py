@@ -1,4 +1,4 @@
-"""Recipes of docs/architecture.md (solver, term, method, data set), followed in a copy of the code and run there."""
+"""Recipes of docs/architecture.md (solver, term, method, metric, data set), followed in a copy of the code, and run."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recipes")
     for name in ("sfddm", "stages", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for recipe in (add_solver, add_term, add_method, add_data_set):
+    for recipe in (add_solver, add_term, add_method, add_metric, add_data_set):
         recipe(folder)
     return folder
 
@@ -80,6 +80,26 @@ def add_method(folder: Path) -> None:
         "@torch.no_grad()\ndef make(task):\n"
         "    for weights in task.teacher.parameters():\n        weights.mul_(0.5)\n"
         "    return task.teacher\n"
+    )
+
+
+def add_metric(folder: Path) -> None:
+    """The mean absolute error to the teacher's images."""
+    similarity, metrics = folder / "sfddm/evaluation/similarity.py", folder / "sfddm/evaluation/metrics.py"
+    edit(
+        similarity,
+        "def structural_similarity(",
+        "def absolute_error(a: Tensor, b: Tensor) -> Tensor:\n"
+        "    return (a - b).double().abs().flatten(1).mean(1)\n\n\n"
+        "def structural_similarity(",
+    )
+    edit(similarity, 'measures = {"mse', 'measures = {"mae_to_teacher": absolute_error, "mse')
+    edit(metrics, '        "agreement",\n', '        "agreement",\n        "mae_to_teacher",\n')
+    edit(
+        metrics,
+        '    Metric(\n        key="psnr"',
+        '    Metric(key="mae_to_teacher", group=TEACHER, better="lower", heading="MAE", form="{:.3f}"),\n'
+        '    Metric(\n        key="psnr"',
     )
 
 
@@ -169,6 +189,26 @@ made = made_of("method", unstructure(student.method))
 (Path("method") / "student").mkdir()
 made.write(Path("method") / "student")
 assert made.cost["total"] == 0 and made.sampler.solver == "ddim"
+print("well")
+""")  # fmt: skip
+
+
+def test_a_metric_in_figures_and_table(copy: Path) -> None:
+    run(copy, """
+from sfddm.evaluation.metrics import JACKKNIFE, figures
+from sfddm.evaluation.similarity import pixel_similarities
+from sfddm.report.columns import columns_of
+from sfddm.report.table import make_table
+from tests.rows import OURS, seeds, spec_of
+
+dark = np.zeros((20, 1, 8, 8), np.uint8)
+found = pixel_similarities(dark + np.uint8(51), dark)
+assert abs(found["mae_to_teacher"] - 0.4) < 1e-6 and found[JACKKNIFE["mae_to_teacher"]]["images"]
+(value,) = [each.value for each in figures(found | {"panel": []}, {}) if each.name == "mae_to_teacher"]
+assert value == found["mae_to_teacher"]
+table = make_table(spec_of({"ours": OURS}), seeds("ours", 0.5, mae_to_teacher=value))
+(column,) = [column for column in columns_of(table) if column.name == "MAE"]
+assert column.text(table.entries[0]) == "0.400"
 print("well")
 """)  # fmt: skip
 
