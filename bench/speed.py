@@ -20,7 +20,7 @@ from sfddm.networks.contract import Contract
 from sfddm.networks.denoiser import Denoiser, build, unet_config
 from sfddm.networks.generation import generate
 from sfddm.runtime.machine import device
-from sfddm.spec.teacher import UNet2D
+from sfddm.spec.teacher import Network
 from sfddm.spec.training import Training
 from sfddm.training.loop import begin, iterate
 from sfddm.training.teacher import denoising_loss
@@ -43,7 +43,7 @@ class Subject:
     """A network, and how many images it is given at once."""
 
     name: str
-    network: UNet2D
+    network: Network
     shape: tuple[int, int, int]
     batch: int
     """Images of an iteration and of a sampled batch."""

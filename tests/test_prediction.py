@@ -16,13 +16,19 @@ X, V = -0.5, -1.0
 """alpha x_0 + sigma noise = .3 - .8, and alpha noise - sigma x_0 = -.6 - .4."""
 
 
+Q = (SIGMA**2 + (ALPHA / 2) ** 2) ** 0.5
+F = (0.75 * ALPHA * SIGMA / Q * X - Q * V) / 0.5
+"""EDM's, of the same image and noise: (x_0 - c_skip x) / c_out for x / alpha."""
+
+
 def plane(*values: float) -> Tensor:
     """One image of one pixel, with a channel for each value."""
     return torch.tensor(values, dtype=torch.float64).view(1, -1, 1, 1)
 
 
 @pytest.mark.parametrize(
-    ("kind", "output"), [("sample", [X0]), ("epsilon", [NOISE]), ("v", [V]), ("epsilon-sample", [NOISE, X0])]
+    ("kind", "output"),
+    [("sample", [X0]), ("epsilon", [NOISE]), ("v", [V]), ("edm", [F]), ("epsilon-sample", [NOISE, X0])],
 )
 def test_every_output_stands_for_the_same_image_and_v(kind: Output, output: list[float]) -> None:
     given = plane(*output), plane(X), plane(ALPHA), plane(SIGMA)
@@ -55,7 +61,7 @@ def test_two_outputs_are_noise_and_image_of_the_same_channels() -> None:
     assert torch.allclose(found, 0.6 * noise - 0.8 * image)
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("sample", X0), ("epsilon", NOISE), ("v", V)])
+@pytest.mark.parametrize(("kind", "expected"), [("sample", X0), ("epsilon", NOISE), ("v", V), ("edm", F)])
 def test_what_a_network_is_trained_to_put_out(kind: Prediction, expected: float) -> None:
     assert float(training_target(kind, *map(plane, (X0, NOISE, ALPHA, SIGMA)))) == pytest.approx(expected)
 

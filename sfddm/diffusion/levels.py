@@ -6,11 +6,14 @@ from typing import Literal
 
 import numpy as np
 
-Schedule = Literal["linear", "cosine", "sigmoid", "scaled-linear"]
+Schedule = Literal["linear", "cosine", "sigmoid", "scaled-linear", "edm"]
 """linear: DDPM (Ho et al. 2020); cosine: Nichol and Dhariwal 2021; sigmoid: Jabri et al. 2022; scaled-linear: even
-steps in the square root of beta (Rombach et al. 2022)."""
+steps in the square root of beta (Rombach et al. 2022); edm: sigma / alpha from .002 to 80 (Karras et al. 2022)."""
 LARGEST_BETA = 0.999
 """No single level destroys everything (Nichol and Dhariwal 2021, section 3.2)."""
+SIGMAS, RHO = (0.002, 80.0), 7
+"""The ends of EDM's noise levels, in standard deviations of noise per image, and the root that they are even in
+(Karras et al. 2022, table 1 and equation 5)."""
 
 
 @lru_cache(maxsize=8)
@@ -20,7 +23,8 @@ def alpha_bar(kind: Schedule, timesteps: int) -> np.ndarray:
     Args:
         kind: linear: beta from 1e-4 to 0.02 over 1000 levels, rescaled to T (Ho et al. 2020);
             cosine: Nichol and Dhariwal 2021, equation 17; sigmoid: Jabri et al. 2022, algorithm 1, from -3 to 3;
-            scaled-linear: as linear, from 8.5e-4 to 0.012 with even steps in the square root.
+            scaled-linear: as linear, from 8.5e-4 to 0.012 with even steps in the square root;
+            edm: sigma / alpha rises from .002 to 80 with even steps in its 7th root.
         timesteps: T.
 
     Returns:
@@ -40,6 +44,11 @@ def alpha_bar(kind: Schedule, timesteps: int) -> np.ndarray:
         case "sigmoid":
             left = 1 / (1 + np.exp(-3)) - 1 / (1 + np.exp(3 - 6 * t))
             beta = 1 - left[1:] / left[:-1]
+        case "edm":
+            lowest, highest = (sigma ** (1 / RHO) for sigma in SIGMAS)
+            left = np.append(1.0, 1 / (1 + np.linspace(highest, lowest, timesteps)[::-1] ** (2 * RHO)))
+            left.flags.writeable = False
+            return left
     remaining = np.concatenate([np.ones(1), np.cumprod(1 - beta.clip(0, LARGEST_BETA))])
     remaining.flags.writeable = False
     return remaining

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sfddm.diffusion.prediction import to_sample
+from sfddm.diffusion.prediction import to_input, to_sample
 
 
 class Levels(nn.Module):
@@ -53,13 +53,13 @@ class Bare(nn.Module):
     def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, None]:
         """The image predicted at state x [B, C, H, W] and index k (int [B]); `landing` (int [B]) is the next one."""
         second = self.told[landing] if self.two_times else None
-        given = x.to(self.dtype)
+        alpha, sigma = self.schedule.at(level, x)
+        given = to_input(self.prediction, x, alpha, sigma).to(self.dtype)
         if self.patch > 1:
             given = nn.functional.pixel_unshuffle(given, self.patch)
         output = self.network(given, self.told[level], class_labels=second, return_dict=False)[0]
         if self.patch > 1:
             output = nn.functional.pixel_shuffle(output, self.patch)
-        alpha, sigma = self.schedule.at(level, x)
         return to_sample(self.prediction, output.float(), x, alpha, sigma), None
 
 

@@ -17,6 +17,7 @@ from sfddm.export import Format, require_new
 from sfddm.networks import storage
 from sfddm.networks.contract import Contract
 from sfddm.networks.denoiser import LUCIDRAINS, LucidrainsUNet, time_input
+from sfddm.networks.edm import EDMUNet2DModel
 from sfddm.networks.layout import weights_digest
 from sfddm.randomness import Purpose, normals
 from sfddm.runtime.files import atomic_folder, write_json
@@ -61,6 +62,8 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format, source: Map
             f"{student} has a network of {LUCIDRAINS}, and only those of diffusers can be exported: give the student a "
             "network of its own, as in `start: {kind: scratch, prediction: v, network: {kind: unet2d, ...}}`."
         )
+    if isinstance(network, EDMUNet2DModel) and form == "diffusers":
+        raise UserError(f"{student} has one of EDM's networks, which diffusers has not: torch-export and onnx take it.")
     description = describe(contract, sampler)
     shape = denoiser.image_shape
     noise, step_noise = _noises(sampler, shape)

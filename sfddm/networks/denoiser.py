@@ -1,8 +1,9 @@
 """The one place that adapts networks: prediction type and time input, on top of a diffusers UNet2DModel.
 
-What was trained with another library, denoising-diffusion-pytorch, is given the same calls and names first.
+What other libraries train, denoising-diffusion-pytorch and EDM, is given the same calls and names first.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -10,12 +11,15 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from sfddm.diffusion.prediction import to_sample, to_v
+from sfddm.diffusion.levels import log_snr
+from sfddm.diffusion.prediction import to_input, to_sample, to_v
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.errors import UserError
 from sfddm.networks.contract import Contract
+from sfddm.networks.edm import EDM, EDMUNet2DModel
 from sfddm.networks.unet import UNet2DModel
-from sfddm.spec.teacher import PatchedUNet2D, UNet2D
+from sfddm.spec.teacher import EDMUNet2D, PatchedUNet2D
+from sfddm.spec.teacher import Network as Described
 
 LUCIDRAINS = "denoising-diffusion-pytorch"
 """The library of the other kind of network."""
@@ -96,7 +100,7 @@ def of_patches(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**inner, **channels, "sample_size": [side // patch for side in size]}
 
 
-Network: TypeAlias = UNet2DModel | LucidrainsUNet
+Network: TypeAlias = UNet2DModel | EDMUNet2DModel | LucidrainsUNet
 
 
 class Denoiser(nn.Module):
@@ -140,8 +144,9 @@ class Denoiser(nn.Module):
 
         `landing` (int [B], 0..T) is where the jump from there should end; only a network of two times asks for it.
         """
-        told = None if landing is None or not self.contract.two_times else landing - 1
-        output = self.network(x, self.time_input[level], class_labels=told, return_dict=False)[0]
+        told = None if landing is None or not self.contract.two_times else self.time_input[landing]
+        shown = to_input(self.contract.prediction, x, *self.schedule.at(level, x))
+        output = self.network(shown, self.time_input[level], class_labels=told, return_dict=False)[0]
         assert self._features is not None
         features, self._features = self._features, None
         return Evaluated(output, features)
@@ -176,8 +181,10 @@ class Denoiser(nn.Module):
         self._features = inputs[0]
 
 
-def unet_config(network: UNet2D, shape: tuple[int, int, int]) -> dict[str, Any]:
-    """diffusers' configuration of a described network for images of `shape` (channels, height, width)."""
+def unet_config(network: Described, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """The configuration of a described network for images of `shape` (channels, height, width), in diffusers' words."""
+    if isinstance(network, EDMUNet2D):
+        return _edm_config(network, shape)
     down = ["AttnDownBlock2D" if attention else "DownBlock2D" for attention in network.attention]
     up = ["AttnUpBlock2D" if attention else "UpBlock2D" for attention in reversed(network.attention)]
     return {
@@ -196,6 +203,21 @@ def unet_config(network: UNet2D, shape: tuple[int, int, int]) -> dict[str, Any]:
     }
 
 
+def _edm_config(network: EDMUNet2D, shape: tuple[int, int, int]) -> dict[str, Any]:
+    return {
+        "library": EDM,
+        "sample_size": list(shape[1:]),
+        "in_channels": shape[0],
+        "out_channels": shape[0],
+        "base_channels": network.base_channels,
+        "block_out_channels": list(network.channels),
+        "attention": list(network.attention),
+        "layers_per_block": network.layers_per_block,
+        "architecture": network.architecture,
+        "dropout": network.dropout,
+    }
+
+
 def build(config: dict[str, Any], contract: Contract, seed: int) -> Denoiser:
     """A network of a configuration with fresh weights drawn from `seed`."""
     with torch.random.fork_rng(devices=[]):
@@ -207,6 +229,8 @@ def make_network(config: dict[str, Any]) -> Network:
     """The network that a configuration describes: diffusers', unless it names the other library, on patches or not."""
     if config.get("library") == LUCIDRAINS:
         return LucidrainsUNet(**config)
+    if config.get("library") == EDM:
+        return EDMUNet2DModel(**config)
     return PatchedUNet2DModel(**config) if "patch" in config else UNet2DModel(**config)
 
 
@@ -221,7 +245,14 @@ def _layer_of_features(network: Network) -> nn.Module:
 
 
 def time_input(contract: Contract) -> Tensor:
-    """What the network is told at each level 0..T, int64 [T + 1]; -1 where it was never trained."""
+    """What the network is told at each level 0..T, [T + 1]: int64, and -1 where it was never trained.
+
+    EDM's preconditioning tells a quarter of the logarithm of sigma / alpha, float32; at clean data, where a jump may
+    land, that of a level with a hundredth of level 1's noise.
+    """
+    if contract.prediction == "edm" and not contract.index_levels:
+        known = -log_snr(contract.noise_schedule, contract.timesteps) / 8
+        return torch.tensor([known[0] - math.log(100) / 4, *known], dtype=torch.float32)
     if not contract.index_levels:
         return torch.arange(contract.timesteps + 1) - 1
     told = torch.full((contract.timesteps + 1,), -1)

@@ -7,8 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sfddm.networks.denoiser import make_network, unet_config
-from sfddm.spec.parts import FromScratch, Start
-from sfddm.spec.teacher import UNet2D
+from sfddm.spec.parts import FromScratch, Start, TeachersNetwork
 
 
 def share(start: Start | None, teacher: Mapping[str, Any]) -> float:
@@ -16,7 +15,7 @@ def share(start: Start | None, teacher: Mapping[str, Any]) -> float:
 
     A student without a network of its own counts as its teacher, though a second output or time adds a little.
     """
-    if not isinstance(start, FromScratch) or not isinstance(start.network, UNet2D):
+    if not isinstance(start, FromScratch) or isinstance(start.network, TeachersNetwork):
         return 1.0
     shape = (teacher["in_channels"], *teacher["sample_size"])
     return _operations(unet_config(start.network, shape), shape) / _operations(teacher, shape)

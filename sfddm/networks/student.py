@@ -5,9 +5,8 @@ from attrs import evolve
 
 from sfddm.errors import UserError
 from sfddm.networks.contract import Contract
-from sfddm.networks.denoiser import Denoiser, build, last_layer, unet_config
-from sfddm.spec.parts import FromScratch, Start
-from sfddm.spec.teacher import UNet2D
+from sfddm.networks.denoiser import LUCIDRAINS, Denoiser, build, last_layer, unet_config
+from sfddm.spec.parts import FromScratch, Start, TeachersNetwork
 
 PARTS = ("weight", "bias")
 
@@ -29,11 +28,11 @@ def first_student(
     """
     prediction = teacher.contract.prediction if start.prediction == "same" else start.prediction
     contract: Contract = evolve(teacher.contract, prediction=prediction, index_levels=index_levels, two_times=two_times)
-    own = start.network if isinstance(start, FromScratch) else None
+    own = start.network if isinstance(start, FromScratch) else TeachersNetwork(kind="teacher")
     undropped = {key: 0.0 if key == "dropout" else value for key, value in teacher.config.items()}
-    config = unet_config(own, teacher.image_shape) if isinstance(own, UNet2D) else undropped
+    config = undropped if isinstance(own, TeachersNetwork) else unet_config(own, teacher.image_shape)
     config["out_channels"] = teacher.image_shape[0] * (2 if prediction == "epsilon-sample" else 1)
-    if two_times and "library" in config:
+    if two_times and config.get("library") == LUCIDRAINS:
         raise UserError(
             f"a network of {config['library']} can't be told where a jump lands, as any-step students and the fakes of "
             "the distribution term at several steps are. Give an any-step student a network of its own, as in `start: "

@@ -29,11 +29,11 @@ Layout = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
 """Type and shape of named tensors."""
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors into a folder that is being made."""
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
+    """Write named tensors, and what the file is to say about them, into a folder that is being made."""
     stored = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
     try:
-        save_file(stored, path, metadata={"format": "pt"})
+        save_file(stored, path, metadata={"format": "pt", **(about or {})})
     except SafetensorError as error:
         raise OSError(str(error)) from error  # a full disk is the same error whoever writes
 

@@ -11,6 +11,8 @@ from sfddm.spec.parse import Fault, SpecPath, nearest
 from sfddm.spec.parts import FromTeacher
 from sfddm.spec.students import Free, Student, Trained
 
+UNEVEN = ("linear", "edm")
+"""Schedules whose levels, evenly spaced in t, are far from even in angle."""
 HELD_OUT = 20
 """Held-out images, and images of a student, that distances need at least: two in each block of the jackknife."""
 
@@ -53,10 +55,10 @@ def remarks(spec: Spec) -> Iterator[str]:
             "`prediction: epsilon-sample` gives a student both"
         )
     uniform = [name for name, student in spec.students.items() if student.index_set.kind == "uniform"]
-    if teacher.noise_schedule == "linear" and uniform:
+    if teacher.noise_schedule in UNEVEN and uniform:
         yield (
-            f"on a linear schedule `kind: uniform-angle` is the better index set of few steps, and uniform that of "
-            f"{', '.join(uniform)}"
+            f"on schedule {teacher.noise_schedule} `kind: uniform-angle` is the better index set of few steps, and "
+            f"{', '.join(uniform)} {'has' if len(uniform) == 1 else 'have'} uniform"
         )
     if teacher.source.kind != "train":
         yield (

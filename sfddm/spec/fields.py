@@ -104,6 +104,11 @@ CheckpointFile = Annotated[
     str, Pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.pth?", "the name of a .pt or .pth file, without a folder")
 ]
 """A file of PyTorch's own format."""
+TensorFile = Annotated[
+    str,
+    Pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.safetensors", "the name of a .safetensors file, without a folder"),
+]
+"""A file of tensors and nothing else."""
 _PART = "[A-Za-z0-9_][A-Za-z0-9._-]{0,120}"
 PLAIN_PATH = Pattern(f"{_PART}(/{_PART}){{0,9}}", "folders of A-Z, a-z, 0-9, '_', '.' and '-' with '/' between them")
 FolderPath = Annotated[str, PLAIN_PATH]

@@ -6,12 +6,13 @@ from typing import Any, Literal
 from attrs import asdict, frozen
 
 from sfddm.diffusion.levels import Schedule
+from sfddm.diffusion.prediction import Prediction
 from sfddm.diffusion.solvers import SOLVERS, Deterministic
 from sfddm.diffusion.spacing import IndexSetError, finer, resolve
 from sfddm.spec.fields import Levels, Noises, Positive, Seed, Share
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.parse import Fault, SpecPath
-from sfddm.spec.teacher import Network, Teacher, Trained, UNet2D
+from sfddm.spec.teacher import FromTensors, Network, Teacher, Trained
 
 TRAINED = 3
 """Forward-equivalents of a forward and backward pass of one image."""
@@ -85,6 +86,10 @@ its own, merged as v = alpha * noise - sigma * image (after Salimans and Ho 2022
 of a teacher that predicts noise."""
 
 
+UNREADABLE: dict[Prediction, str] = {"sample": "an image", "edm": "EDM's F"}
+"""Outputs that are nowhere near v, and what they are called."""
+
+
 @frozen(kw_only=True)
 class FromTeacher:
     """A copy of the teacher.
@@ -104,8 +109,10 @@ class FromTeacher:
                 "scratch",
                 (*path, "prediction"),
             )
-        if self.prediction == "v" and teachers == "sample":
-            yield Fault("an image can't be read as v: use same, or start from scratch", (*path, "prediction"))
+        if self.prediction == "v" and teachers in UNREADABLE:
+            yield Fault(
+                f"{UNREADABLE[teachers]} can't be read as v: use same, or start from scratch", (*path, "prediction")
+            )
 
 
 @frozen(kw_only=True)
@@ -126,7 +133,7 @@ class FromScratch:
 
     def check(self, context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield what is wrong with the network."""
-        if isinstance(self.network, UNet2D):
+        if not isinstance(self.network, TeachersNetwork):
             yield from self.network.check(context.shape, (*path, "network"))
 
 
@@ -347,12 +354,12 @@ def check_terms(
 
 def _check_features(start: Start, context: Context, path: SpecPath) -> Iterator[Fault]:
     """The term compares activations one by one, so there must be equally many."""
-    own = start.network if isinstance(start, FromScratch) else None
+    own = start.network if isinstance(start, FromScratch) else TeachersNetwork(kind="teacher")
     source = context.teacher.source
-    if not isinstance(source, Trained):
+    if not isinstance(source, Trained | FromTensors) or isinstance(own, TeachersNetwork):
         return  # known once the teacher is there: `sfddm.methods.train` looks again
     teachers = source.network
-    if isinstance(own, UNet2D) and (own.channels[:1], own.patch) != (teachers.channels[:1], teachers.patch):
+    if (own.channels[:1], own.patch) != (teachers.channels[:1], teachers.patch):
         yield Fault(
             f"the student's network has {own.channels[0]} features and the teacher's {teachers.channels[0]}, on "
             f"patches of {own.patch} and {teachers.patch}: give both the same first entry of channels and the same "

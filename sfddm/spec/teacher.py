@@ -18,6 +18,7 @@ from sfddm.spec.fields import (
     Levels,
     Revision,
     Seed,
+    TensorFile,
     Width,
 )
 from sfddm.spec.parse import Fault, SpecPath
@@ -53,8 +54,6 @@ class UNet2D:
 
     def check(self, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
         """Yield what doesn't fit together, or images of `shape` (channels, height, width)."""
-        if len(self.attention) != len(self.channels):
-            yield Fault(f"expected {len(self.channels)} entries, as many as channels", (*path, "attention"))
         for position, channels in enumerate(self.channels):
             if channels % self.norm_groups:
                 message = f"expected a multiple of norm_groups ({self.norm_groups}), found {channels}"
@@ -64,9 +63,7 @@ class UNet2D:
             if attends and channels % self.head_channels:
                 message = f"expected a multiple of head_channels ({self.head_channels}), found {channels}"
                 yield Fault(message, (*path, "channels", position))
-        halvings = 2 ** max(len(self.channels) - 1, 0)
-        if not self.channels or shape[1] % halvings or shape[2] % halvings:
-            yield Fault(f"{shape[1]}x{shape[2]} images can't be halved that often", (*path, "channels"))
+        yield from _check_levels(self.channels, self.attention, shape, path)
 
 
 @frozen(kw_only=True)
@@ -89,8 +86,54 @@ class PatchedUNet2D(UNet2D):
             yield from super().check((channels, height // self.patch, width // self.patch), path)
 
 
-Network = UNet2D | PatchedUNet2D
-"""The architecture of a network that is trained here."""
+@frozen(kw_only=True)
+class EDMUNet2D:
+    """The network of EDM's checkpoints (Karras et al. 2022), after Song et al. 2021."""
+
+    kind: Literal["edm-unet2d"]
+    architecture: Literal["ddpm++", "ncsn++"]
+    """ddpm++: EDM's for "VP". ncsn++, EDM's for "VE", also has filters, random frequencies of time, and a second path
+    downwards."""
+    base_channels: Width
+    """Channels of the first convolution; the time is embedded in four times as many."""
+    channels: tuple[Width, ...]
+    """Channels at each resolution level; every level but the last halves the image."""
+    attention: tuple[bool, ...]
+    """Whether each level has self-attention; the middle has it always."""
+    layers_per_block: Depth
+    """Residual layers at each level."""
+    dropout: Dropout = 0.0
+    """As of unet2d."""
+
+    @property
+    def patch(self) -> int:
+        """Height and width of the pixels that are one place of its first level."""
+        return 1
+
+    def check(self, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
+        """Yield what doesn't fit together, or images of `shape` (channels, height, width)."""
+        if self.base_channels % 2 or self.base_channels < 4:
+            yield Fault(f"expected an even number of at least 4, found {self.base_channels}", (*path, "base_channels"))
+        for position, channels in enumerate(self.channels):
+            if channels % 4 or (channels > 128 and channels % 32):
+                message = f"expected a multiple of 4, and of 32 above 128, found {channels}"
+                yield Fault(message, (*path, "channels", position))
+        yield from _check_levels(self.channels, self.attention, shape, path)
+
+
+def _check_levels(
+    channels: tuple[int, ...], attention: tuple[bool, ...], shape: tuple[int, int, int], path: SpecPath
+) -> Iterator[Fault]:
+    """Yield a fault where levels have more or fewer entries of attention, or images can't be halved for all of them."""
+    if len(attention) != len(channels):
+        yield Fault(f"expected {len(channels)} entries, as many as channels", (*path, "attention"))
+    halvings = 2 ** max(len(channels) - 1, 0)
+    if not channels or shape[1] % halvings or shape[2] % halvings:
+        yield Fault(f"{shape[1]}x{shape[2]} images can't be halved that often", (*path, "channels"))
+
+
+Network = UNet2D | PatchedUNet2D | EDMUNet2D
+"""The architecture of a network that is trained here, or whose weights alone are in a file."""
 
 
 @frozen(kw_only=True)
@@ -149,7 +192,27 @@ class FromCheckpoint:
         yield from ()
 
 
-Source = Trained | FromDiffusers | FromCheckpoint
+@frozen(kw_only=True)
+class FromTensors:
+    """Weights alone, whose network, schedule and prediction the spec describes.
+
+    `sfddm teacher convert` makes such a file of one of EDM's checkpoints.
+    """
+
+    kind: Literal["safetensors"]
+    file: TensorFile
+    """A file in `teachers` of the folder of data sets (SFDDM_DATA_ROOT)."""
+    sha256: SHA256
+    """The hash of that file."""
+    network: Network
+    """What the weights belong to."""
+
+    def check(self, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
+        """Yield what is wrong with the network for images of `shape`."""
+        yield from self.network.check(shape, (*path, "network"))
+
+
+Source = Trained | FromDiffusers | FromCheckpoint | FromTensors
 """Where its weights come from."""
 
 

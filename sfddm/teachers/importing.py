@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from sfddm.networks.denoiser import Denoiser
-from sfddm.spec.teacher import FromCheckpoint, FromDiffusers, Teacher
-from sfddm.teachers import folder
+from sfddm.spec.teacher import FromCheckpoint, FromDiffusers, FromTensors, Teacher
+from sfddm.teachers import folder, tensors
 from sfddm.teachers import lucidrains as checkpoint
 from sfddm.teachers.candidate import Found
 from sfddm.teachers.denoising import require_denoising
@@ -52,5 +52,7 @@ def _find(described: Teacher, shape: tuple[int, int, int]) -> Found:
     source = described.source
     if isinstance(source, FromDiffusers):
         return folder.find(source.model, source.revision)
+    if isinstance(source, FromTensors):
+        return tensors.read(given_path(source.file), source, described, shape)
     assert isinstance(source, FromCheckpoint)
     return checkpoint.read(given_path(source.file), source.sha256, source.weights, shape[1:])

@@ -10,14 +10,16 @@ from sfddm.errors import UserError
 from sfddm.runtime.files import digest_file
 from sfddm.spec.data import Folder
 from sfddm.spec.starter import TO_COME, folder_of, starter
-from sfddm.spec.teacher import FromCheckpoint, FromDiffusers, Teacher
+from sfddm.spec.teacher import FromCheckpoint, FromDiffusers, FromTensors, Teacher
 from sfddm.teachers.hub import COMMIT, fetch, given_path
 
 if TYPE_CHECKING:
     from sfddm.teachers.candidate import Found
 
-ENDINGS = (".pt", ".pth")
+ENDINGS = (".pt", ".pth", ".safetensors")
 """The endings of checkpoints."""
+ANY_LEVELS = 1000
+"""Levels that a spec begins with where the network is told the noise itself."""
 ANY_SIZE = (64, 32, 16, 8)
 """Heights and widths that a checkpoint's images may have, which doesn't say."""
 LARGE = 5_000_000
@@ -29,7 +31,7 @@ class Seen:
     """A teacher, and how a spec names it."""
 
     found: "Found"
-    source: FromDiffusers | FromCheckpoint
+    source: FromDiffusers | FromCheckpoint | FromTensors
     path: Path | None
     """Where it is on this machine; None for the hub's."""
 
@@ -102,12 +104,12 @@ def look(name: str, revision: str) -> Seen:
     if not path.exists() and "/" not in name:
         path = given_path(name)
     if not path.exists() and name.count("/") != 1:
-        raise UserError(f"{name}: expected a folder, a checkpoint ({' or '.join(ENDINGS)}) or OWNER/NAME of the hub.")
+        raise UserError(f"{name}: expected a folder, a checkpoint ({', '.join(ENDINGS)}) or OWNER/NAME of the hub.")
     if path.suffix == ".pkl":
         raise UserError(
             f"{path} is a pickle of a whole network, as NVlabs publishes EDM's: to open it runs the code in it, so "
-            "nothing of it was read. EDM's networks are not among those that can be imported; one of diffusers' can, "
-            "after `DDPMPipeline(unet=..., scheduler=...).save_pretrained(FOLDER)` where you trust the file."
+            f"nothing of it was read. `sfddm teacher convert {path} {path.with_suffix('.safetensors')}` takes the "
+            "weights of one of EDM's networks out of it and runs nothing."
         )
     if path.is_file() and path.suffix not in ENDINGS:
         raise UserError(f"{path}: expected a checkpoint that ends in {' or '.join(ENDINGS)}.")
@@ -119,11 +121,20 @@ def look(name: str, revision: str) -> Seen:
         source = FromDiffusers(kind="diffusers", model=path.resolve().name, revision=found.pinned)
         return Seen(found=found, source=source, path=path)
     if path.is_file():
-        return _of_checkpoint(path)
+        return _of_tensors(path) if path.suffix == ".safetensors" else _of_checkpoint(path)
     fetched = fetch(name, revision)
     commit = fetched.name if COMMIT.fullmatch(fetched.name) else revision
     found = folder.read(fetched, f"{name} at {commit}", commit, published=bool(COMMIT.fullmatch(revision)))
     return Seen(found=found, source=FromDiffusers(kind="diffusers", model=name, revision=commit), path=None)
+
+
+def _of_tensors(path: Path) -> Seen:
+    from sfddm.teachers import tensors
+
+    about = tensors.read_about(path)
+    source = FromTensors(kind="safetensors", file=path.name, sha256=digest_file(path), network=about.network)
+    teacher = Teacher(timesteps=ANY_LEVELS, noise_schedule="edm", prediction="edm", source=source)
+    return Seen(found=tensors.read(path, source, teacher, about.shape), source=source, path=path)
 
 
 def _of_checkpoint(path: Path) -> Seen:

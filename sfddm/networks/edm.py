@@ -1,0 +1,232 @@
+"""The networks that EDM trains: DDPM++ and NCSN++ (Song et al. 2021), as Karras et al. 2022 have them, which diffusers
+does not have. `python -m bench.edm` holds them against EDM's own code."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate, scaled_dot_product_attention, silu
+
+EDM = "edm"
+"""What configurations call this kind of network."""
+SHRUNK = math.sqrt(0.5)
+"""The factor on each sum of two paths, whose variances add up."""
+TAPS = (1.0, 3.0, 3.0, 1.0)
+"""NCSN++'s filter for halving and doubling images; DDPM++ takes means and repeats pixels."""
+LONGEST_PERIOD = 10_000
+FOURIER_SCALE = 16
+"""The standard deviation of NCSN++'s random frequencies."""
+NEARLY_ZERO = 1e-5
+"""The factor on the first weights of every block's last layer."""
+
+
+class EDMUNet2DModel(nn.Module):
+    """A U-Net under the calls and, where they mean the same, the words of diffusers' configurations.
+
+    `base_channels` is the width of the first convolution, of which times are embedded in four times as many. A network
+    with `class_embed_type: timestep` is also told where a jump lands.
+    """
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__()
+        self.config = config
+        """What it was made of."""
+        base, widths = config["base_channels"], config["block_out_channels"]
+        self.plus, embedded = config["architecture"] == "ncsn++", 4 * base
+        self.times = times = base * (2 if self.plus else 1)
+        if self.plus:
+            self.register_buffer("frequencies", FOURIER_SCALE * torch.randn(times // 2))
+        self.time_embedding = Embedding(times, embedded)
+        self.class_embedding = Embedding(times, embedded) if config.get("class_embed_type") else None
+
+        def block(inputs: int, outputs: int, attention: bool = False, resample: nn.Module | None = None) -> Block:
+            return Block(inputs, outputs, embedded, config["dropout"], attention, resample)
+
+        self.conv_in = nn.Conv2d(config["in_channels"], base, 3, padding=1)
+        self.down, self.up, skips, width, aside = nn.ModuleList(), nn.ModuleList(), [base], base, config["in_channels"]
+        for level, (out, attention) in enumerate(zip(widths, config["attention"], strict=True)):
+            stage = Stage(block(width, width, resample=Resample(0.5, self.plus)) if level else None)
+            if level and self.plus:
+                stage.aside = nn.Sequential(nn.Conv2d(aside, width, 3, padding=2, bias=False), Smooth(width))
+                aside = width
+            skips += [width] if level else []
+            for _ in range(config["layers_per_block"]):
+                stage.blocks.append(block(width, out, attention))
+                width = out
+                skips.append(width)
+            self.down.append(stage)
+        self.middle = nn.ModuleList([block(width, width, True), block(width, width)])
+        for level, (out, attention) in reversed([*enumerate(zip(widths, config["attention"], strict=True))]):
+            last = level + 1 == len(widths)
+            stage = Stage(None if last else block(width, width, resample=Resample(2.0, self.plus)))
+            for number in range(config["layers_per_block"] + 1):
+                attends = attention and number == config["layers_per_block"]
+                stage.blocks.append(block(width + skips.pop(), out, attends))
+                width = out
+            self.up.append(stage)
+        self.conv_norm_out = _norm(width)
+        self.conv_out = nn.Conv2d(width, config["out_channels"], 3, padding=1)
+        self._draw_weights()
+
+    frequencies: Tensor
+
+    def forward(
+        self, x: Tensor, time: Tensor, class_labels: Tensor | None = None, return_dict: bool = False
+    ) -> tuple[Tensor]:
+        """The output [B, out_channels, H, W] at states x [B, C, H, W] and times ([B])."""
+        embedded = self.time_embedding(self._features(time))
+        if self.class_embedding is not None and class_labels is not None:
+            embedded = embedded + self.class_embedding(self._features(class_labels))
+        embedded, aside = silu(embedded), x
+        x = self.conv_in(x)
+        skips = [x]
+        for stage in cast(Iterable[Stage], self.down):
+            if stage.resized is not None:
+                x = stage.resized(x, embedded)
+                if stage.aside is not None:
+                    x = aside = SHRUNK * (x + stage.aside(aside))
+                skips.append(x)
+            for block in stage.blocks:
+                x = block(x, embedded)
+                skips.append(x)
+        for block in self.middle:
+            x = block(x, embedded)
+        for stage in cast(Iterable[Stage], self.up):
+            if stage.resized is not None:
+                x = stage.resized(x, embedded)
+            for block in stage.blocks:
+                x = block(torch.cat([x, skips.pop()], dim=1), embedded)
+        return (self.conv_out(silu(self.conv_norm_out(x))),)
+
+    def _features(self, time: Tensor) -> Tensor:
+        """Sines and cosines of times, [B, times]."""
+        if self.plus:
+            frequencies = 2 * math.pi * self.frequencies
+        else:
+            places = torch.arange(self.times // 2, dtype=torch.float32, device=time.device) / (self.times // 2 - 1)
+            frequencies = LONGEST_PERIOD**-places
+        phases = time.float()[:, None] * frequencies
+        return torch.cat([phases.sin(), phases.cos()], dim=1)
+
+    def _draw_weights(self) -> None:
+        """First weights: uniform (Glorot and Bengio 2010), those of each block's last layers nearly zero."""
+        for name, layer in self.named_modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nearly_zero = name.endswith(("conv2", "attention.out", "conv_out"))
+                gain = NEARLY_ZERO if nearly_zero else math.sqrt(0.2) if name.endswith("attention.qkv") else 1.0
+                nn.init.xavier_uniform_(layer.weight, gain)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+
+class Embedding(nn.Module):
+    """Two layers, of which the second one's activation is left to the sum of embeddings."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.linear_1, self.linear_2 = nn.Linear(inputs, outputs), nn.Linear(outputs, outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs] to [B, outputs]."""
+        embedded: Tensor = self.linear_2(silu(self.linear_1(features)))
+        return embedded
+
+
+class Stage(nn.Module):
+    """The blocks of one resolution, and the one that comes to it from the resolution before."""
+
+    def __init__(self, resized: nn.Module | None) -> None:
+        super().__init__()
+        self.resized, self.blocks = resized, nn.ModuleList()
+        self.aside: nn.Module | None = None
+        """NCSN++'s second path, from the images downwards, past all blocks."""
+
+
+class Block(nn.Module):
+    """A residual block, whose input and output may have different sizes, and self-attention of one head after it."""
+
+    def __init__(
+        self, inputs: int, outputs: int, embedded: int, dropout: float, attention: bool, resample: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = _norm(inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.time = nn.Linear(embedded, outputs)
+        self.norm2, self.conv2 = _norm(outputs), nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.dropout = nn.Dropout(dropout)
+        self.resample = nn.Identity() if resample is None else resample
+        direct = inputs == outputs and resample is None
+        self.shortcut = nn.Identity() if direct else nn.Conv2d(inputs, outputs, 1)
+        self.attention = Attention(outputs) if attention else nn.Identity()
+
+    def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, H', W']."""
+        hidden = self.conv1(self.resample(silu(self.norm1(x)))) + self.time(embedded)[:, :, None, None]
+        hidden = self.conv2(self.dropout(silu(self.norm2(hidden))))
+        attended: Tensor = self.attention(SHRUNK * (hidden + self.shortcut(self.resample(x))))
+        return attended
+
+
+class Attention(nn.Module):
+    """Every pixel looks at all others."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm, self.qkv = _norm(channels), nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to the same."""
+        query, key, value = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
+        found = scaled_dot_product_attention(query, key, value).squeeze(1).transpose(1, 2).reshape(x.shape)
+        added: Tensor = SHRUNK * (x + self.out(found))
+        return added
+
+
+class Resample(nn.Module):
+    """Images of half or twice the size."""
+
+    def __init__(self, scale: float, filtered: bool) -> None:
+        super().__init__()
+        self.scale, self.filtered = scale, filtered
+        if filtered:
+            self.register_buffer("kernel", _kernel(TAPS))
+
+    kernel: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C, scale H, scale W]."""
+        if not self.filtered:
+            return avg_pool2d(x, 2) if self.scale < 1 else interpolate(x, scale_factor=2.0, mode="nearest")
+        channels = x.shape[1]
+        kernel = self.kernel.to(x.dtype).expand(channels, 1, -1, -1)
+        if self.scale < 1:
+            return conv2d(x, kernel, stride=2, padding=1, groups=channels)
+        return conv_transpose2d(x, 4 * kernel, stride=2, padding=1, groups=channels)
+
+
+class Smooth(nn.Module):
+    """Images of about half the size, their borders included, and a bias: after a convolution that keeps borders."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("kernel", _kernel(TAPS))
+
+    kernel: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H + 2, W + 2] to [B, C, H / 2, W / 2]."""
+        kernel = self.kernel.to(x.dtype).expand(x.shape[1], 1, -1, -1)
+        return conv2d(x, kernel, self.bias.to(x.dtype), stride=2, groups=x.shape[1])
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(min(32, channels // 4), channels, eps=1e-6)
+
+
+def _kernel(taps: Sequence[float]) -> Tensor:
+    """A filter for rows and columns, whose numbers add up to 1; [1, 1, N, N]."""
+    line = torch.tensor(taps)
+    return (line[:, None] * line / line.sum() ** 2)[None, None]

@@ -1,0 +1,275 @@
+"""The weights in a pickle that EDM's training wrote (Karras et al. 2022), taken out without running anything in it.
+
+Such a file has whole objects, and the source of their classes, which EDM's own reader runs. This one follows the
+pickle's instructions with objects that can do nothing in place of all that it names: of what comes out, only tensors
+are kept, and the dropout that the network was trained with.
+"""
+
+import io
+import json
+import math
+import pickle
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sfddm.diffusion.prediction import SIGMA_DATA
+from sfddm.errors import UserError
+from sfddm.networks.denoiser import unet_config
+from sfddm.networks.edm import EDMUNet2DModel
+from sfddm.networks.weights import write_tensors
+from sfddm.runtime.files import atomic_file, check_regular
+from sfddm.spec.parse import unstructure
+from sfddm.spec.teacher import EDMUNet2D
+from sfddm.teachers.tensors import ABOUT
+
+PLACE = re.compile(r"(enc|dec)\.([1-9][0-9]{0,4})x[0-9]+_([a-z_]+)([0-9]{0,3})\.([a-z0-9_.]+)")
+"""Side, height, role, number and part of a tensor's name in EDM's networks."""
+OUTSIDE = {
+    "map_noise.freqs": "frequencies",
+    **{
+        f"map_layer{at}.{kind}": f"time_embedding.linear_{at + 1}.{kind}"
+        for at in (0, 1)
+        for kind in ("weight", "bias")
+    },
+}
+"""Names of the tensors that belong to no block, and ours."""
+PARTS = {
+    "norm0": "norm1", "conv0": "conv1", "affine": "time", "norm1": "norm2", "conv1": "conv2", "skip": "shortcut",
+    "norm2": "attention.norm", "qkv": "attention.qkv", "proj": "attention.out",
+}  # fmt: skip
+"""Parts of a block, and ours."""
+UNUSED = ("resample_filter", "map_augment.weight")
+"""Filters follow from the architecture, and images are drawn without labels of their augmentation."""
+
+
+def convert(pickled: Path, out: Path) -> None:
+    """Write the averaged weights of a `network-snapshot` as safetensors, with what their network is.
+
+    Raises:
+        UserError: it is not such a file, or of another network than DDPM++ or NCSN++ under EDM's preconditioning
+            without classes; or `out` is there already.
+    """
+    if out.suffix != ".safetensors":
+        raise UserError(f"{out}: expected the name of a .safetensors file.")
+    if out.exists():
+        raise UserError(f"{out} is there already: give the name of a new file.")
+    whole = _average(pickled)
+    described, channels, size = _described(whole, pickled)
+    model = EDMUNet2DModel(**unet_config(described, (channels, size, size)))
+    weights = model.state_dict()
+    found = dict(_renamed(whole, size, len(described.channels)))
+    given = {name: tensor.shape for name, tensor in found.items()}
+    wanted = {name: tensor.shape for name, tensor in weights.items() if not name.endswith("kernel")}
+    if given != wanted:
+        name = min(name for name, _ in given.items() ^ wanted.items())
+        raise UserError(f"{pickled} has a network that is not known here: {name!r} is not as in EDM's own.")
+    about = {"network": unstructure(described), "channels": channels, "height": size, "width": size}
+    with atomic_file(out) as path:
+        write_tensors(path, {**weights, **found}, {ABOUT: json.dumps(about)})
+
+
+def _average(path: Path) -> "_Inert":
+    """The network under its preconditioning, as inert objects."""
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            content = _Reader(file).load()
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror or error}.") from None
+    except Exception as error:  # pickles fail in any way
+        raise UserError(f"{path} can't be read as a pickle of tensors ({error}).") from None
+    found = content.get("ema") if isinstance(content, Mapping) else None
+    if not isinstance(found, _Inert) or not isinstance(found.state.get("_modules"), Mapping):
+        raise UserError(f"{path} is no network-snapshot of EDM: it has no network under 'ema'.")
+    return found
+
+
+def _described(whole: "_Inert", path: Path) -> tuple[EDMUNet2D, int, int]:
+    """The network that the weights belong to, and channels and height of its images."""
+    model = whole.state["_modules"].get("model")
+    names = (whole.name, model.name if isinstance(model, _Inert) else "none")
+    if names != ("EDMPrecond", "SongUNet") or whole.state.get("sigma_data") != SIGMA_DATA:
+        raise UserError(
+            f"{path} has a {names[1]} under {names[0]}: expected a SongUNet (DDPM++ or NCSN++) under EDMPrecond, with "
+            f"sigma_data {SIGMA_DATA}."
+        )
+    if whole.state.get("label_dim"):
+        raise UserError(f"{path} has a network that is told classes, which teachers here are not: take another.")
+    tensors = dict(_tensors(whole))
+    try:
+        size = int(whole.state["img_resolution"])
+        base, channels = tensors[f"enc.{size}x{size}_conv.weight"].shape[:2]
+        levels = range(sum(re.fullmatch(r"enc\.\d+x\d+_block0\.conv0\.weight", name) is not None for name in tensors))
+        last = [f"enc.{size >> level}x{size >> level}_block0" for level in levels]
+        blocks = sum(re.fullmatch(rf"enc\.{size}x{size}_block\d+\.conv0\.weight", name) is not None for name in tensors)
+        drops = [each.state["dropout"] for each in _modules(model) if "dropout" in each.state]
+        described = EDMUNet2D(
+            kind="edm-unet2d",
+            architecture="ncsn++" if "map_noise.freqs" in tensors else "ddpm++",
+            base_channels=base,
+            channels=tuple(tensors[f"{name}.conv0.weight"].shape[0] for name in last),
+            attention=tuple(f"{name}.qkv.weight" in tensors for name in last),
+            layers_per_block=blocks,
+            dropout=float(max(drops, default=0.0)),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} has a network that is not known here ({error!r}).") from None
+    faults = [fault.message for fault in described.check((channels, size, size), ())]
+    if faults or not math.isfinite(described.dropout):
+        raise UserError(f"{path} has a network that is not known here: {'; '.join(faults) or 'its dropout'}.")
+    return described, channels, size
+
+
+def _renamed(whole: "_Inert", size: int, levels: int) -> Iterator[tuple[str, Tensor]]:
+    """The tensors under our names."""
+    for name, tensor in _tensors(whole):
+        if name.endswith(UNUSED):
+            continue
+        ours = OUTSIDE.get(name) or _place(name, size, levels)
+        if ours.endswith(("attention.qkv.weight", "attention.qkv.bias")):
+            # Query, key and value of each channel are next to each other; ours are one after the other.
+            tensor = tensor.reshape(-1, 3, *tensor.shape[1:]).transpose(0, 1).flatten(0, 1)
+        yield ours, tensor.float().contiguous()
+
+
+def _place(name: str, size: int, levels: int) -> str:
+    match = PLACE.fullmatch(name)
+    if match is None:
+        return name
+    side, height, role, number, part = match.groups()
+    level = (size // int(height)).bit_length() - 1
+    stage = f"down.{level}" if side == "enc" else f"up.{levels - 1 - level}"
+    first, _, rest = part.partition(".")
+    of_block = f"{PARTS.get(first, first)}.{rest}"
+    places = {
+        "conv": f"conv_in.{part}",
+        "aux_residual": f"{stage}.aside.{0 if part == 'weight' else 1}.{part}",
+        "aux_norm": f"conv_norm_out.{part}",
+        "aux_conv": f"conv_out.{part}",
+        "down": f"{stage}.resized.{of_block}",
+        "up": f"{stage}.resized.{of_block}",
+        "in": f"middle.{number}.{of_block}",
+        "block": f"{stage}.blocks.{number}.{of_block}",
+    }
+    return places.get(role, name)
+
+
+def _tensors(whole: "_Inert") -> Iterator[tuple[str, Tensor]]:
+    """The tensors of the network under the preconditioning, by EDM's names."""
+    yield from _of_module(whole.state["_modules"]["model"], "")
+
+
+def _of_module(module: "_Inert", before: str) -> Iterator[tuple[str, Tensor]]:
+    for kind in ("_parameters", "_buffers"):
+        for name, value in (module.state.get(kind) or {}).items():
+            if isinstance(value, _Numbers):
+                yield f"{before}{name}", value.tensor
+    for name, part in (module.state.get("_modules") or {}).items():
+        if isinstance(part, _Inert):
+            yield from _of_module(part, f"{before}{name}.")
+
+
+def _modules(module: "_Inert") -> Iterator["_Inert"]:
+    yield module
+    for part in (module.state.get("_modules") or {}).values():
+        if isinstance(part, _Inert):
+            yield from _modules(part)
+
+
+class _Inert(dict[Any, Any]):
+    """Stands for an object of any class: takes what a pickle does to it, and does nothing."""
+
+    name: str = ""
+    state: Mapping[str, Any] = {}
+
+    def __new__(cls, *_: Any, **__: Any) -> "_Inert":
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state if isinstance(state, Mapping) else {}
+
+    def append(self, _: Any) -> None:
+        """For lists."""
+
+    def extend(self, _: Any) -> None:
+        """For lists."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+class _Numbers(_Inert):
+    """Stands for a tensor, or for its storage, which is one of one dimension."""
+
+    tensor: Tensor
+
+
+def _holding(tensor: Tensor) -> _Numbers:
+    held = _Numbers()
+    held.tensor = tensor
+    return held
+
+
+def _persistent(meta: Any) -> _Inert:
+    """An object whose class's source is in the file: the source is not even looked at."""
+    made = _Inert()
+    made.name = str(meta["class_name"])
+    made.__setstate__(meta["state"])
+    return made
+
+
+def _storage(data: bytes) -> _Numbers:
+    kept = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    flat = torch.empty(0, dtype=kept.dtype)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TypedStorage is deprecated")  # the file has no other
+        flat.set_(kept.untyped(), 0, (len(kept),), (1,))
+    return _holding(flat)
+
+
+def _tensor(storage: _Numbers, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _Numbers:
+    return _holding(storage.tensor.as_strided(size, stride, offset).clone())
+
+
+def _parameter(data: _Numbers, *_: Any) -> _Numbers:
+    return data
+
+
+class _Call:
+    """A function of ours that a pickle can call and not change."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., _Inert]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> _Inert:
+        return self._function(*arguments)
+
+    def __setstate__(self, _: Any) -> None:
+        """Takes no state."""
+
+
+KNOWN = {
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _Call(_persistent),
+    ("torch.storage", "_load_from_bytes"): _Call(_storage),
+    ("torch._utils", "_rebuild_tensor_v2"): _Call(_tensor),
+    ("torch._utils", "_rebuild_parameter"): _Call(_parameter),
+}
+"""What has a meaning here; all else that a pickle names is inert."""
+
+
+class _Reader(pickle.Unpickler):
+    """Nothing that a pickle names is imported."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """A function of ours, or a class whose objects do nothing."""
+        return KNOWN.get((module, name), _Inert)
