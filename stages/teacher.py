@@ -61,7 +61,8 @@ def _train(spec: Spec, source: Trained) -> Checkpoints:
 def _import(spec: Spec) -> None:
     """Take over the teacher that the spec names."""
     paths = Paths(spec.name)
-    imported, source = import_teacher(spec.teacher, store.read(paths.data, "train").images, device())
+    split = store.read(paths.data, "train")
+    imported, source = import_teacher(spec.teacher, split.images, device(), split.labels)
     with atomic_folder(paths.teacher) as folder:
         storage.write(folder, imported)
         write_json(folder / SOURCE, source)

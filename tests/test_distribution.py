@@ -12,6 +12,7 @@ from torch import Tensor
 from sfddm.methods.job import distill
 from sfddm.methods.scores import Fake, Scored, score
 from sfddm.methods.scores import fake_of as fake_of_task
+from sfddm.methods.sources import Batch
 from sfddm.methods.train import task_of
 from sfddm.networks import storage
 from sfddm.networks.contract import Contract
@@ -152,7 +153,8 @@ def test_the_weight_rises_from_the_first_iteration_that_has_the_term(step: int, 
         return
     assert scoring is not None
     whole = score(x, level, teacher, made.network, generator(0, Purpose.SCORE_NOISE, step), Rows(4))
-    assert torch.allclose(scoring(x, level).direction, share * whole.direction)
+    batch = Batch(x=x, level=level + 1, landing_level=level, landing=x, landing_features=None)
+    assert torch.allclose(scoring(x, batch).direction, share * whole.direction)
 
 
 def other_teacher(data: float) -> Denoiser:

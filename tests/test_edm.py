@@ -96,12 +96,12 @@ def shapes(architecture: str) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield f"{name}.bias", shape[:1]
 
 
-def weights(architecture: str) -> dict[str, Tensor]:
-    """Waves, a quicker one for each tensor."""
-    filled = {}
-    for at, (name, shape) in enumerate(sorted(shapes(architecture))):
+def weights(architecture: str, classes: int = 0) -> dict[str, Tensor]:
+    """Waves, a quicker one for each tensor; those for classes are 50 times as high."""
+    filled, told = {}, {"map_label.weight": (8, classes), "map_label.bias": (8,)} if classes else {}
+    for at, (name, shape) in enumerate(sorted([*shapes(architecture), *told.items()])):
         wave = 0.3 * torch.sin(torch.arange(int(np.prod(shape)), dtype=torch.float64) * (0.7 + at))
-        filled[name] = wave.reshape(shape).float()
+        filled[name] = wave.reshape(shape).float() * (50 if name in told else 1)
     return filled
 
 
@@ -199,6 +199,28 @@ def test_at_the_very_noise_levels_it_is_the_same_to_five_digits(architecture: st
         assert torch.allclose(to_input("edm", x, alpha, sigma), shown, atol=1e-6)
         found = to_sample("edm", output, x, alpha, sigma).flatten()[[0, 9, 27, 63]]
         assert found.tolist() == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.usefixtures("persistence")
+def test_a_snapshot_that_is_told_classes_predicts_what_edms_own_code_does(tmp_path: Path) -> None:
+    """At sigma = 1, with 50 times as large weights for the three classes."""
+    predicted = {
+        0: (0.25621, -0.253085, -0.11518, 0.203251),
+        1: (0.256141, -0.253141, -0.115147, 0.203214),
+        2: (0.256174, -0.253109, -0.115163, 0.203178),
+    }
+    out = tmp_path / "edm.safetensors"
+    tensors = weights("ddpm++", classes=3)
+    convert(snapshot(tmp_path / "edm.pkl", tensors, label_dim=3), out)
+    seen = look(str(out), "main")
+    assert seen.teacher.classes == seen.found.classes == 3
+    network = seen.found.network
+    shown = torch.cos(torch.arange(64.0)).view(1, 1, 8, 8)
+    half = torch.tensor(0.5**0.5)
+    for number, expected in predicted.items():
+        output = network(shown, torch.zeros(1), classes=torch.tensor([number]))[0]
+        found = to_sample("edm", output, half * shown * 1.25**0.5, half, half).flatten()[[0, 9, 27, 63]]
+        assert found.tolist() == pytest.approx(expected, abs=3e-6)
 
 
 def test_the_preconditioning_is_that_of_the_papers_table() -> None:
@@ -326,7 +348,7 @@ ODD = {**weights("ddpm++"), "dec.8x8_more.weight": torch.ones(3)}
 @pytest.mark.parametrize(
     ("tensors", "changes", "words"),
     [
-        (weights("ddpm++"), {"label_dim": 10}, "is told classes"),
+        (weights("ddpm++"), {"label_dim": 10}, "'label_embedding.bias' is not as in EDM's own"),
         (weights("ddpm++"), {"kind": "VPPrecond"}, "a SongUNet under VPPrecond: expected"),
         (weights("ddpm++"), {"sigma_data": 1.0}, "with sigma_data 0.5"),
         (weights("ddpm++"), {"img_resolution": 16}, "not known here"),

@@ -390,7 +390,7 @@ def test_weights_that_were_changed_in_a_folder_are_noticed(trained: Denoiser, im
 @pytest.mark.parametrize(
     ("file", "change", "words"),
     [
-        ("unet/config.json", {"class_embed_type": "timestep"}, "without classes"),
+        ("unet/config.json", {"class_embed_type": "timestep"}, "class embedding timestep"),
         ("unet/config.json", {"out_channels": 2}, "as many channels out as in"),
         ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "describes a UNet2DConditionModel"),
         ("unet/config.json", {"block_out_channels": [8, 32]}, "don't fit the network"),

@@ -108,6 +108,8 @@ def _teacher(spec: "Spec", folder: Path) -> "Denoiser":
     contract, described = teacher.contract, spec.teacher
     if (contract.timesteps, contract.noise_schedule) != (described.timesteps, described.noise_schedule):
         raise UserError(f"{folder} has another noise schedule than the spec: run `dvc repro teacher@{spec.name}`.")
+    if contract.classes:
+        raise UserError(f"{folder} is told classes: sets are searched for teachers that are told none.")
     return teacher
 
 

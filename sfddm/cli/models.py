@@ -100,6 +100,9 @@ def sample(
     steps: Steps = None,
     spacing: Spaced = None,
     levels: LevelsAsked = None,
+    of: Annotated[
+        int | None, typer.Option("--class", help="The class of all images; they take turns if left out.")
+    ] = None,
 ) -> None:
     """Draw images from a student."""
     if out.suffix not in (".png", ".npz"):
@@ -115,7 +118,9 @@ def sample(
     from sfddm.runtime.files import atomic_file
     from sfddm.runtime.machine import device
 
-    images = generate(storage.load(folder, device()), sampler, seed, num, BATCH, "sampling")
+    denoiser = storage.load(folder, device())
+    denoiser.contract.require_class(of)
+    images = generate(denoiser, sampler, seed, num, BATCH, "sampling", of)
     with atomic_file(out) as partial:
         if out.suffix == ".png":
             partial.write_bytes(png(grid(images, min(num, 16))))

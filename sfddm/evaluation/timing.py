@@ -9,7 +9,7 @@ from attrs import evolve
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import sample
-from sfddm.networks.denoiser import Denoiser
+from sfddm.networks.denoiser import Denoiser, class_of
 from sfddm.randomness import Purpose, normals
 from sfddm.runtime.machine import peak_memory_mb
 
@@ -56,11 +56,12 @@ def _measure(denoiser: Denoiser, sampler: Sampler, batch: int) -> Callable[[], f
     timed = sampler if sampler.nfe <= STEPS else evolve(sampler, levels=sampler.levels[-FEW:])
     noise = torch.from_numpy(normals(0, Purpose.EVALUATION_NOISE, range(batch), denoiser.image_shape))
     noise = noise.to(denoiser.device)
+    told = denoiser.given(class_of(denoiser.contract, torch.arange(batch, device=denoiser.device)))
 
     @torch.inference_mode()
     def measure() -> float:
         started = time.perf_counter()
-        sample(denoiser, noise, timed, iter(lambda: noise, None))
+        sample(told, noise, timed, iter(lambda: noise, None))
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         return (time.perf_counter() - started) * sampler.nfe / timed.nfe / batch

@@ -64,6 +64,10 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format, source: Map
         )
     if isinstance(network, EDMUNet2DModel) and form == "diffusers":
         raise UserError(f"{student} has one of EDM's networks, which diffusers has not: torch-export and onnx take it.")
+    if contract.classes:
+        raise UserError(
+            f"{student} is told classes, which no exported program asks for: draw from it with `sfddm sample`."
+        )
     description = describe(contract, sampler)
     shape = denoiser.image_shape
     noise, step_noise = _noises(sampler, shape)

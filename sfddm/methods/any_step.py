@@ -14,6 +14,7 @@ scorers.
 
 import numpy as np
 import torch
+from attrs import evolve
 from torch import Tensor
 
 from sfddm.diffusion.schedule import NoiseSchedule
@@ -23,7 +24,7 @@ from sfddm.methods.sources import Batch
 from sfddm.methods.terms.term import At, loss_of
 from sfddm.methods.train import Task, distilled, require_same_features
 from sfddm.methods.trajectories import Trajectories
-from sfddm.networks.denoiser import Denoiser
+from sfddm.networks.denoiser import Denoiser, class_of
 from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.students import AnyStep
@@ -57,6 +58,8 @@ def make(task: Task[AnyStep]) -> Denoiser:
         jumps = draw_jumps(random, levels, rows.size, method.unaligned)[rows.own]
         chosen = take(numbers, task.seed, step, rows)
         batch = _batch(cached, grid, teacher.schedule, chosen, torch.from_numpy(jumps))
+        if (labels := class_of(teacher.contract, chosen)) is not None:
+            batch = evolve(batch, labels=moved(labels, teacher.device))
         return losses(method, student, batch, fake.at(step) if fake else None)
 
     return task.fit(student, loss, companion=fake.companion if fake else None)
@@ -64,8 +67,8 @@ def make(task: Task[AnyStep]) -> Denoiser:
 
 def losses(method: AnyStep, student: Denoiser, batch: Batch, score: Scoring | None = None) -> Losses:
     """The terms of the loss on one batch."""
-    own = student(batch.x, batch.level, batch.landing_level)
-    scored = score(landing(student, own, batch), batch.landing_level) if score else None
+    own = student.given(batch.labels)(batch.x, batch.level, batch.landing_level)
+    scored = score(landing(student, own, batch), batch) if score else None
     return loss_of(method.terms)(At(student=student, own=own, teachers=None, batch=batch, scored=scored))
 
 

@@ -28,15 +28,16 @@ def train_to_the_ends(task: Task[Consistency] | Task[TRACT], stretches: Tensor) 
     method, teacher = task.method, task.teacher
     student = first_student(teacher, method.start, task.seed)
     rows = Rows(method.training.batch_size)
-    draw = task.images(rows)
+    draw, classes = task.images(rows), task.classes(rows)
     steps = _steps(stretches, method.teacher_steps.substeps, teacher.contract).to(teacher.device)
 
     def loss(step: int, average: Denoiser) -> Losses:
         random = generator(task.seed, Purpose.TRAINING_BATCH, step)
         x, row = noised(draw(task.seed, step), steps, teacher.schedule, random, rows)
-        landing = target(teacher, average, x, row, method.teacher_steps)
+        labels = classes(task.seed, step) if classes else None
+        landing = target(teacher.given(labels), average.given(labels), x, row, method.teacher_steps)
         levels = row[:, 0], row[:, -1]
-        own = student(x, *levels)
+        own = student.given(labels)(x, *levels)
         return {"loss": jump_loss(student, own, x, levels, landing, method.distance, method.weighting)}
 
     return task.fit(student, loss, method.target_average)

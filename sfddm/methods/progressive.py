@@ -72,13 +72,15 @@ def _loss(
 ) -> Loss:
     method = task.method
     rows = Rows(method.training.batch_size)
+    classes = task.classes(rows)
 
     def loss(step: int, _: Denoiser) -> Losses:
         random = generator(task.seed, Purpose.TRAINING_BATCH, step)
         x, path = noised(draw(task.seed, step), walks, teacher.schedule, random, rows)
-        landing, _features = walk(teacher, x, path, steps, ahead=False)
+        labels = classes(task.seed, step) if classes else None
+        landing, _features = walk(teacher.given(labels), x, path, steps, ahead=False)
         levels = path[:, 0], path[:, -1]
-        own = student(x, *levels)
+        own = student.given(labels)(x, *levels)
         return {"loss": jump_loss(student, own, x, levels, landing, method.distance, method.weighting)}
 
     return loss

@@ -63,8 +63,8 @@ class Scored:
         return {"fake": self.fake, SPREAD: (own / wanted).nan_to_num(1.0)}  # a single image has no spread
 
 
-Scoring = Callable[[Tensor, Tensor], Scored]
-"""How landing states x_r, [B, C, H, W], at levels r, int64 [B], are scored."""
+Scoring = Callable[[Tensor, Batch], Scored]
+"""How landing states x_r, [B, C, H, W], of a batch's jumps are scored."""
 
 
 @frozen(kw_only=True)
@@ -100,8 +100,10 @@ class Fake:
             return None
         random, share = generator(self.seed, Purpose.SCORE_NOISE, step), self.term.risen(step, self.iterations)
 
-        def scored(landed: Tensor, level: Tensor) -> Scored:
-            found = score(landed, level, self.teacher, self.network, random, self.rows, self.average)
+        def scored(landed: Tensor, batch: Batch) -> Scored:
+            teacher, fake = self.teacher.given(batch.labels), self.network.given(batch.labels)
+            average = self.average.given(batch.labels) if self.average else None
+            found = score(landed, batch.landing_level, teacher, fake, random, self.rows, average)
             return evolve(found, direction=share * found.direction)
 
         return scored

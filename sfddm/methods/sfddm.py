@@ -48,9 +48,10 @@ def make(task: Task[SFDDM]) -> Denoiser:
 
 def losses(method: SFDDM, student: Denoiser, teacher: Denoiser, batch: Batch, score: Scoring | None = None) -> Losses:
     """The terms of the loss on one batch; `loss` is their weighted sum."""
+    student, teacher = student.given(batch.labels), teacher.given(batch.labels)
     own, teachers = student(batch.x, batch.level), None
     if any(term.asks_teacher for term in method.terms):
         with torch.no_grad():
             teachers = teacher(batch.x, batch.level)
-    scored = score(landing(student, own, batch), batch.landing_level) if score else None
+    scored = score(landing(student, own, batch), batch) if score else None
     return loss_of(method.terms)(At(student=student, own=own, teachers=teachers, batch=batch, scored=scored))

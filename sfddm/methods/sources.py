@@ -15,7 +15,7 @@ from sfddm.diffusion.steps import ddim_step
 from sfddm.methods.teaching import paths, walk
 from sfddm.methods.train import Task
 from sfddm.methods.trajectories import Trajectories
-from sfddm.networks.denoiser import Denoiser
+from sfddm.networks.denoiser import Denoiser, class_of
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.parts import DataSource, RolloutSource, Source, TeacherSteps, TrajectorySource, split
 from sfddm.spec.students import SFDDM
@@ -36,6 +36,8 @@ class Batch:
     """x_r, [B, C, H, W]; x_s itself where nothing asked for it."""
     landing_features: Tensor | None
     """The teacher's features at the landing state, [B, channels, H, W]; None where nothing asked for them."""
+    labels: Tensor | None = None
+    """The images' classes, int64 [B]; None where networks are told none."""
     compared: Tensor | None = None
     """Whether each image's features count, bool [B]; None: all do."""
 
@@ -43,12 +45,14 @@ class Batch:
 def join(batches: list[Batch]) -> Batch:
     """Several batches as one; all of them have features, or none."""
     features = [batch.landing_features for batch in batches if batch.landing_features is not None]
+    labels = [batch.labels for batch in batches if batch.labels is not None]
     return Batch(
         x=torch.cat([batch.x for batch in batches]),
         level=torch.cat([batch.level for batch in batches]),
         landing_level=torch.cat([batch.landing_level for batch in batches]),
         landing=torch.cat([batch.landing for batch in batches]),
         landing_features=torch.cat(features) if features else None,
+        labels=torch.cat(labels) if labels else None,
     )
 
 
@@ -113,9 +117,11 @@ def _from_cache(task: Task[SFDDM], cached: Trajectories, rows: Rows, rollout: bo
         chosen = take(numbers, task.seed, step, rows)
         k = integers(random, 1, len(levels), rows, levels.device)
         start = torch.full_like(k, len(levels) - 1) if rollout else k
-        x = gathered(cached.states, (start, chosen), device)
+        x, labels = gathered(cached.states, (start, chosen), device), class_of(task.teacher.contract, chosen)
+        labels = None if labels is None else moved(labels, device)
         return Batch(
-            x=_roll_out(student, x, task.levels, k) if rollout else x,
+            x=_roll_out(student, x, task.levels, k, labels) if rollout else x,
+            labels=labels,
             level=moved(levels[k], device),
             landing_level=moved(levels[k - 1], device),
             landing=gathered(cached.states, (k - 1, chosen), device),
@@ -126,8 +132,9 @@ def _from_cache(task: Task[SFDDM], cached: Trajectories, rows: Rows, rollout: bo
 
 
 @torch.no_grad()
-def _roll_out(student: Denoiser, noise: Tensor, levels: tuple[int, ...], k: Tensor) -> Tensor:
-    """Where the student itself arrives from noise [B, C, H, W] at phi_k (k: int64 [B], on the host)."""
+def _roll_out(student: Denoiser, noise: Tensor, levels: tuple[int, ...], k: Tensor, labels: Tensor | None) -> Tensor:
+    """Where the student itself arrives from noise [B, C, H, W], of these classes, at phi_k (k: int64 [B], on the
+    host)."""
     x = noise.clone()
     with _eagerly(student):
         for here in range(len(levels), 1, -1):
@@ -135,7 +142,7 @@ def _roll_out(student: Denoiser, noise: Tensor, levels: tuple[int, ...], k: Tens
             if len(going):
                 rows = sent(going, x.device)
                 at, lower = (torch.full_like(rows, levels[place - 1]) for place in (here, here - 1))
-                x[rows] = jump(student, x[rows], at, lower)
+                x[rows] = jump(student.given(None if labels is None else labels[rows]), x[rows], at, lower)
     return x
 
 
@@ -152,11 +159,19 @@ def _from_data(task: Task[SFDDM], steps: TeacherSteps, rows: Rows) -> Part:
     """Noised real images; the teacher's steps then give the landing state, where a term asks for it."""
     teacher, real, terms = task.teacher, task.images(rows), task.method.terms
     lands, ahead = any(term.lands for term in terms), any(term.looks_ahead for term in terms)
-    walks = paths(task.levels, steps.substeps, teacher.contract).to(teacher.device)
+    walks, classes = paths(task.levels, steps.substeps, teacher.contract).to(teacher.device), task.classes(rows)
 
     def draw(step: int, random: np.random.Generator, _: Denoiser) -> Batch:
+        labels = classes(task.seed, step) if classes else None
         x, path = noised(real(task.seed, step), walks, teacher.schedule, random, rows)
-        landing, features = walk(teacher, x, path, steps, ahead) if lands or ahead else (x, None)
-        return Batch(x=x, level=path[:, 0], landing_level=path[:, -1], landing=landing, landing_features=features)
+        landing, features = walk(teacher.given(labels), x, path, steps, ahead) if lands or ahead else (x, None)
+        return Batch(
+            x=x,
+            level=path[:, 0],
+            landing_level=path[:, -1],
+            landing=landing,
+            landing_features=features,
+            labels=labels,
+        )
 
     return draw

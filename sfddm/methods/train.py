@@ -20,7 +20,7 @@ from sfddm.networks.size import share
 from sfddm.runtime.machine import device
 from sfddm.spec.parts import Cache
 from sfddm.spec.students import Trained
-from sfddm.training.batches import Draw, Rows, real_images
+from sfddm.training.batches import Draw, Rows, real_classes, real_images
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Companion, Losses, prepare, train
@@ -42,6 +42,8 @@ class Task(Generic[M]):
     """The network that the student is made from, on the device where it is trained."""
     images: Callable[[Rows], Draw]
     """Batches of real images, of which this process takes some rows."""
+    classes: Callable[[Rows], Draw | None]
+    """Their classes; None where the teacher is told none."""
     trajectories: Callable[[Cache], Trajectories]
     """The teacher's trajectories through the levels; the same ones are in memory once."""
     curve: Callable[[int], Curve]
@@ -94,6 +96,7 @@ def task_of(job: Job, kind: type[M]) -> Task[M]:
         seed=job.seed,
         teacher=teacher,
         images=partial(_images, job.data, teacher),
+        classes=partial(_classes, job.data, teacher),
         trajectories=cache(partial(_trajectories, job, teacher)),
         curve=partial(_curve, job, method.training.batch_size),
         checkpoints=job.checkpoints,
@@ -114,6 +117,11 @@ def require_same_features(student: Denoiser, teacher: Denoiser) -> None:
 
 def _images(data: Path, teacher: Denoiser, rows: Rows) -> Draw:
     return real_images(store.read(data, "train"), rows, teacher.device)
+
+
+def _classes(data: Path, teacher: Denoiser, rows: Rows) -> Draw | None:
+    told = teacher.contract.classes
+    return real_classes(store.read(data, "train"), told, rows, teacher.device) if told else None
 
 
 def _trajectories(job: Job, teacher: Denoiser, source: Cache) -> Trajectories:

@@ -14,7 +14,7 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import trajectory
 from sfddm.diffusion.spacing import finer
 from sfddm.errors import UserError
-from sfddm.networks.denoiser import Denoiser
+from sfddm.networks.denoiser import Denoiser, class_of
 from sfddm.randomness import Purpose, normals
 from sfddm.runtime.files import atomic_folder, digest
 from sfddm.runtime.fingerprint import fingerprint
@@ -103,7 +103,7 @@ def _compute(
     noises = drawn_ahead(
         batches, lambda batch: normals(source.seed, Purpose.TRAJECTORY_NOISE, batch, teacher.image_shape)
     )
-    computed = distributed_map(batches, lambda _: _batch(teacher, levels, sampler, next(noises)))
+    computed = distributed_map(batches, lambda batch: _batch(_given(teacher, batch), levels, sampler, next(noises)))
     if not is_main():
         for _ in computed:
             pass
@@ -115,6 +115,10 @@ def _compute(
         for parts in computed:
             for file, part in zip(files, parts, strict=True):
                 file.write(part.contiguous().numpy().data)
+
+
+def _given(teacher: Denoiser, numbers: range) -> Denoiser:
+    return teacher.given(class_of(teacher.contract, torch.tensor(list(numbers), device=teacher.device)))
 
 
 @ieee()

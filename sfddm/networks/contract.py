@@ -11,9 +11,10 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.spacing import IndexSetError, resolve
 from sfddm.errors import UserError
 from sfddm.networks.layout import CONTRACT
-from sfddm.spec.fields import Level, Levels
+from sfddm.spec.fields import Level, Levels, Natural
 from sfddm.spec.index_set import IndexSet, UniformAngle
 from sfddm.spec.parse import read_stored
+from sfddm.spec.teacher import Teacher
 
 
 @frozen(kw_only=True)
@@ -22,7 +23,7 @@ class Contract:
 
     `index_levels` is empty for a network that is told the teacher's noise level (level t is timestep t - 1 of
     diffusers), and holds phi_1..phi_T' for one that is told its own index k - 1. A network of `two_times` is also told
-    the level where its jump should land (level s as s - 1 too).
+    the level where its jump should land (level s as s - 1 too), and one of `classes` the class of each image.
     """
 
     timesteps: Levels
@@ -30,10 +31,28 @@ class Contract:
     prediction: Output
     index_levels: tuple[Level, ...] = ()
     two_times: bool = False
+    classes: Natural = 0
+
+    def require_class(self, label: int | None) -> None:
+        """Raises: UserError: the network is told no such class."""
+        if label is not None and not 0 <= label < self.classes:
+            known = f"0 to {self.classes - 1}" if self.classes else "none"
+            raise UserError(f"there is no class {label}: the network is told {known}.")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {**asdict(self), "index_levels": list(self.index_levels)}
+        """Plain data, without classes where there are none."""
+        content = {**asdict(self), "index_levels": list(self.index_levels)}
+        return {name: value for name, value in content.items() if name != "classes" or value}
+
+
+def contract_of(teacher: Teacher) -> Contract:
+    """What the numbers of a described teacher's network mean."""
+    return Contract(
+        timesteps=teacher.timesteps,
+        noise_schedule=teacher.noise_schedule,
+        prediction=teacher.prediction,
+        classes=teacher.classes,
+    )
 
 
 def read_contract(folder: Path) -> Contract:

@@ -5,6 +5,7 @@ What other libraries train, denoising-diffusion-pytorch and EDM, is given the sa
 
 import math
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, TypeAlias
 
 import torch
@@ -112,7 +113,8 @@ class Denoiser(nn.Module):
         self.contract = contract
         self.schedule = NoiseSchedule(contract.noise_schedule, contract.timesteps)
         self.register_buffer("time_input", time_input(contract), persistent=False)
-        self._features: Tensor | None = None
+        self.labels: Tensor | None = None
+        self._features: list[Tensor] = []
         _layer_of_features(network).register_forward_pre_hook(self._keep_features)
 
     time_input: Tensor
@@ -144,12 +146,27 @@ class Denoiser(nn.Module):
 
         `landing` (int [B], 0..T) is where the jump from there should end; only a network of two times asks for it.
         """
-        told = None if landing is None or not self.contract.two_times else self.time_input[landing]
         shown = to_input(self.contract.prediction, x, *self.schedule.at(level, x))
-        output = self.network(shown, self.time_input[level], class_labels=told, return_dict=False)[0]
-        assert self._features is not None
-        features, self._features = self._features, None
-        return Evaluated(output, features)
+        output = self.network(shown, self.time_input[level], **self._told(landing), return_dict=False)[0]
+        return Evaluated(output, self._features.pop())
+
+    def given(self, labels: Tensor | None) -> "Denoiser":
+        """The same network, which is told these classes of the images, int64 [B], whenever it is evaluated."""
+        if labels is None:
+            return self
+        told = copy(self)  # shares everything else
+        told.labels = labels
+        return told
+
+    def _told(self, landing: Tensor | None) -> dict[str, Tensor]:
+        """What the network is told besides the level."""
+        told = {}
+        if self.contract.two_times and landing is not None:
+            told["class_labels"] = self.time_input[landing]
+        if self.contract.classes:
+            assert self.labels is not None, "a network of classes is evaluated as `given` some"
+            told["classes" if isinstance(self.network, EDMUNet2DModel) else "class_labels"] = self.labels
+        return told
 
     def compile(self, *arguments: Any, **options: Any) -> None:
         """Have torch.compile make the network's forward pass, in place; what is around it is traced by nobody."""
@@ -178,13 +195,25 @@ class Denoiser(nn.Module):
         return to_v(self.contract.prediction, evaluated.output.float(), x, alpha, sigma)
 
     def _keep_features(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._features = inputs[0]
+        self._features[:] = inputs[:1]
 
 
-def unet_config(network: Described, shape: tuple[int, int, int]) -> dict[str, Any]:
-    """The configuration of a described network for images of `shape` (channels, height, width), in diffusers' words."""
+def class_of(contract: Contract, numbers: Tensor) -> Tensor | None:
+    """The classes of the noises of these numbers, int64 [B]: they take turns. None where the network is told none."""
+    return numbers % contract.classes if contract.classes else None
+
+
+def unet_config(network: Described, shape: tuple[int, int, int], classes: int = 0) -> dict[str, Any]:
+    """The configuration of a described network, in diffusers' words.
+
+    Args:
+        network: what the spec says.
+        shape: channels, height and width of the images.
+        classes: how many it is told; 0: none.
+    """
+    told = {"num_class_embeds": classes} if classes else {}
     if isinstance(network, EDMUNet2D):
-        return _edm_config(network, shape)
+        return {**_edm_config(network, shape), **told}
     down = ["AttnDownBlock2D" if attention else "DownBlock2D" for attention in network.attention]
     up = ["AttnUpBlock2D" if attention else "UpBlock2D" for attention in reversed(network.attention)]
     return {
@@ -200,6 +229,7 @@ def unet_config(network: Described, shape: tuple[int, int, int]) -> dict[str, An
         "norm_num_groups": network.norm_groups,
         "dropout": network.dropout,
         **({"patch": network.patch} if isinstance(network, PatchedUNet2D) else {}),
+        **told,
     }
 
 

@@ -7,7 +7,15 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate, scaled_dot_product_attention, silu
+from torch.nn.functional import (
+    avg_pool2d,
+    conv2d,
+    conv_transpose2d,
+    interpolate,
+    one_hot,
+    scaled_dot_product_attention,
+    silu,
+)
 
 EDM = "edm"
 """What configurations call this kind of network."""
@@ -26,7 +34,7 @@ class EDMUNet2DModel(nn.Module):
     """A U-Net under the calls and, where they mean the same, the words of diffusers' configurations.
 
     `base_channels` is the width of the first convolution, of which times are embedded in four times as many. A network
-    with `class_embed_type: timestep` is also told where a jump lands.
+    with `class_embed_type: timestep` is also told where a jump lands, and one with `num_class_embeds` classes.
     """
 
     def __init__(self, **config: Any) -> None:
@@ -40,6 +48,8 @@ class EDMUNet2DModel(nn.Module):
             self.register_buffer("frequencies", FOURIER_SCALE * torch.randn(times // 2))
         self.time_embedding = Embedding(times, embedded)
         self.class_embedding = Embedding(times, embedded) if config.get("class_embed_type") else None
+        self.classes = config.get("num_class_embeds") or 0
+        self.label_embedding = nn.Linear(self.classes, times) if self.classes else None
 
         def block(inputs: int, outputs: int, attention: bool = False, resample: nn.Module | None = None) -> Block:
             return Block(inputs, outputs, embedded, config["dropout"], attention, resample)
@@ -73,13 +83,19 @@ class EDMUNet2DModel(nn.Module):
     frequencies: Tensor
 
     def forward(
-        self, x: Tensor, time: Tensor, class_labels: Tensor | None = None, return_dict: bool = False
+        self,
+        x: Tensor,
+        time: Tensor,
+        class_labels: Tensor | None = None,
+        classes: Tensor | None = None,
+        return_dict: bool = False,
     ) -> tuple[Tensor]:
-        """The output [B, out_channels, H, W] at states x [B, C, H, W] and times ([B])."""
-        embedded = self.time_embedding(self._features(time))
-        if self.class_embedding is not None and class_labels is not None:
-            embedded = embedded + self.class_embedding(self._features(class_labels))
-        embedded, aside = silu(embedded), x
+        """The output [B, out_channels, H, W] at states x [B, C, H, W] and times ([B]).
+
+        `class_labels` ([B]) is the time where a jump lands, as in diffusers' networks, and `classes` (int64 [B]) what
+        each image is of.
+        """
+        embedded, aside = self._embedded(time, class_labels, classes), x
         x = self.conv_in(x)
         skips = [x]
         for stage in cast(Iterable[Stage], self.down):
@@ -99,6 +115,17 @@ class EDMUNet2DModel(nn.Module):
             for block in stage.blocks:
                 x = block(torch.cat([x, skips.pop()], dim=1), embedded)
         return (self.conv_out(silu(self.conv_norm_out(x))),)
+
+    def _embedded(self, time: Tensor, landing: Tensor | None, classes: Tensor | None) -> Tensor:
+        """All that blocks are told, [B, embedded]."""
+        features = self._features(time)
+        if self.label_embedding is not None:
+            assert classes is not None
+            features = features + self.label_embedding(math.sqrt(self.classes) * one_hot(classes, self.classes).float())
+        embedded = self.time_embedding(features)
+        if self.class_embedding is not None and landing is not None:
+            embedded = embedded + self.class_embedding(self._features(landing))
+        return silu(embedded)
 
     def _features(self, time: Tensor) -> Tensor:
         """Sines and cosines of times, [B, times]."""

@@ -10,16 +10,19 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import sample
 from sfddm.errors import UserError
 from sfddm.images import to_bytes
-from sfddm.networks.denoiser import Denoiser
+from sfddm.networks.denoiser import Denoiser, class_of
 from sfddm.randomness import Purpose, generator, normals
 from sfddm.runtime.processes import distributed_map, drawn_ahead, is_main
 from sfddm.runtime.progress import Status
 
 
-def generate(denoiser: Denoiser, sampler: Sampler, seed: int, count: int, batch_size: int, label: str) -> np.ndarray:
+def generate(
+    denoiser: Denoiser, sampler: Sampler, seed: int, count: int, batch_size: int, label: str, of: int | None = None
+) -> np.ndarray:
     """`count` images, uint8 [count, C, H, W], from the noises 0..count-1 of `seed`.
 
-    Of several processes each draws some of the batches, and process 0 has all images; the others have none.
+    Of several processes each draws some of the batches, and process 0 has all images; the others have none. `label` is
+    for the progress, `of` the class of all images; None: each noise has its own.
 
     Raises:
         UserError: the network put out NaN.
@@ -29,7 +32,7 @@ def generate(denoiser: Denoiser, sampler: Sampler, seed: int, count: int, batch_
     noises = drawn_ahead(batches, lambda batch: normals(seed, Purpose.EVALUATION_NOISE, batch, denoiser.image_shape))
     with Status(label, count, "img") as status:
         drawn = distributed_map(
-            batches, lambda batch: to_bytes(draw_from(denoiser, sampler, next(noises), seed, batch))
+            batches, lambda batch: to_bytes(draw_from(denoiser, sampler, next(noises), seed, batch, of))
         )
         for batch, part in zip(batches, drawn, strict=is_main()):
             images[batch.start : batch.stop] = part
@@ -48,17 +51,27 @@ def draw(denoiser: Denoiser, sampler: Sampler, seed: int, indices: range) -> Ten
 
 
 @torch.inference_mode()
-def draw_from(denoiser: Denoiser, sampler: Sampler, noise: np.ndarray, seed: int, streams: Sequence[int]) -> Tensor:
+def draw_from(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    noise: np.ndarray,
+    seed: int,
+    streams: Sequence[int],
+    of: int | None = None,
+) -> Tensor:
     """The images [N, C, H, W] from given noises, float32 [N, C, H, W].
 
     A stochastic sampler adds noise from stream `streams[i]` of `seed` to image i: equal streams, equal step noise.
+    Where there are classes, image i has that of noise `streams[i]`, or the class `of`.
 
     Raises:
         UserError: the network put out NaN.
     """
     device = denoiser.device
     step_noise = _step_noise(seed, streams, noise.shape[1:], device)
-    images = sample(denoiser, torch.from_numpy(noise).to(device), sampler, step_noise)
+    numbers = torch.tensor(list(streams), device=device)
+    labels = class_of(denoiser.contract, numbers if of is None else torch.full_like(numbers, of))
+    images = sample(denoiser.given(labels), torch.from_numpy(noise).to(device), sampler, step_noise)
     if not bool(images.isfinite().all()):
         raise UserError("the network produced NaN or infinite pixels: its weights are probably corrupt.")
     return images

@@ -7,6 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sfddm.networks.denoiser import make_network, unet_config
+from sfddm.networks.edm import EDM
 from sfddm.spec.parts import FromScratch, Start, TeachersNetwork
 
 
@@ -17,12 +18,14 @@ def share(start: Start | None, teacher: Mapping[str, Any]) -> float:
     """
     if not isinstance(start, FromScratch) or isinstance(start.network, TeachersNetwork):
         return 1.0
-    shape = (teacher["in_channels"], *teacher["sample_size"])
-    return _operations(unet_config(start.network, shape), shape) / _operations(teacher, shape)
+    shape, classes = (teacher["in_channels"], *teacher["sample_size"]), teacher.get("num_class_embeds") or 0
+    return _operations(unet_config(start.network, shape, classes), shape) / _operations(teacher, shape)
 
 
 def _operations(config: Mapping[str, Any], shape: tuple[int, int, int]) -> int:
     """The floating-point operations for one image, counted without computing anything."""
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        make_network(dict(config))(torch.empty(1, *shape), torch.zeros(1, dtype=torch.int64))
+        zero = torch.zeros(1, dtype=torch.int64)
+        told = {"classes" if config.get("library") == EDM else "class_labels": zero}
+        make_network(dict(config))(torch.empty(1, *shape), zero, **(told if config.get("num_class_embeds") else {}))
     return int(counter.get_total_flops())

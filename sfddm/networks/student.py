@@ -6,6 +6,7 @@ from attrs import evolve
 from sfddm.errors import UserError
 from sfddm.networks.contract import Contract
 from sfddm.networks.denoiser import LUCIDRAINS, Denoiser, build, last_layer, unet_config
+from sfddm.networks.edm import EDM
 from sfddm.spec.parts import FromScratch, Start, TeachersNetwork
 
 PARTS = ("weight", "bias")
@@ -30,13 +31,20 @@ def first_student(
     contract: Contract = evolve(teacher.contract, prediction=prediction, index_levels=index_levels, two_times=two_times)
     own = start.network if isinstance(start, FromScratch) else TeachersNetwork(kind="teacher")
     undropped = {key: 0.0 if key == "dropout" else value for key, value in teacher.config.items()}
-    config = undropped if isinstance(own, TeachersNetwork) else unet_config(own, teacher.image_shape)
+    classes = teacher.contract.classes
+    config = undropped if isinstance(own, TeachersNetwork) else unet_config(own, teacher.image_shape, classes)
     config["out_channels"] = teacher.image_shape[0] * (2 if prediction == "epsilon-sample" else 1)
     if two_times and config.get("library") == LUCIDRAINS:
         raise UserError(
             f"a network of {config['library']} can't be told where a jump lands, as any-step students and the fakes of "
             "the distribution term at several steps are. Give an any-step student a network of its own, as in `start: "
             "{kind: scratch, prediction: v, network: {kind: unet2d, ...}}`; the term works at one step."
+        )
+    if two_times and classes and config.get("library") != EDM:
+        raise UserError(
+            "diffusers' networks have one place for a class and for where a jump lands, and this one would need both: "
+            "any-step students and the distribution term at several steps need a network without classes, or "
+            "`edm-unet2d`."
         )
     if two_times:
         config["class_embed_type"] = "timestep"

@@ -24,8 +24,8 @@ from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.evaluation.real import KEPT
 from sfddm.evaluation.scorers.extractor import load_extractor, write_untrained
 from sfddm.networks import storage
-from sfddm.networks.contract import Contract
-from sfddm.networks.denoiser import Denoiser, Evaluated, build, unet_config
+from sfddm.networks.contract import contract_of
+from sfddm.networks.denoiser import Denoiser, Evaluated, build, class_of, unet_config
 from sfddm.networks.layout import read_cost
 from sfddm.networks.size import share
 from sfddm.pipeline.paths import Paths
@@ -109,10 +109,8 @@ class _Plan:
             return storage.load(self.paths.teacher, device())
         if not isinstance(teacher.source, TrainedTeacher):
             return find_teacher(teacher, shape).to(device())
-        contract = Contract(
-            timesteps=teacher.timesteps, noise_schedule=teacher.noise_schedule, prediction=teacher.prediction
-        )
-        return build(unet_config(teacher.source.network, shape), contract, 0).to(device())
+        config = unet_config(teacher.source.network, shape, teacher.classes)
+        return build(config, contract_of(teacher), 0).to(device())
 
     @cached_property
     def weights(self) -> int:
@@ -265,7 +263,8 @@ def _forward(network: Denoiser, precision: str, most: int) -> float:
 def _evaluated(network: Denoiser, size: int, precision: str) -> Evaluated:
     level = torch.ones(size, dtype=torch.int64, device=network.device)
     with torch.autocast(network.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        found: Evaluated = network(torch.randn(size, *network.image_shape, device=network.device), level)
+        told = network.given(class_of(network.contract, level))
+        found: Evaluated = told(torch.randn(size, *network.image_shape, device=network.device), level)
     return found
 
 

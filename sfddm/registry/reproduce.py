@@ -151,7 +151,8 @@ def start_weights(spec: Spec, run: Run, teacher: Path, student: Path) -> Mapping
         start = storage.load(teacher, torch.device("cpu"))
         first = first_student(start, method.start, run.seed, contract.index_levels, contract.two_times)
     elif isinstance(source, Trained):
-        first = build(unet_config(source.network, spec.data.shape), contract, source.seed)
+        config = unet_config(source.network, spec.data.shape, spec.teacher.classes)
+        first = build(config, contract, source.seed)
     else:
         return None
     return dict(first.network.state_dict())

@@ -22,6 +22,8 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
     context = spec.context
     yield from _check_data(spec.data)
     yield from spec.teacher.source.check(spec.data.shape, ("teacher", "source"))
+    if spec.teacher.classes and not spec.data.labelled:
+        yield Fault(f"the network is told classes, and {spec.data.kind} has none here", ("teacher", "classes"))
     if spec.evaluation.samples < HELD_OUT:
         yield Fault(f"comparisons need at least {HELD_OUT}, better thousands", ("evaluation", "samples"))
     if not spec.evaluation.scorers:
@@ -57,8 +59,8 @@ def remarks(spec: Spec) -> Iterator[str]:
     uniform = [name for name, student in spec.students.items() if student.index_set.kind == "uniform"]
     if teacher.noise_schedule in UNEVEN and uniform:
         yield (
-            f"on schedule {teacher.noise_schedule} `kind: uniform-angle` is the better index set of few steps, and "
-            f"{', '.join(uniform)} {'has' if len(uniform) == 1 else 'have'} uniform"
+            f"on this schedule ({teacher.noise_schedule}) `kind: uniform-angle` is the better index set of few steps, "
+            f"and uniform that of {', '.join(uniform)}"
         )
     if teacher.source.kind != "train":
         yield (

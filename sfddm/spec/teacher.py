@@ -16,6 +16,7 @@ from sfddm.spec.fields import (
     Dropout,
     HubModel,
     Levels,
+    Natural,
     Revision,
     Seed,
     TensorFile,
@@ -225,3 +226,5 @@ class Teacher:
     noise_schedule: Schedule
     prediction: Prediction
     source: Source
+    classes: Natural = 0
+    """Classes that the network is told; 0: none. Noises then take turns: noise i has class i modulo this number."""

@@ -8,7 +8,7 @@ from attrs import frozen
 from sfddm.diffusion.levels import Schedule, log_snr
 from sfddm.diffusion.prediction import Prediction
 from sfddm.errors import UserError
-from sfddm.networks.contract import Contract
+from sfddm.networks.contract import contract_of
 from sfddm.networks.denoiser import Denoiser, Network
 from sfddm.spec.teacher import Teacher
 
@@ -38,6 +38,11 @@ class Found:
         return self.network.config["in_channels"], height, width
 
     @property
+    def classes(self) -> int:
+        """How many the network is told; 0: none."""
+        return self.network.config.get("num_class_embeds") or 0
+
+    @property
     def parameters(self) -> int:
         """Numbers that were learned."""
         return sum(parameter.numel() for parameter in self.network.parameters())
@@ -52,6 +57,7 @@ class Found:
             ("teacher.noise_schedule", described.noise_schedule, self.noise_schedule or self.schedule_words),
             ("teacher.timesteps", described.timesteps, self.timesteps),
             ("teacher.prediction", described.prediction, self.prediction),
+            ("teacher.classes", described.classes, self.classes),
             ("the data's shape", "x".join(map(str, shape)), "x".join(map(str, self.shape))),
         ]
         wrong = [f"  {name}: the spec has {spec}, the teacher {own}" for name, spec, own in stated if spec != own]
@@ -59,10 +65,7 @@ class Found:
             lines = "\n".join(wrong)
             raise UserError(f"{self.origin} is not the teacher that the spec describes:\n{lines}\n"
                             "`sfddm teacher inspect` prints the section for the spec.")  # fmt: skip
-        contract = Contract(
-            timesteps=described.timesteps, noise_schedule=described.noise_schedule, prediction=described.prediction
-        )
-        return Denoiser(self.network, contract).eval().requires_grad_(False)
+        return Denoiser(self.network, contract_of(described)).eval().requires_grad_(False)
 
 
 TOLERANCE = 0.05

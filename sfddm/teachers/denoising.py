@@ -32,8 +32,10 @@ MARGIN = 0.97
 """Another schedule has to be better by this factor: two of ours are nearly the same, and noise is noise."""
 
 
-def require_denoising(teacher: Denoiser, images: np.ndarray, origin: str) -> dict[str, float]:
-    """Try the teacher on uint8 images [N, C, H, W].
+def require_denoising(
+    teacher: Denoiser, images: np.ndarray, origin: str, labels: np.ndarray | None = None
+) -> dict[str, float]:
+    """Try the teacher on uint8 images [N, C, H, W], whose classes it is told if it is told any.
 
     Returns:
         Its mean squared error by schedule, as a share of the best guess's: of its own below 1, and the lowest. A
@@ -44,8 +46,11 @@ def require_denoising(teacher: Denoiser, images: np.ndarray, origin: str) -> dic
     """
     wanted = min(max(NUMBERS // math.prod(images.shape[1:]), FEWEST), MOST, len(images))
     # A stretch at each of many places: sets are often sorted by class.
-    chosen = images[np.linspace(0, len(images) - 1, wanted).astype(np.int64)]
-    clean = from_bytes(chosen).to(teacher.device)
+    chosen = np.linspace(0, len(images) - 1, wanted).astype(np.int64)
+    clean = from_bytes(images[chosen]).to(teacher.device)
+    if teacher.contract.classes:
+        assert labels is not None
+        teacher = teacher.given(torch.from_numpy(labels[chosen]).to(teacher.device))
     noise = torch.from_numpy(normals(0, Purpose.IMPORT_NOISE, range(len(clean)), clean.shape[1:])).to(teacher.device)
     own = teacher.contract.noise_schedule
     told = (own,) if teacher.contract.prediction == "edm" else get_args(Schedule)
@@ -82,8 +87,10 @@ def _error(teacher: Denoiser, clean: Tensor, noise: Tensor, told: Schedule) -> f
         alpha, sigma = math.cos(theta[level]), math.sin(theta[level])
         x = diffuse(clean, noise, teacher.schedule.alpha[level], teacher.schedule.sigma[level])
         named = _nearest(other, theta[level])
-        parts = torch.split(x, max(AT_ONCE // x[0].numel(), 1))
-        predicted = torch.cat([_predict(teacher, part, level, named) for part in parts])
+        at_once = max(AT_ONCE // x[0].numel(), 1)
+        classes = [None] * len(x) if teacher.labels is None else torch.split(teacher.labels, at_once)
+        parts = zip(torch.split(x, at_once), classes, strict=False)
+        predicted = torch.cat([_predict(teacher.given(of), part, level, named) for part, of in parts])
         # Of a * mean image + b * x / alpha with the best a and b.
         guess = 1 / (1 / variance + (alpha / sigma) ** 2)
         shares.append(float((predicted - clean).square().mean()) / guess)

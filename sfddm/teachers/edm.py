@@ -32,6 +32,8 @@ PLACE = re.compile(r"(enc|dec)\.([1-9][0-9]{0,4})x[0-9]+_([a-z_]+)([0-9]{0,3})\.
 """Side, height, role, number and part of a tensor's name in EDM's networks."""
 OUTSIDE = {
     "map_noise.freqs": "frequencies",
+    "map_label.weight": "label_embedding.weight",
+    "map_label.bias": "label_embedding.bias",
     **{
         f"map_layer{at}.{kind}": f"time_embedding.linear_{at + 1}.{kind}"
         for at in (0, 1)
@@ -52,8 +54,8 @@ def convert(pickled: Path, out: Path) -> None:
     """Write the averaged weights of a `network-snapshot` as safetensors, with what their network is.
 
     Raises:
-        UserError: it is not such a file, or of another network than DDPM++ or NCSN++ under EDM's preconditioning
-            without classes; or `out` is there already.
+        UserError: it is not such a file, or of another network than DDPM++ or NCSN++ under EDM's preconditioning; or
+            `out` is there already.
     """
     if out.suffix != ".safetensors":
         raise UserError(f"{out}: expected the name of a .safetensors file.")
@@ -61,7 +63,8 @@ def convert(pickled: Path, out: Path) -> None:
         raise UserError(f"{out} is there already: give the name of a new file.")
     whole = _average(pickled)
     described, channels, size = _described(whole, pickled)
-    model = EDMUNet2DModel(**unet_config(described, (channels, size, size)))
+    classes = int(whole.state.get("label_dim") or 0)
+    model = EDMUNet2DModel(**unet_config(described, (channels, size, size), classes))
     weights = model.state_dict()
     found = dict(_renamed(whole, size, len(described.channels)))
     given = {name: tensor.shape for name, tensor in found.items()}
@@ -70,6 +73,7 @@ def convert(pickled: Path, out: Path) -> None:
         name = min(name for name, _ in given.items() ^ wanted.items())
         raise UserError(f"{pickled} has a network that is not known here: {name!r} is not as in EDM's own.")
     about = {"network": unstructure(described), "channels": channels, "height": size, "width": size}
+    about |= {"classes": classes} if classes else {}
     with atomic_file(out) as path:
         write_tensors(path, {**weights, **found}, {ABOUT: json.dumps(about)})
 
@@ -99,8 +103,6 @@ def _described(whole: "_Inert", path: Path) -> tuple[EDMUNet2D, int, int]:
             f"{path} has a {names[1]} under {names[0]}: expected a SongUNet (DDPM++ or NCSN++) under EDMPrecond, with "
             f"sigma_data {SIGMA_DATA}."
         )
-    if whole.state.get("label_dim"):
-        raise UserError(f"{path} has a network that is told classes, which teachers here are not: take another.")
     tensors = dict(_tensors(whole))
     try:
         size = int(whole.state["img_resolution"])

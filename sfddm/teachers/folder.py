@@ -114,11 +114,11 @@ def _network(path: Path) -> tuple[Network, float]:
     config = {key: value for key, value in described.items() if not key.startswith("_")}
     size = config.get("sample_size")
     config["sample_size"] = [size, size] if isinstance(size, int) else list(size or [])
-    odd = config.get("class_embed_type") or config.get("num_class_embeds")
+    odd = config.get("class_embed_type")
     channels = (config.get("in_channels"), config.get("out_channels"))
     if odd or len(config["sample_size"]) != 2 or channels[0] != channels[1]:
         raise UserError(
-            f"{path}: expected a network without classes for images of a fixed size, with as many channels out as in; "
+            f"{path}: expected a network for images of a fixed size, with as many channels out as in; "
             f"found {channels[0]} in, {channels[1]} out, sample_size {size}, class embedding {odd or 'none'}."
         )
     dropout = config.get("dropout") or 0.0

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import torch
 
+from sfddm.errors import UserError
 from sfddm.networks.denoiser import Denoiser
 from sfddm.spec.teacher import FromCheckpoint, FromDiffusers, FromTensors, Teacher
 from sfddm.teachers import folder, tensors
@@ -14,17 +15,23 @@ from sfddm.teachers.denoising import require_denoising
 from sfddm.teachers.hub import given_path
 
 
-def import_teacher(described: Teacher, images: np.ndarray, device: torch.device) -> tuple[Denoiser, dict[str, object]]:
+def import_teacher(
+    described: Teacher, images: np.ndarray, device: torch.device, labels: np.ndarray | None = None
+) -> tuple[Denoiser, dict[str, object]]:
     """The teacher of a spec that is not trained here, and where it comes from in plain data.
 
     Args:
         described: the spec's section, whose source is not `train`.
         images: real ones, uint8 [N, C, H, W], that the teacher is tried on.
         device: where it is tried.
+        labels: their classes, int64 [N], where they have any.
 
     Raises:
         UserError: it is not there, it is not what the spec describes, or it does not denoise the images.
     """
+    if described.classes and (labels is None or labels.max() >= described.classes):
+        raise UserError(f"the teacher is told {described.classes} classes, from 0 on, and the images have "
+                        f"{'none' if labels is None else f'the class {labels.max()}'}.")  # fmt: skip
     shape = (images.shape[1], images.shape[2], images.shape[3])
     found = _find(described, shape)
     if found.dropout:
@@ -35,7 +42,7 @@ def import_teacher(described: Teacher, images: np.ndarray, device: torch.device)
             flush=True,
         )
     denoiser = found.denoiser(described, shape).to(device)
-    errors = require_denoising(denoiser, images, found.origin)
+    errors = require_denoising(denoiser, images, found.origin, labels)
     return denoiser, {"origin": found.origin, "pinned": found.pinned, "denoising": errors}
 
 

@@ -60,6 +60,7 @@ class Seen:
             noise_schedule=found.noise_schedule,
             prediction=found.prediction,
             source=self.source,
+            classes=found.classes,
         )
 
     @property
@@ -78,7 +79,8 @@ class Seen:
         Raises:
             UserError: no spec can take it over.
         """
-        data = data or folder_of(name, self.channels, self.sides[0], labelled=False, images=images)
+        labelled = bool(self.found.classes)
+        data = data or folder_of(name, self.channels, self.sides[0], labelled, images)
         return starter(name, data, images, self.teacher, large=self.found.parameters > LARGE)
 
 
@@ -133,7 +135,9 @@ def _of_tensors(path: Path) -> Seen:
 
     about = tensors.read_about(path)
     source = FromTensors(kind="safetensors", file=path.name, sha256=digest_file(path), network=about.network)
-    teacher = Teacher(timesteps=ANY_LEVELS, noise_schedule="edm", prediction="edm", source=source)
+    teacher = Teacher(
+        timesteps=ANY_LEVELS, noise_schedule="edm", prediction="edm", source=source, classes=about.classes
+    )
     return Seen(found=tensors.read(path, source, teacher, about.shape), source=source, path=path)
 
 
@@ -161,6 +165,7 @@ def _described(seen: Seen) -> str:
         f"  T               {found.timesteps}",
         f"  prediction      {found.prediction}",
         f"  images          {channels} channels, {size}, in [-1, 1]",
+        f"  classes         {found.classes or 'none'}",
         f"  parameters      {found.parameters:,}",
         f"  dropout         {f'{found.dropout:g} when it was trained, 0 in the copy' if found.dropout else 'none'}",
         f"  content         {found.pinned}",

@@ -11,7 +11,7 @@ from sfddm.networks.denoiser import unet_config
 from sfddm.networks.storage import network_without_memory
 from sfddm.networks.weights import put_weights, read_tensors
 from sfddm.runtime.files import check_regular, digest_file
-from sfddm.spec.fields import Pixels, Width
+from sfddm.spec.fields import Natural, Pixels, Width
 from sfddm.spec.parse import as_stored
 from sfddm.spec.teacher import FromTensors, Network, Teacher
 from sfddm.teachers.candidate import Found
@@ -29,6 +29,7 @@ class About:
     channels: Width
     height: Pixels
     width: Pixels
+    classes: Natural = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -55,7 +56,8 @@ def read(path: Path, source: FromTensors, described: Teacher, shape: tuple[int, 
             f"{path} has the SHA-256 {digest}, and the spec expects {source.sha256}: give the spec the hash of the "
             "file that you trust."
         )
-    network = network_without_memory(path, {**unet_config(source.network, shape), "dropout": 0.0})
+    config = unet_config(source.network, shape, described.classes)
+    network = network_without_memory(path, {**config, "dropout": 0.0})
     put_weights(network, read_tensors(path, remedy=REPLACE), path)
     return Found(
         origin=path.name,

@@ -13,13 +13,14 @@ from attrs import frozen
 from torch import Tensor
 
 from sfddm.data.store import Split
+from sfddm.errors import UserError
 from sfddm.images import from_bytes
 from sfddm.randomness import Purpose, epoch_indices, generator
 from sfddm.runtime.machine import free_memory
 from sfddm.runtime.processes import own_rows, world_size
 
 Draw = Callable[[int, int], Tensor]
-"""How batches of images are drawn, from seed and step."""
+"""How batches of images, or their classes, are drawn, from seed and step."""
 RESIDENT = 0.5
 """Share of the free memory, of a GPU or of the machine, that images or trajectories may take."""
 
@@ -57,6 +58,21 @@ def real_images(split: Split, rows: Rows, device: torch.device) -> Draw:
         return torch.where(mirrored.view(-1, 1, 1, 1), batch.flip(-1), batch)
 
     return draw
+
+
+def real_classes(split: Split, classes: int, rows: Rows, device: torch.device) -> Draw:
+    """How the classes of `real_images` of the same rows are drawn, int64 [len(rows)].
+
+    Raises:
+        UserError: the images have none, or more than so many.
+    """
+    labels = split.required_labels()
+    if labels.max() >= classes:
+        raise UserError(
+            f"the images have the class {labels.max()}, and the network is told {classes} classes, from 0 on."
+        )
+    stored_labels = stored(labels, device)
+    return lambda seed, step: moved(take(stored_labels, seed, step, rows), device)
 
 
 def stored(array: np.ndarray, device: torch.device) -> Tensor:

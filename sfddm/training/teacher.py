@@ -7,11 +7,11 @@ import torch
 from sfddm.data.store import Split
 from sfddm.diffusion.prediction import Prediction, training_target
 from sfddm.diffusion.process import diffuse
-from sfddm.networks.contract import Contract
+from sfddm.networks.contract import contract_of
 from sfddm.networks.denoiser import Denoiser, build, unet_config
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.teacher import Teacher, Trained
-from sfddm.training.batches import Rows, integers, noise_like, real_images
+from sfddm.training.batches import Rows, integers, noise_like, real_classes, real_images
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.loop import Losses, train
@@ -23,10 +23,9 @@ def train_teacher(
     """Train on a split's images: mean squared error of the output (Ho et al. 2020, equation 14)."""
     source = teacher.source
     assert isinstance(source, Trained)
-    contract = Contract(
-        timesteps=teacher.timesteps, noise_schedule=teacher.noise_schedule, prediction=teacher.prediction
-    )
-    denoiser = build(unet_config(source.network, split.images.shape[1:]), contract, source.seed).to(device)
+    contract = contract_of(teacher)
+    config = unet_config(source.network, split.images.shape[1:], teacher.classes)
+    denoiser = build(config, contract, source.seed).to(device)
     loss = denoising_loss(denoiser, teacher.prediction, split, source.seed, source.training.batch_size)
     return train(denoiser, loss, source.training, curve, checkpoints)
 
@@ -37,7 +36,8 @@ def denoising_loss(
     """The loss of an iteration on the split's images, for the network as it is by then."""
     timesteps, device = denoiser.contract.timesteps, denoiser.device
     rows = Rows(batch_size)
-    draw = real_images(split, rows, device)
+    draw, classes = real_images(split, rows, device), denoiser.contract.classes
+    draw_classes = real_classes(split, classes, rows, device) if classes else None
 
     def loss(step: int, _: Denoiser) -> Losses:
         random = generator(seed, Purpose.TRAINING_BATCH, step)
@@ -45,7 +45,8 @@ def denoising_loss(
         level = integers(random, 1, timesteps + 1, rows, device)
         noise = noise_like(random, rows, x0)
         alpha, sigma = denoiser.schedule.at(level, x0)
-        output = denoiser(diffuse(x0, noise, alpha, sigma), level).output.float()
+        told = denoiser.given(draw_classes(seed, step) if draw_classes else None)
+        output = told(diffuse(x0, noise, alpha, sigma), level).output.float()
         return {"loss": (output - training_target(prediction, x0, noise, alpha, sigma)).square().mean()}
 
     return loss
