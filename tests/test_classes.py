@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from attrs import evolve
-from diffusers import DDIMScheduler, UNet2DModel
+from diffusers import DDIMScheduler, DiffusionPipeline, UNet2DModel
 
 from sfddm.api import Model
 from sfddm.cli import main
@@ -248,8 +248,24 @@ def test_the_class_is_asked_for_at_the_command_line_and_in_programs(
         assert ended.value.code == code
     assert np.array_equal(np.load(folder / "images3.npz")["images"], wanted)
     assert "there is no class -1" in capsys.readouterr().err
-    with pytest.raises(UserError, match="no exported program asks for"):
-        export(folder / "teacher", DDIM, folder / "out", "torch-export", {})
+
+
+@pytest.mark.process
+def test_an_exported_pipeline_is_told_classes(tmp_path: Path) -> None:
+    """And they take turns if it isn't, as the student's do."""
+    student = conditional(tiny().teacher.source.network, classes=3)  # type: ignore[union-attr]
+    folder = _made(tmp_path / "student")
+    storage.write(folder, student)
+    write_sampler(folder, DDIM)
+    export(folder, DDIM, tmp_path / "out", "diffusers", {})
+    loaded = DiffusionPipeline.from_pretrained(tmp_path / "out", trust_remote_code=True)
+    noise = torch.randn(4, 1, 8, 8)
+    for labels, asked in (([0, 1, 2, 0], None), ([2, 2, 1, 0], [2, 2, 1, 0])):
+        images = loaded(noise=noise, class_labels=asked, output_type="raw").images
+        wanted = sample(student.given(torch.tensor(labels)), noise, DDIM, iter(()))
+        assert torch.allclose(images, wanted, atol=1e-5)
+    with pytest.raises(UserError, match="told classes, which torch-export doesn't ask for: export it to diffusers"):
+        export(folder, DDIM, tmp_path / "other", "torch-export", {})
 
 
 def test_a_network_without_classes_has_none_to_ask_for() -> None:

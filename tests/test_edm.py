@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from sfddm.cli import main
 from sfddm.diffusion.levels import alpha_bar
 from sfddm.diffusion.prediction import to_input, to_sample, training_target
+from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import UserError
+from sfddm.export.export import export
 from sfddm.methods.job import distill
 from sfddm.networks import storage
 from sfddm.networks.contract import Contract
@@ -278,6 +280,18 @@ def test_a_copy_that_is_told_where_to_land_begins_as_its_teacher() -> None:
         for parameter in copy.network.class_embedding.linear_2.parameters():
             parameter += 0.1
     assert not torch.equal(copy(x, level, landing).output, copy(x, level, landing - 1 + landing // 20).output)
+
+
+@pytest.mark.process
+def test_its_students_are_exported_as_programs(tmp_path: Path) -> None:
+    """`export` compares their images itself."""
+    student = first_student(untrained_teacher("edm", network=PLUS), COPY, 0, two_times=True)
+    (tmp_path / "student").mkdir()
+    storage.write(tmp_path / "student", student)
+    sampler = Sampler(solver="ddim", levels=(20, 40, 64), clip_sample=True)
+    assert export(tmp_path / "student", sampler, tmp_path / "out", "torch-export", {}).difference < 1e-4
+    with pytest.raises(UserError, match="one of EDM's networks, which diffusers has not"):
+        export(tmp_path / "student", sampler, tmp_path / "other", "diffusers", {})
 
 
 def test_first_weights_are_drawn_by_their_seed_and_blocks_begin_by_passing_on() -> None:

@@ -35,7 +35,7 @@ class Bare(nn.Module):
 
     `student` describes it in plain data: solver, clip_sample, prediction, two_times, and for k = 0..T' the lists
     levels, alpha, sigma, and told, which is what the network is told of the time there. With a `patch`, the network is
-    given patches of so many pixels a side as channels.
+    given patches of so many pixels a side as channels, and with `classes` it is told one of them.
     """
 
     told: Tensor
@@ -49,10 +49,13 @@ class Bare(nn.Module):
         self.prediction = student["prediction"]
         self.two_times = student["two_times"]
         self.patch = student.get("patch", 1)
+        self.classes = student.get("classes", 0)
+        self.labels: Tensor | None = None
+        """The images' classes, int64 [B], where the network is told them."""
 
     def predict(self, x: Tensor, level: Tensor, landing: Tensor) -> tuple[Tensor, None]:
         """The image predicted at state x [B, C, H, W] and index k (int [B]); `landing` (int [B]) is the next one."""
-        second = self.told[landing] if self.two_times else None
+        second = self.told[landing] if self.two_times else self.labels
         alpha, sigma = self.schedule.at(level, x)
         given = to_input(self.prediction, x, alpha, sigma).to(self.dtype)
         if self.patch > 1:

@@ -16,7 +16,7 @@ from sfddm.errors import UserError
 from sfddm.export import Format, require_new
 from sfddm.networks import storage
 from sfddm.networks.contract import Contract
-from sfddm.networks.denoiser import LUCIDRAINS, LucidrainsUNet, time_input
+from sfddm.networks.denoiser import LUCIDRAINS, LucidrainsUNet, class_of, time_input
 from sfddm.networks.edm import EDMUNet2DModel
 from sfddm.networks.layout import weights_digest
 from sfddm.randomness import Purpose, normals
@@ -64,15 +64,14 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format, source: Map
         )
     if isinstance(network, EDMUNet2DModel) and form == "diffusers":
         raise UserError(f"{student} has one of EDM's networks, which diffusers has not: torch-export and onnx take it.")
-    if contract.classes:
-        raise UserError(
-            f"{student} is told classes, which no exported program asks for: draw from it with `sfddm sample`."
-        )
+    if contract.classes and form != "diffusers":
+        raise UserError(f"{student} is told classes, which {form} doesn't ask for: export it to diffusers.")
     description = describe(contract, sampler)
     shape = denoiser.image_shape
     noise, step_noise = _noises(sampler, shape)
     with torch.inference_mode():
-        wanted = sample(denoiser, noise, sampler, iter(() if step_noise is None else step_noise))
+        told = denoiser.given(class_of(contract, torch.arange(IMAGES)))
+        wanted = sample(told, noise, sampler, iter(() if step_noise is None else step_noise))
     with atomic_folder(out) as folder:
         write(folder, network.eval().requires_grad_(False), description)
         difference = float((draw(folder, noise, step_noise) - wanted).abs().max())
@@ -133,4 +132,5 @@ def describe(contract: Contract, sampler: Sampler) -> dict[str, Any]:
         "alpha": schedule.alpha[levels].tolist(),
         "sigma": schedule.sigma[levels].tolist(),
         "told": time_input(contract)[levels].tolist(),
+        **({"classes": contract.classes} if contract.classes else {}),
     }

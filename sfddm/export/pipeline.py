@@ -34,6 +34,7 @@ class StudentPipeline(DiffusionPipeline):  # type: ignore[misc]
         generator: torch.Generator | list[torch.Generator] | None = None,
         noise: Tensor | None = None,
         step_noise: Tensor | None = None,
+        class_labels: list[int] | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
     ) -> Any:
@@ -44,6 +45,7 @@ class StudentPipeline(DiffusionPipeline):  # type: ignore[misc]
             generator: where noise comes from that is not given.
             noise: the state at the noisiest level, [B, C, H, W].
             step_noise: what a stochastic solver adds after each step but the last, [T' - 1, B, C, H, W].
+            class_labels: what each image is of, where the student is told; left out, the classes take turns.
             output_type: pil, np ([B, H, W, C]) or pt ([B, C, H, W]), both in [0, 1], or raw ([B, C, H, W] as the
                 student makes them, in [-1, 1] if it clips).
             return_dict: an ImagePipelineOutput, or a tuple of the images.
@@ -60,6 +62,9 @@ class StudentPipeline(DiffusionPipeline):  # type: ignore[misc]
             drawn = [randn_tensor(noise.shape, generator, self.device, noise.dtype) for _ in range(steps)]
         else:
             drawn = list(step_noise.to(self.device))
+        if bare.classes:
+            turns = torch.arange(len(noise)) % bare.classes
+            bare.labels = (turns if class_labels is None else torch.tensor(class_labels)).to(self.device)
         images = sample(bare, noise, sampler, iter(drawn))
         drawn_images: Any = images
         if output_type != "raw":
