@@ -125,7 +125,8 @@ def load_teacher(source: str, out: str | Path, revision: str = "main") -> Model:
     """Take over a DDPM that was trained elsewhere, and write it into the folder `out`.
 
     Args:
-        source: a folder of diffusers, a checkpoint of denoising-diffusion-pytorch, or OWNER/NAME of the hub.
+        source: a folder of diffusers, a checkpoint of denoising-diffusion-pytorch, a file of `sfddm teacher convert`,
+            or OWNER/NAME of the hub.
         out: a new folder.
         revision: a commit, tag or branch of the hub.
 
@@ -136,7 +137,9 @@ def load_teacher(source: str, out: str | Path, revision: str = "main") -> Model:
     return _written(Path(out), seen.found.denoiser(seen.teacher, seen.found.shape), seen.teacher)
 
 
-def train_teacher(images: np.ndarray, out: str | Path, teacher: Teacher | None = None) -> Model:
+def train_teacher(
+    images: np.ndarray, out: str | Path, teacher: Teacher | None = None, labels: np.ndarray | None = None
+) -> Model:
     """Train a teacher on images, uint8 [N, C, H, W], and write it into the folder `out`.
 
     Args:
@@ -144,13 +147,16 @@ def train_teacher(images: np.ndarray, out: str | Path, teacher: Teacher | None =
         out: a new folder.
         teacher: the section of a spec; None for the one that `sfddm new --images` writes, which two cores train in
             minutes at up to 16 pixels.
+        labels: the images' classes, integers [N] from 0 on, for a teacher that is told them.
 
     Raises:
         UserError: images that can't be used, a training that diverges, or `out` is there already.
     """
     _require_new(Path(out))
     described = teacher or _begun(_shape(images), None).teacher
-    source, data, name = described.source, _stored(images), _name("teacher", out)
+    if described.classes and labels is None:
+        raise UserError("this teacher is told classes: give `labels`, integers [N].")
+    source, data, name = described.source, _stored(images, labels=labels), _name("teacher", out)
     if not isinstance(source, Trained):
         raise UserError("this teacher is not one to be trained: its source has to be of kind train.")
     inputs = {"teacher": unstructure(described), "data": data.name, "code": _code()}
@@ -186,6 +192,7 @@ def distil(
     images: np.ndarray | None = None,
     student: Student | None = None,
     seed: int = 0,
+    labels: np.ndarray | None = None,
 ) -> Model:
     """Distil a teacher into a student, and write it into the folder `out`.
 
@@ -196,6 +203,7 @@ def distil(
         images: uint8 [N, C, H, W], for a student that learns from real images, as those of large teachers do.
         student: the section of a spec; None for `recipe`.
         seed: for everything that the training draws.
+        labels: the images' classes, integers [N], where there are images and the teacher is told classes.
 
     Raises:
         SpecError: the section doesn't suit the teacher.
@@ -206,7 +214,9 @@ def distil(
     levels = _checked(wanted, teacher, steps)
     if images is None and _learns_from_images(wanted):
         raise UserError("this student learns from real images: give `images`, uint8 [N, C, H, W].")
-    name, data = _name("student", out), scratch() if images is None else _stored(images)
+    if images is not None and labels is None and teacher.contract.classes:
+        raise UserError("this student is told classes: give the images' `labels`, integers [N].")
+    name, data = _name("student", out), scratch() if images is None else _stored(images, labels=labels)
     inputs = {"student": unstructure(wanted), "levels": list(levels), "seed": seed, "data": data.name}
     inputs |= {"parent": denoiser_digest(teacher.folder), "code": _code()}
     job = Job(
@@ -293,7 +303,7 @@ def _begun(shape: tuple[int, int, int], teacher: Teacher | None, large: bool = F
     channels, height, width = shape
     if height != width:
         raise UserError(f"images of {height}x{width} pixels: expected square ones.")
-    data = folder_of("own", channels, height, labelled=False, images=TO_COME)
+    data = folder_of("own", channels, height, labelled=bool(teacher and teacher.classes), images=TO_COME)
     return parse_spec(starter("own", data, TO_COME, teacher, large), "own.yaml")
 
 
@@ -345,19 +355,30 @@ def _written(out: Path, denoiser: Denoiser, described: Teacher) -> Model:
     return Model(out)
 
 
-def _stored(train: np.ndarray, held_out: np.ndarray | None = None) -> Path:
-    """The folder with these images as splits, which is named after their content."""
+def _stored(train: np.ndarray, held_out: np.ndarray | None = None, labels: np.ndarray | None = None) -> Path:
+    """The folder with these images as splits, which is named after their content; `labels` are those of `train`."""
     splits = {"train": train} | ({} if held_out is None else {"test": held_out})
     for name, images in splits.items():
         check_images(images, _shape(train), f"the images ({name})")
-    key = {name: sha256(np.ascontiguousarray(images).data).hexdigest() for name, images in splits.items()}
+    classes = None if labels is None else _classes(labels, len(train))
+    arrays = {**splits, **({} if classes is None else {"labels": classes})}
+    key = {name: sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in arrays.items()}
     folder = scratch() / "data" / digest({**key, "shape": list(_shape(train))})[:16]
     if not folder.exists():
         with atomic_folder(folder) as partial:
             for name, images in splits.items():
-                store.write(partial, name, store.Stream(len(images), [store.Block(images, None)]), _shape(train))
+                block = store.Block(images, classes if name == "train" else None)
+                store.write(partial, name, store.Stream(len(images), [block]), _shape(train))
             write_json(partial / store.DESCRIPTION, {store.FLIP: False})
     return folder
+
+
+def _classes(labels: np.ndarray, images: int) -> np.ndarray:
+    """The classes, int64 [N]. Raises: UserError: other than whole numbers, one of each image."""
+    found = np.asarray(labels)
+    if found.shape != (images,) or not np.issubdtype(found.dtype, np.integer):
+        raise UserError(f"expected {images} labels, whole numbers, found {found.dtype} {list(found.shape)}.")
+    return found.astype(np.int64)
 
 
 def _shape(images: np.ndarray) -> tuple[int, int, int]:

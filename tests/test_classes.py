@@ -10,6 +10,7 @@ import torch
 from attrs import evolve
 from diffusers import DDIMScheduler, DiffusionPipeline, UNet2DModel
 
+import sfddm
 from sfddm.api import Model
 from sfddm.cli import main
 from sfddm.data.store import Split
@@ -107,7 +108,7 @@ def test_a_network_that_shares_all_but_the_labels(teacher: Denoiser) -> None:
 
 def test_images_come_with_their_own_classes() -> None:
     """Each image is as bright as the number of its class says."""
-    labels = np.random.default_rng(0).integers(0, K, 37)
+    labels = np.random.default_rng(0).permutation(np.arange(37) % K)
     images = np.broadcast_to(20 * labels.astype(np.uint8)[:, None, None, None], (37, 1, 8, 8)).copy()
     split = Split(images, labels, flip=False)
     for rows in (Rows(8), Rows(5, 3)):
@@ -115,8 +116,10 @@ def test_images_come_with_their_own_classes() -> None:
         for step in range(9):
             brightness = (draw(3, step)[:, 0, 0, 0] + 1) / 2 * 255
             assert (brightness / 20).round().long().tolist() == classes(3, step).tolist()
-    with pytest.raises(UserError, match="have the class 9, and the network is told 9 classes"):
+    with pytest.raises(UserError, match="told 9 classes, 0 to 8, and the images have the class 9"):
         real_classes(split, 9, Rows(8), CPU)
+    with pytest.raises(UserError, match="told 11 classes, 0 to 10, and the images have 10 of them"):
+        real_classes(split, 11, Rows(8), CPU)
     with pytest.raises(UserError, match="no classes"):
         real_classes(Split(images, None, flip=False), K, Rows(8), CPU)
 
@@ -264,8 +267,50 @@ def test_an_exported_pipeline_is_told_classes(tmp_path: Path) -> None:
         images = loaded(noise=noise, class_labels=asked, output_type="raw").images
         wanted = sample(student.given(torch.tensor(labels)), noise, DDIM, iter(()))
         assert torch.allclose(images, wanted, atol=1e-5)
-    with pytest.raises(UserError, match="told classes, which torch-export doesn't ask for: export it to diffusers"):
+    for asked in ([0, 1], [0, 1, 2, 3]):
+        with pytest.raises(ValueError, match="a class for each of 4 images, of 3 classes"):
+            loaded(noise=noise, class_labels=asked)
+    with pytest.raises(UserError, match="a program of torch-export has no input: export it to diffusers"):
         export(folder, DDIM, tmp_path / "other", "torch-export", {})
+    storage.write(_made(tmp_path / "edm"), conditional())
+    with pytest.raises(UserError, match="for which no format has a place"):
+        export(tmp_path / "edm", DDIM, tmp_path / "other", "diffusers", {})
+
+
+def test_programs_bring_labels_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher that is trained from arrays, its recipe, and students of noises and of images."""
+    monkeypatch.setenv("SFDDM_SCRATCH", str(tmp_path / "scratch"))
+    monkeypatch.chdir(tmp_path)
+    few = evolve(tiny().teacher.source.training, iterations=3, warmup=0)  # type: ignore[union-attr]
+    described = evolve(tiny().teacher, classes=2, source=evolve(tiny().teacher.source, training=few))
+    images, labels = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    for wrong, words in ((None, "give `labels`"), (labels[:9], "expected 40 labels"), (labels / 2, "whole numbers")):
+        with pytest.raises(UserError, match=words):
+            sfddm.train_teacher(images, "teacher", described, labels=wrong)
+    teacher = sfddm.train_teacher(images, "teacher", described, labels=labels)
+    assert teacher.contract.classes == 2 and teacher.sample(2, of=1).shape == (2, 1, 8, 8)
+    made = sfddm.recipe(teacher, 4)
+    ours = evolve(made, method=evolve(METHODS["sfddm"], sources=SOURCES["trajectory"]))
+    assert sfddm.distil(teacher, 4, "student", student=ours).contract.classes == 2
+    real = evolve(made, method=evolve(METHODS["sfddm"], sources=SOURCES["data"]))
+    with pytest.raises(UserError, match="give the images' `labels`"):
+        sfddm.distil(teacher, 4, "real", images, real)
+    assert sfddm.distil(teacher, 4, "real", images, real, labels=labels).contract.classes == 2
+
+
+def test_processes_and_parts_share_the_classes_row_by_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = (*SOURCES["trajectory"], evolve(DATA, share=1.0))
+    given = task(
+        folder, evolve(METHODS["sfddm"], sources=sources, training=evolve(METHODS["sfddm"].training, batch_size=14))
+    )
+    whole = batches(given)(4, given.teacher).labels
+    assert whole is not None
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        own = batches(given)(4, given.teacher).labels
+        assert own is not None and own.tolist() == whole[rank::3].tolist()
 
 
 def test_a_network_without_classes_has_none_to_ask_for() -> None:
@@ -294,9 +339,26 @@ def test_a_spec_needs_images_with_classes(tmp_path: Path) -> None:
     text = with_data(unlabelled).replace("  prediction: v\n", "  prediction: v\n  classes: 10\n")
     with pytest.raises(SpecError, match="the network is told classes, and folder has none here"):
         parse_spec(text, "tiny.yaml")
+    with pytest.raises(SpecError, match="expected 10, the classes of digits"):
+        parse_spec(told.replace("classes: 10", "classes: 9"), "tiny.yaml")
+    distribution = told.replace(
+        "        - {kind: feature",
+        "        - {kind: distribution, weight: 1.0, begin: 0.25, ramp: 0.1, learning_rate: 1.0e-4, average: 0.9}\n"
+        "        - {kind: feature",
+        1,
+    )
+    with pytest.raises(
+        SpecError, match="the fake of several steps is told where its jumps land, and diffusers' networks"
+    ):
+        parse_spec(distribution, "tiny.yaml")
+    parse_spec(distribution.replace("  classes: 10\n", ""), "tiny.yaml")
     source = FromDiffusers(kind="diffusers", model="theirs", revision="0" * 64)
     described = Teacher(timesteps=1000, noise_schedule="linear", prediction="v", source=source, classes=3)
     images = np.zeros((8, 1, 8, 8), dtype=np.uint8)
-    for labels, words in ((None, "the images have none"), (np.arange(8), "the images have the class 7")):
+    for labels, words in (
+        (None, "the images have none"),
+        (np.arange(8), "have the class 7"),
+        (np.arange(2), "2 of them"),
+    ):
         with pytest.raises(UserError, match=words):
             import_teacher(described, images, CPU, labels)

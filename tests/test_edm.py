@@ -1,5 +1,6 @@
 """EDM's networks and preconditioning: its formulas, its own code's numbers, and its pickles, which run nothing."""
 
+import math
 import pickle
 import sys
 from collections.abc import Iterator
@@ -17,22 +18,24 @@ from sfddm.cli import main
 from sfddm.diffusion.levels import alpha_bar
 from sfddm.diffusion.prediction import to_input, to_sample, training_target
 from sfddm.diffusion.sampler import Sampler
-from sfddm.errors import UserError
+from sfddm.errors import SpecError, UserError
 from sfddm.export.export import export
 from sfddm.methods.job import distill
 from sfddm.networks import storage
 from sfddm.networks.contract import Contract
-from sfddm.networks.denoiser import Denoiser, build, time_input, unet_config
+from sfddm.networks.denoiser import Denoiser, build, make_network, time_input, unet_config
+from sfddm.networks.size import share
 from sfddm.networks.student import first_student
 from sfddm.runtime.files import digest_file
 from sfddm.spec.parse import structure
-from sfddm.spec.read import load_spec
+from sfddm.spec.parts import FromScratch
+from sfddm.spec.read import load_spec, parse_spec
 from sfddm.spec.students import Student
 from sfddm.spec.teacher import EDMUNet2D, FromTensors, Teacher
 from sfddm.teachers.edm import convert
 from sfddm.teachers.importing import find_teacher
 from sfddm.teachers.inspection import look
-from tests.parts import COPY, CPU, METHODS, job, only_spec, points, untrained_teacher
+from tests.parts import COPY, CPU, METHODS, TINY, job, only_spec, points, untrained_teacher
 
 PLUS = EDMUNet2D(
     kind="edm-unet2d",
@@ -142,13 +145,14 @@ def persistence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def snapshot(path: Path, tensors: dict[str, Tensor], **changes: Any) -> Path:
     """A file as EDM's training writes it."""
+    dropout = changes.pop("dropout", 0.1)
     model = Part("SongUNet", enc=nn.ModuleDict(), dec=nn.ModuleDict(), skip_scale=np.sqrt(0.5), label_dropout=0)
     for name, tensor in tensors.items():
         *before, last = name.split(".")
         module: nn.Module = model
         for part in before:
             if part not in module._modules:
-                module.add_module(part, Part("UNetBlock", dropout=0.1))
+                module.add_module(part, Part("UNetBlock", dropout=dropout))
             module = module._modules[part]  # type: ignore[assignment]
         if last in ("weight", "bias"):
             module.register_parameter(last, nn.Parameter(tensor))
@@ -171,7 +175,8 @@ def denoiser(path: Path) -> Denoiser:
 def test_a_snapshot_predicts_what_edms_own_code_does(architecture: str, tmp_path: Path) -> None:
     """To the nearest of the levels, which are 1000: the states are those of the levels."""
     tensors = weights(architecture)
-    filters = {"enc.4x4_down.conv0.resample_filter": torch.ones(1, 1, 2, 2) / 4}
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0] if architecture == "ncsn++" else [1.0, 1.0])
+    filters = {"enc.4x4_down.conv0.resample_filter": (taps.outer(taps) / taps.sum() ** 2)[None, None]}
     augmentation = {"map_augment.weight": torch.ones(16 if architecture == "ncsn++" else 8, 9)}
     out = tmp_path / "edm.safetensors"
     convert(snapshot(tmp_path / "edm.pkl", {**tensors, **filters, **augmentation}), out)
@@ -290,8 +295,50 @@ def test_its_students_are_exported_as_programs(tmp_path: Path) -> None:
     storage.write(tmp_path / "student", student)
     sampler = Sampler(solver="ddim", levels=(20, 40, 64), clip_sample=True)
     assert export(tmp_path / "student", sampler, tmp_path / "out", "torch-export", {}).difference < 1e-4
-    with pytest.raises(UserError, match="one of EDM's networks, which diffusers has not"):
+    with pytest.raises(
+        UserError, match="one of EDM's networks, which diffusers doesn't have: use torch-export or onnx"
+    ):
         export(tmp_path / "student", sampler, tmp_path / "other", "diffusers", {})
+
+
+@pytest.mark.parametrize("widths", [(8, 16), (32, 64), (32, 64, 128), (128, 256), (48, 96), (40, 80, 160), (14, 28)])
+@pytest.mark.parametrize("base", [8, 14, 32, 128])
+def test_a_network_that_passes_the_spec_can_be_built_and_no_other(base: int, widths: tuple[int, ...]) -> None:
+    described = evolve(PLUS, base_channels=base, channels=widths, attention=(False,) * len(widths), layers_per_block=2)
+    faults = list(described.check((1, 16, 16), ()))
+    with torch.device("meta"):
+        try:
+            make_network(unet_config(described, (1, 16, 16)))
+        except ValueError as error:
+            assert faults, error
+        else:
+            assert not faults
+
+
+def test_a_smaller_network_costs_less_whatever_it_is_told() -> None:
+    smaller = evolve(PLUS, channels=(8, 8))
+    start = FromScratch(kind="scratch", prediction="same", network=smaller)
+    told, untold = (share(start, unet_config(PLUS, (1, 8, 8), classes)) for classes in (3, 0))
+    assert 0.3 < untold < 0.9 and told == pytest.approx(untold, abs=0.01)
+
+
+def test_random_frequencies_need_the_noise_levels_that_edm_tells(tmp_path: Path) -> None:
+    """Whole numbers of levels as phases of frequencies of 16 times 2 pi would be a code without neighbours."""
+    network = (
+        "network: {kind: edm-unet2d, architecture: ncsn++, base_channels: 8, channels: [8, 16], attention: [false, "
+        "false], layers_per_block: 1}"
+    )
+    start, end = TINY.index("    network:\n"), TINY.index("    training: &training")
+    text = TINY[:start] + f"    {network}\n" + TINY[end:]
+    with pytest.raises(SpecError, match=r"ncsn\+\+ is made for the noise levels that `edm` tells it"):
+        parse_spec(text, "tiny.yaml")
+    edm = text.replace("prediction: v\n  source", "prediction: edm\n  source")
+    assert parse_spec(edm, "tiny.yaml").teacher.prediction == "edm"
+    scratch = "start: {kind: scratch, prediction: v, network: {kind: teacher}}"
+    with pytest.raises(SpecError, match="use `same` under such a teacher"):
+        parse_spec(edm.replace("start: {kind: teacher, prediction: same}", scratch, 1), "tiny.yaml")
+    with pytest.raises(SpecError, match="EDM's F can't be read as v"):
+        parse_spec(edm.replace("{kind: teacher, prediction: same}", "{kind: teacher, prediction: v}", 1), "tiny.yaml")
 
 
 def test_first_weights_are_drawn_by_their_seed_and_blocks_begin_by_passing_on() -> None:
@@ -355,6 +402,10 @@ def test_nothing_in_a_pickle_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "it ran").exists()
 
 
+def changed(**tensors: Tensor) -> dict[str, Tensor]:
+    return {**weights("ddpm++"), **tensors}
+
+
 WITHOUT = {name: tensor for name, tensor in weights("ddpm++").items() if name != "dec.8x8_up.skip.bias"}
 ODD = {**weights("ddpm++"), "dec.8x8_more.weight": torch.ones(3)}
 
@@ -362,10 +413,15 @@ ODD = {**weights("ddpm++"), "dec.8x8_more.weight": torch.ones(3)}
 @pytest.mark.parametrize(
     ("tensors", "changes", "words"),
     [
-        (weights("ddpm++"), {"label_dim": 10}, "'label_embedding.bias' is not as in EDM's own"),
+        ({**weights("ddpm++"), "map_label.weight": torch.ones(8, 0)}, {}, "not as in EDM's own"),
         (weights("ddpm++"), {"kind": "VPPrecond"}, "a SongUNet under VPPrecond: expected"),
         (weights("ddpm++"), {"sigma_data": 1.0}, "with sigma_data 0.5"),
-        (weights("ddpm++"), {"img_resolution": 16}, "not known here"),
+        *((weights("ddpm++"), {"img_resolution": size}, "not known here") for size in (16, -8, "8", math.inf, [8])),
+        (changed(**{"enc.4x4_down.conv0.resample_filter": torch.ones(1, 1, 4, 4) / 16}), {}, "is another filter"),
+        (changed(**{"dec.4x4_aux_norm.weight": torch.ones(8)}), {}, "two tensors in place of conv_norm_out.weight"),
+        (changed(**{"enc.4x4_block0.qkv.weight": torch.ones(47, 16, 1, 1)}), {}, "not known here"),
+        (changed(**{"enc.8x8_conv.weight": torch.ones(14, 1, 3, 3)}), {}, "14 channels, .* in 3 groups"),
+        (changed(**{"enc.8x8_conv.weight": torch.ones(0, 1, 3, 3)}), {}, "not known here"),
         (WITHOUT, {}, "'up.1.resized.shortcut.bias' is not as in EDM's own"),
         (ODD, {}, "'dec.8x8_more.weight' is not as in EDM's own"),
     ],
@@ -378,6 +434,32 @@ def test_other_networks_are_refused(
     with pytest.raises(UserError, match=words):
         convert(path, tmp_path / "edm.safetensors")
     assert [each.name for each in tmp_path.iterdir()] == ["edm.pkl"]
+
+
+@pytest.mark.usefixtures("persistence")
+@pytest.mark.parametrize("dropout", ["a lot", 5.0, math.nan])
+def test_a_dropout_that_no_network_has_is_refused(dropout: Any, tmp_path: Path) -> None:
+    path = snapshot(tmp_path / "edm.pkl", weights("ddpm++"), dropout=dropout)
+    with pytest.raises(UserError, match="not known here"):
+        convert(path, tmp_path / "edm.safetensors")
+
+
+@pytest.mark.usefixtures("persistence")
+def test_a_small_file_does_not_take_much_memory(tmp_path: Path) -> None:
+    """One number that claims to be a hundred billion, and a name that doubles forty times."""
+
+    class Vast:
+        def __reduce__(self) -> Any:
+            return torch._utils._rebuild_tensor_v2, (torch.ones(1)._typed_storage(), 0, (10**11,), (0,), False, {})
+
+    name: Any = "SongUNet"
+    for _ in range(40):
+        name = [name, name]
+    vast = snapshot(tmp_path / "vast.pkl", weights("ddpm++"), other=Vast())
+    long = snapshot(tmp_path / "long.pkl", weights("ddpm++"), kind=name)
+    for path, words in ((vast, "larger than what is stored of it"), (long, "a SongUNet under : expected")):
+        with pytest.raises(UserError, match=words):
+            convert(path, tmp_path / "edm.safetensors")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps([1, 2]), b"\x80\x04\x82\x01."])

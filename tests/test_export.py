@@ -219,7 +219,7 @@ def test_a_network_of_another_library_is_refused(tmp_path: Path) -> None:
     contract = Contract(timesteps=64, noise_schedule="cosine", prediction="v")
     denoiser = Denoiser(LucidrainsUNet(**config), contract).eval().requires_grad_(False)
     folder = stored(tmp_path / "student", denoiser, DDIM)
-    with pytest.raises(UserError, match="only those of diffusers can be exported"):
+    with pytest.raises(UserError, match="only those of diffusers and EDM can be exported"):
         export(folder, DDIM, tmp_path / "out", "onnx", {})
     assert not (tmp_path / "out").exists()
 

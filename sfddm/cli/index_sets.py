@@ -61,6 +61,8 @@ def search(
     from sfddm.spec.read import load_spec, spec_path
 
     experiment = load_spec(spec)
+    if experiment.teacher.classes:
+        raise UserError(f"the teacher of {spec} is told classes, and index sets are searched only for others.")
     levels, clip = _grid(experiment, grid, steps), experiment.evaluation.reference.clip_sample
     folder = Paths(experiment.name).teacher
     if not folder.is_dir():
@@ -108,8 +110,6 @@ def _teacher(spec: "Spec", folder: Path) -> "Denoiser":
     contract, described = teacher.contract, spec.teacher
     if (contract.timesteps, contract.noise_schedule) != (described.timesteps, described.noise_schedule):
         raise UserError(f"{folder} has another noise schedule than the spec: run `dvc repro teacher@{spec.name}`.")
-    if contract.classes:
-        raise UserError(f"{folder} is told classes: sets are searched for teachers that are told none.")
     return teacher
 
 

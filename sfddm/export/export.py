@@ -16,7 +16,7 @@ from sfddm.errors import UserError
 from sfddm.export import Format, require_new
 from sfddm.networks import storage
 from sfddm.networks.contract import Contract
-from sfddm.networks.denoiser import LUCIDRAINS, LucidrainsUNet, class_of, time_input
+from sfddm.networks.denoiser import LUCIDRAINS, LucidrainsUNet, Network, class_of, time_input
 from sfddm.networks.edm import EDMUNet2DModel
 from sfddm.networks.layout import weights_digest
 from sfddm.randomness import Purpose, normals
@@ -50,22 +50,14 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format, source: Map
     `source` says in export.json which student it is.
 
     Raises:
-        UserError: `out` is there already, a library is missing, the network is not one of diffusers, or what was
-            written makes other images than the student; then nothing is left of it.
+        UserError: `out` is there already, a library is missing, the format has no place for the network, or what
+            was written makes other images than the student; then nothing is left of it.
     """
     require_new(out)
     write, draw = _writer(form)
     denoiser = storage.load(student, CPU)
     network, contract = storage.load_network(student)
-    if isinstance(network, LucidrainsUNet):
-        raise UserError(
-            f"{student} has a network of {LUCIDRAINS}, and only those of diffusers can be exported: give the student a "
-            "network of its own, as in `start: {kind: scratch, prediction: v, network: {kind: unet2d, ...}}`."
-        )
-    if isinstance(network, EDMUNet2DModel) and form == "diffusers":
-        raise UserError(f"{student} has one of EDM's networks, which diffusers has not: torch-export and onnx take it.")
-    if contract.classes and form != "diffusers":
-        raise UserError(f"{student} is told classes, which {form} doesn't ask for: export it to diffusers.")
+    require_exportable(student, network, contract, form)
     description = describe(contract, sampler)
     shape = denoiser.image_shape
     noise, step_noise = _noises(sampler, shape)
@@ -87,6 +79,27 @@ def export(student: Path, sampler: Sampler, out: Path, form: Format, source: Map
         write_json(folder / ABOUT, {**about, "student": description})
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return Exported(difference, size)
+
+
+def require_exportable(student: Path, network: Network, contract: Contract, form: Format) -> None:
+    """Raises: UserError: the format has no place for the network, or for what it is told."""
+    own = "start: {kind: scratch, prediction: v, network: {kind: unet2d, ...}}"
+    remedy = f"give the student a network of its own, as in `{own}`"
+    if isinstance(network, LucidrainsUNet):
+        raise UserError(
+            f"{student} has a network of {LUCIDRAINS}, and only those of diffusers and EDM can be exported: {remedy}."
+        )
+    edm = isinstance(network, EDMUNet2DModel)
+    if edm and contract.classes:
+        raise UserError(
+            f"{student} has one of EDM's networks and is told classes, for which no format has a place: {remedy}."
+        )
+    if edm and form == "diffusers":
+        raise UserError(f"{student} has one of EDM's networks, which diffusers doesn't have: use torch-export or onnx.")
+    if contract.classes and form != "diffusers":
+        raise UserError(
+            f"{student} is told classes, for which a program of {form} has no input: export it to diffusers."
+        )
 
 
 def _noises(sampler: Sampler, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor | None]:

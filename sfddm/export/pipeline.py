@@ -45,7 +45,8 @@ class StudentPipeline(DiffusionPipeline):  # type: ignore[misc]
             generator: where noise comes from that is not given.
             noise: the state at the noisiest level, [B, C, H, W].
             step_noise: what a stochastic solver adds after each step but the last, [T' - 1, B, C, H, W].
-            class_labels: what each image is of, where the student is told; left out, the classes take turns.
+            class_labels: the class of each image, where the student is told classes; left out, image i of the batch
+                has class i, and they begin anew after the last.
             output_type: pil, np ([B, H, W, C]) or pt ([B, C, H, W]), both in [0, 1], or raw ([B, C, H, W] as the
                 student makes them, in [-1, 1] if it clips).
             return_dict: an ImagePipelineOutput, or a tuple of the images.
@@ -62,9 +63,11 @@ class StudentPipeline(DiffusionPipeline):  # type: ignore[misc]
             drawn = [randn_tensor(noise.shape, generator, self.device, noise.dtype) for _ in range(steps)]
         else:
             drawn = list(step_noise.to(self.device))
-        if bare.classes:
-            turns = torch.arange(len(noise)) % bare.classes
-            bare.labels = (turns if class_labels is None else torch.tensor(class_labels)).to(self.device)
+        if class_labels is None:
+            class_labels = [number % bare.classes for number in range(len(noise))] if bare.classes else []
+        if len(class_labels) != bool(bare.classes) * len(noise) or not set(class_labels) <= set(range(bare.classes)):
+            raise ValueError(f"expected a class for each of {len(noise)} images, of {bare.classes} classes")
+        bare.labels = torch.tensor(class_labels, device=self.device) if bare.classes else None
         images = sample(bare, noise, sampler, iter(drawn))
         drawn_images: Any = images
         if output_type != "raw":

@@ -27,6 +27,7 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
+from sfddm.diffusion.levels import RHO, SIGMAS
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.methods.sources import Batch
 from sfddm.methods.train import Task
@@ -40,8 +41,6 @@ from sfddm.training.loop import Companion, Losses
 
 NARROW = 10.0
 """Where (b / sigma_u)^2 is below 1 / NARROW, the fake's errors count less."""
-RHO, SIGMAS = 7.0, (0.002, 80.0)
-"""The noise levels of Karras et al. 2022 (equation 5), in units of sigma / alpha: evenly in its RHO-th root."""
 LOWEST, HIGHEST = 0.05, 0.8
 """The part of them that states are noised to, from the cleanest (0) to the noisiest (1)."""
 

@@ -23,7 +23,8 @@ class Contract:
 
     `index_levels` is empty for a network that is told the teacher's noise level (level t is timestep t - 1 of
     diffusers), and holds phi_1..phi_T' for one that is told its own index k - 1. A network of `two_times` is also told
-    the level where its jump should land (level s as s - 1 too), and one of `classes` the class of each image.
+    the level where its jump should land, as it is told its own, and one of `classes` the class of each image. Under the
+    prediction `edm`, levels are told by their noise (`sfddm.networks.denoiser.time_input`).
     """
 
     timesteps: Levels

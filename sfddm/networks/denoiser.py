@@ -23,7 +23,7 @@ from sfddm.spec.teacher import EDMUNet2D, PatchedUNet2D
 from sfddm.spec.teacher import Network as Described
 
 LUCIDRAINS = "denoising-diffusion-pytorch"
-"""The library of the other kind of network."""
+"""What configurations call the networks of that library."""
 
 
 @frozen
@@ -198,6 +198,11 @@ class Denoiser(nn.Module):
         self._features[:] = inputs[:1]
 
 
+def classes_of(config: Mapping[str, Any]) -> int:
+    """How many classes the network of a configuration is told; 0: none."""
+    return config.get("num_class_embeds") or 0
+
+
 def class_of(contract: Contract, numbers: Tensor) -> Tensor | None:
     """The classes of the noises of these numbers, int64 [B]: they take turns. None where the network is told none."""
     return numbers % contract.classes if contract.classes else None
@@ -256,7 +261,7 @@ def build(config: dict[str, Any], contract: Contract, seed: int) -> Denoiser:
 
 
 def make_network(config: dict[str, Any]) -> Network:
-    """The network that a configuration describes: diffusers', unless it names the other library, on patches or not."""
+    """The network that a configuration describes: diffusers', on patches or not, unless it names another library."""
     if config.get("library") == LUCIDRAINS:
         return LucidrainsUNet(**config)
     if config.get("library") == EDM:

@@ -2,7 +2,7 @@
 does not have. `python -m bench.edm` holds them against EDM's own code."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
@@ -22,7 +22,9 @@ EDM = "edm"
 SHRUNK = math.sqrt(0.5)
 """The factor on each sum of two paths, whose variances add up."""
 TAPS = (1.0, 3.0, 3.0, 1.0)
-"""NCSN++'s filter for halving and doubling images; DDPM++ takes means and repeats pixels."""
+"""NCSN++'s filter for halving and doubling images."""
+MEAN = (1.0, 1.0)
+"""DDPM++'s, which takes means and repeats pixels."""
 LONGEST_PERIOD = 10_000
 FOURIER_SCALE = 16
 """The standard deviation of NCSN++'s random frequencies."""
@@ -218,7 +220,7 @@ class Resample(nn.Module):
         super().__init__()
         self.scale, self.filtered = scale, filtered
         if filtered:
-            self.register_buffer("kernel", _kernel(TAPS))
+            self.register_buffer("kernel", kernel_of("ncsn++"))
 
     kernel: Tensor
 
@@ -239,7 +241,7 @@ class Smooth(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("kernel", _kernel(TAPS))
+        self.register_buffer("kernel", kernel_of("ncsn++"))
 
     kernel: Tensor
 
@@ -253,7 +255,7 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(min(32, channels // 4), channels, eps=1e-6)
 
 
-def _kernel(taps: Sequence[float]) -> Tensor:
-    """A filter for rows and columns, whose numbers add up to 1; [1, 1, N, N]."""
-    line = torch.tensor(taps)
+def kernel_of(architecture: str) -> Tensor:
+    """The filter by which images are halved, for rows and columns, whose numbers add up to 1; [1, 1, N, N]."""
+    line = torch.tensor(TAPS if architecture == "ncsn++" else MEAN)
     return (line[:, None] * line / line.sum() ** 2)[None, None]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from sfddm.networks.denoiser import make_network, unet_config
+from sfddm.networks.denoiser import classes_of, make_network, unet_config
 from sfddm.networks.edm import EDM
 from sfddm.spec.parts import FromScratch, Start, TeachersNetwork
 
@@ -18,8 +18,8 @@ def share(start: Start | None, teacher: Mapping[str, Any]) -> float:
     """
     if not isinstance(start, FromScratch) or isinstance(start.network, TeachersNetwork):
         return 1.0
-    shape, classes = (teacher["in_channels"], *teacher["sample_size"]), teacher.get("num_class_embeds") or 0
-    return _operations(unet_config(start.network, shape, classes), shape) / _operations(teacher, shape)
+    shape = (teacher["in_channels"], *teacher["sample_size"])
+    return _operations(unet_config(start.network, shape, classes_of(teacher)), shape) / _operations(teacher, shape)
 
 
 def _operations(config: Mapping[str, Any], shape: tuple[int, int, int]) -> int:
@@ -27,5 +27,5 @@ def _operations(config: Mapping[str, Any], shape: tuple[int, int, int]) -> int:
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         zero = torch.zeros(1, dtype=torch.int64)
         told = {"classes" if config.get("library") == EDM else "class_labels": zero}
-        make_network(dict(config))(torch.empty(1, *shape), zero, **(told if config.get("num_class_embeds") else {}))
+        make_network(dict(config))(torch.empty(1, *shape), zero, **(told if classes_of(config) else {}))
     return int(counter.get_total_flops())

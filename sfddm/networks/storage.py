@@ -8,7 +8,7 @@ from attrs import fields_dict, frozen
 
 from sfddm.errors import UserError, damaged
 from sfddm.networks.contract import Contract, read_contract
-from sfddm.networks.denoiser import Denoiser, Network, make_network
+from sfddm.networks.denoiser import Denoiser, Network, classes_of, make_network
 from sfddm.networks.layout import CONFIG, CONTRACT, WEIGHTS, rises_within
 from sfddm.networks.weights import load_weights, write_weights
 from sfddm.runtime.files import write_json
@@ -58,7 +58,7 @@ def load_network(folder: Path) -> tuple[Network, Contract]:
     channels = size.in_channels * (2 if contract.prediction == "epsilon-sample" else 1)
     second_time = "timestep" if contract.two_times else None
     described = (size.out_channels, len(size.sample_size), config.get("class_embed_type"))
-    if described != (channels, 2, second_time) or (config.get("num_class_embeds") or 0) != contract.classes:
+    if described != (channels, 2, second_time) or classes_of(config) != contract.classes:
         raise damaged(folder / CONFIG, f"it is not the network that {CONTRACT} describes")
     if not rises_within(contract.index_levels, contract.timesteps):
         raise damaged(folder / CONTRACT, f"expected index_levels that increase within 1..{contract.timesteps}")

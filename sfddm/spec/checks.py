@@ -8,11 +8,17 @@ from sfddm.spec.data import Data, Digits, Folder
 from sfddm.spec.evaluation import Classifier, PixelValues, Scorer
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import Fault, SpecPath, nearest
-from sfddm.spec.parts import FromTeacher
+from sfddm.spec.parts import FromTeacher, network_of
 from sfddm.spec.students import Free, Student, Trained
+from sfddm.spec.teacher import EDMUNet2D
 
 UNEVEN = ("linear", "edm")
 """Schedules whose levels, evenly spaced in t, are far from even in angle."""
+BLOCKS = 10
+"""Those of the jackknife (`sfddm.evaluation.moments`)."""
+TEN = 10
+"""The classes of every set that has any, but folders."""
+PLUS = "ncsn++"
 HELD_OUT = 20
 """Held-out images, and images of a student, that distances need at least: two in each block of the jackknife."""
 
@@ -22,8 +28,7 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
     context = spec.context
     yield from _check_data(spec.data)
     yield from spec.teacher.source.check(spec.data.shape, ("teacher", "source"))
-    if spec.teacher.classes and not spec.data.labelled:
-        yield Fault(f"the network is told classes, and {spec.data.kind} has none here", ("teacher", "classes"))
+    yield from _check_classes(spec)
     if spec.evaluation.samples < HELD_OUT:
         yield Fault(f"comparisons need at least {HELD_OUT}, better thousands", ("evaluation", "samples"))
     if not spec.evaluation.scorers:
@@ -62,10 +67,30 @@ def remarks(spec: Spec) -> Iterator[str]:
             f"on this schedule ({teacher.noise_schedule}) `kind: uniform-angle` is the better index set of few steps, "
             f"and uniform that of {', '.join(uniform)}"
         )
+    if spec.evaluation.samples < BLOCKS * teacher.classes:
+        yield (
+            f"intervals come from {BLOCKS} blocks of noises, which with {teacher.classes} classes and "
+            f"{spec.evaluation.samples} samples are of different classes: take more samples"
+        )
     if teacher.source.kind != "train":
         yield (
             "the teacher was trained elsewhere, perhaps with images that are held out here: then distances to these "
             "flatter it, and every student of it"
+        )
+
+
+def _check_classes(spec: Spec) -> Iterator[Fault]:
+    """Yield a fault where a teacher is told other classes than the images have, or whole numbers as frequencies."""
+    teacher, data = spec.teacher, spec.data
+    here = ("teacher", "classes")
+    if teacher.classes and not data.labelled:
+        remedy = _SORTED if isinstance(data, Folder) else "leave classes out"
+        yield Fault(f"the network is told classes, and {data.kind} has none here: {remedy}", here)
+    elif teacher.classes and not isinstance(data, Folder) and teacher.classes != TEN:
+        yield Fault(f"expected {TEN}, the classes of {data.kind}", here)
+    if teacher.prediction != "edm" and isinstance(own := network_of(teacher), EDMUNet2D) and own.architecture == PLUS:
+        yield Fault(
+            f"{PLUS} is made for the noise levels that `edm` tells it: set this to edm", ("teacher", "prediction")
         )
 
 
@@ -129,9 +154,12 @@ def _check_panel(scorers: dict[str, Scorer], path: SpecPath) -> Iterator[Fault]:
             yield Fault(f"as in {first}: two scorers of one architecture err alike", (*path, second, "network"))
 
 
+_SORTED = "put the images into a folder for each class and set data.labels to folders"
+
+
 def _no_labels(data: Data) -> str:
-    sorted_out = ", or put the images into a folder for each class and set data.labels to folders"
+    sorted_out = f", or {_SORTED}" if isinstance(data, Folder) else ""
     return (
         f"classifier learns from classes, and {data.kind} has none here: use efficientnet, inception or torchvision, "
-        f"which are trained already, or pixels{sorted_out if isinstance(data, Folder) else ''}"
+        f"which are trained already, or pixels{sorted_out}"
     )

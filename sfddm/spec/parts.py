@@ -12,7 +12,7 @@ from sfddm.diffusion.spacing import IndexSetError, finer, resolve
 from sfddm.spec.fields import Levels, Noises, Positive, Seed, Share
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.parse import Fault, SpecPath
-from sfddm.spec.teacher import FromTensors, Network, Teacher, Trained
+from sfddm.spec.teacher import EDMUNet2D, FromDiffusers, FromTensors, Network, Teacher, Trained, UNet2D
 
 TRAINED = 3
 """Forward-equivalents of a forward and backward pass of one image."""
@@ -135,6 +135,14 @@ class FromScratch:
         """Yield what is wrong with the network."""
         if not isinstance(self.network, TeachersNetwork):
             yield from self.network.check(context.shape, (*path, "network"))
+        own = network_of(context.teacher) if isinstance(self.network, TeachersNetwork) else self.network
+        edm = context.teacher.prediction == "edm" and self.prediction == "same"
+        if isinstance(own, EDMUNet2D) and own.architecture == "ncsn++" and not edm:
+            yield Fault(
+                "ncsn++ is made for the noise levels that the prediction `edm` tells it: use `same` under such a "
+                "teacher, or another network",
+                (*path, "prediction"),
+            )
 
 
 Start = FromTeacher | FromScratch
@@ -327,15 +335,34 @@ Term = OutputTerm | HiddenTerm | FeatureTerm | DistributionTerm
 """The terms of a loss."""
 
 
+def network_of(teacher: Teacher) -> Network | None:
+    """The teacher's network, where the spec says it."""
+    return teacher.source.network if isinstance(teacher.source, Trained | FromTensors) else None
+
+
+def check_place_for_landings(
+    network: Network | TeachersNetwork | None, context: Context, what: str, path: SpecPath
+) -> Iterator[Fault]:
+    """Yield a fault where a network is to be told classes and where jumps land, and has one place for both."""
+    own = network_of(context.teacher) if network is None or isinstance(network, TeachersNetwork) else network
+    diffusers = isinstance(own, UNet2D) or (own is None and isinstance(context.teacher.source, FromDiffusers))
+    if context.teacher.classes and diffusers:
+        yield Fault(
+            f"{what} is told where its jumps land, and diffusers' networks have one place for that and for a class: "
+            "use an `edm-unet2d`, or a teacher without classes",
+            path,
+        )
+
+
 def distribution_of(terms: tuple[Term, ...]) -> DistributionTerm | None:
     """The term among them that asks for a fake."""
     return next((term for term in terms if isinstance(term, DistributionTerm)), None)
 
 
 def check_terms(
-    terms: tuple[Term, ...], start: Start, iterations: int, context: Context, path: SpecPath
+    terms: tuple[Term, ...], start: Start, iterations: int, steps: int, context: Context, path: SpecPath
 ) -> Iterator[Fault]:
-    """Yield what is wrong with a method's list of terms, for a training of so many iterations."""
+    """Yield what is wrong with a method's list of terms, for a training of so many iterations and T' = `steps`."""
     if not terms:
         yield Fault("expected at least one term", path)
     for position, term in enumerate(terms):
@@ -343,6 +370,8 @@ def check_terms(
             yield Fault(f"a second {term.kind} term: expected one of a kind", (*path, position, "kind"))
         if isinstance(term, FeatureTerm):
             yield from _check_features(start, context, (*path, position))
+        if isinstance(term, DistributionTerm) and steps > 1:
+            yield from check_place_for_landings(None, context, "the fake of several steps", (*path, position, "kind"))
         if isinstance(term, DistributionTerm) and term.first(iterations) >= iterations:
             yield Fault(
                 f"none of the {iterations} iterations has this term: give it an earlier begin, or leave it out",

@@ -17,12 +17,14 @@ from sfddm.spec.parts import (
     Cost,
     DataSource,
     Distance,
+    FromScratch,
     RolloutSource,
     Source,
     Start,
     TeacherSteps,
     Term,
     Weighting,
+    check_place_for_landings,
     check_terms,
     distribution_of,
     split,
@@ -126,7 +128,7 @@ class SFDDM(MethodBase):
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield what is wrong with terms and sources."""
         levels, size = context.levels(student.index_set), self.training.batch_size
-        yield from check_terms(self.terms, self.start, self.training.iterations, context, (*path, "terms"))
+        yield from check_terms(self.terms, self.start, self.training.iterations, len(levels), context, (*path, "terms"))
         if not self.sources:
             yield Fault("expected at least one source", (*path, "sources"))
             return
@@ -189,7 +191,9 @@ class AnyStep(MethodBase):
         """Yield what is wrong with terms and trajectories."""
         levels, here = context.levels(student.index_set), (*path, "terms")
         yield from self.cache.check(self.training.batch_size, levels, context, (*path, "cache"))
-        yield from check_terms(self.terms, self.start, self.training.iterations, context, here)
+        yield from check_terms(self.terms, self.start, self.training.iterations, len(levels), context, here)
+        own = self.start.network if isinstance(self.start, FromScratch) else None
+        yield from check_place_for_landings(own, context, "an any-step student", (*path, "start"))
         if self.terms and not any(term.lands for term in self.terms):
             yield Fault("any-step learns where to land from the hidden term: add one", here)
         for position, term in enumerate(self.terms):

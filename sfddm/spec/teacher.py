@@ -115,11 +115,31 @@ class EDMUNet2D:
         """Yield what doesn't fit together, or images of `shape` (channels, height, width)."""
         if self.base_channels % 2 or self.base_channels < 4:
             yield Fault(f"expected an even number of at least 4, found {self.base_channels}", (*path, "base_channels"))
-        for position, channels in enumerate(self.channels):
-            if channels % 4 or (channels > 128 and channels % 32):
-                message = f"expected a multiple of 4, and of 32 above 128, found {channels}"
-                yield Fault(message, (*path, "channels", position))
+        for width in sorted({*self._widths()}):
+            groups = min(32, width // 4)
+            if not groups or width % groups:
+                yield Fault(
+                    f"{width} channels, of a layer or of one and what is passed to it, can't be normalised in "
+                    f"{max(groups, 1)} groups: take powers of two, or multiples of 32",
+                    (*path, "channels"),
+                )
         yield from _check_levels(self.channels, self.attention, shape, path)
+
+    def _widths(self) -> Iterator[int]:
+        """The channels of all that is normalised, on the way down and up again."""
+        width, passed = self.base_channels, [self.base_channels]
+        for level, channels in enumerate(self.channels):
+            yield width
+            passed += [width] if level else []
+            for _ in range(self.layers_per_block):
+                passed.append(width := channels)
+                yield width
+        for channels in reversed(self.channels):
+            yield width
+            for _ in range(self.layers_per_block + 1):
+                yield width + passed.pop()
+                width = channels
+                yield width
 
 
 def _check_levels(

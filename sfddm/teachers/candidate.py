@@ -9,7 +9,7 @@ from sfddm.diffusion.levels import Schedule, log_snr
 from sfddm.diffusion.prediction import Prediction
 from sfddm.errors import UserError
 from sfddm.networks.contract import contract_of
-from sfddm.networks.denoiser import Denoiser, Network
+from sfddm.networks.denoiser import Denoiser, Network, classes_of
 from sfddm.spec.teacher import Teacher
 
 
@@ -40,7 +40,7 @@ class Found:
     @property
     def classes(self) -> int:
         """How many the network is told; 0: none."""
-        return self.network.config.get("num_class_embeds") or 0
+        return classes_of(self.network.config)
 
     @property
     def parameters(self) -> int:

@@ -11,7 +11,7 @@ import math
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,12 @@ from torch import Tensor
 from sfddm.diffusion.prediction import SIGMA_DATA
 from sfddm.errors import UserError
 from sfddm.networks.denoiser import unet_config
-from sfddm.networks.edm import EDMUNet2DModel
+from sfddm.networks.edm import EDMUNet2DModel, kernel_of
 from sfddm.networks.weights import write_tensors
 from sfddm.runtime.files import atomic_file, check_regular
-from sfddm.spec.parse import unstructure
+from sfddm.spec.parse import StructureError, structure, unstructure
 from sfddm.spec.teacher import EDMUNet2D
-from sfddm.teachers.tensors import ABOUT
+from sfddm.teachers.tensors import ABOUT, About
 
 PLACE = re.compile(r"(enc|dec)\.([1-9][0-9]{0,4})x[0-9]+_([a-z_]+)([0-9]{0,3})\.([a-z0-9_.]+)")
 """Side, height, role, number and part of a tensor's name in EDM's networks."""
@@ -46,8 +46,8 @@ PARTS = {
     "norm2": "attention.norm", "qkv": "attention.qkv", "proj": "attention.out",
 }  # fmt: skip
 """Parts of a block, and ours."""
-UNUSED = ("resample_filter", "map_augment.weight")
-"""Filters follow from the architecture, and images are drawn without labels of their augmentation."""
+FILTER, AUGMENTATION = "resample_filter", "map_augment.weight"
+"""Tensors that are not taken over: the architecture says the filter, and images are drawn without augmentation."""
 
 
 def convert(pickled: Path, out: Path) -> None:
@@ -62,20 +62,21 @@ def convert(pickled: Path, out: Path) -> None:
     if out.exists():
         raise UserError(f"{out} is there already: give the name of a new file.")
     whole = _average(pickled)
-    described, channels, size = _described(whole, pickled)
-    classes = int(whole.state.get("label_dim") or 0)
-    model = EDMUNet2DModel(**unet_config(described, (channels, size, size), classes))
-    weights = model.state_dict()
-    found = dict(_renamed(whole, size, len(described.channels)))
-    given = {name: tensor.shape for name, tensor in found.items()}
-    wanted = {name: tensor.shape for name, tensor in weights.items() if not name.endswith("kernel")}
-    if given != wanted:
-        name = min(name for name, _ in given.items() ^ wanted.items())
+    try:
+        about, tensors = _described(whole, pickled), dict(_unique(_tensors(whole)))
+        weights = _renamed(tensors, about, pickled)
+    except UserError:
+        raise
+    except Exception as error:  # whatever is not as in EDM's networks fails somewhere
+        raise UserError(f"{pickled} has a network that is not known here ({error!r}).") from None
+    with torch.device("meta"):
+        wanted = EDMUNet2DModel(**unet_config(about.network, about.shape, about.classes)).state_dict()
+    shapes = [{name: tuple(tensor.shape) for name, tensor in of.items()} for of in (weights, wanted)]
+    if shapes[0] != shapes[1]:
+        name = min(name for name, _ in shapes[0].items() ^ shapes[1].items())
         raise UserError(f"{pickled} has a network that is not known here: {name!r} is not as in EDM's own.")
-    about = {"network": unstructure(described), "channels": channels, "height": size, "width": size}
-    about |= {"classes": classes} if classes else {}
     with atomic_file(out) as path:
-        write_tensors(path, {**weights, **found}, {ABOUT: json.dumps(about)})
+        write_tensors(path, weights, {ABOUT: json.dumps(unstructure(about))})
 
 
 def _average(path: Path) -> "_Inert":
@@ -94,50 +95,81 @@ def _average(path: Path) -> "_Inert":
     return found
 
 
-def _described(whole: "_Inert", path: Path) -> tuple[EDMUNet2D, int, int]:
-    """The network that the weights belong to, and channels and height of its images."""
+def _described(whole: "_Inert", path: Path) -> About:
+    """The network that the weights belong to, and its images, within the bounds of a spec."""
     model = whole.state["_modules"].get("model")
     names = (whole.name, model.name if isinstance(model, _Inert) else "none")
     if names != ("EDMPrecond", "SongUNet") or whole.state.get("sigma_data") != SIGMA_DATA:
         raise UserError(
-            f"{path} has a {names[1]} under {names[0]}: expected a SongUNet (DDPM++ or NCSN++) under EDMPrecond, with "
-            f"sigma_data {SIGMA_DATA}."
+            f"{path} has a {names[1]} under {names[0]}: expected a SongUNet (DDPM++ or NCSN++) under EDMPrecond, "
+            f"with sigma_data {SIGMA_DATA}."
         )
     tensors = dict(_tensors(whole))
+    size = whole.state["img_resolution"]
+    levels = range(sum(re.fullmatch(r"enc\.\d+x\d+_block0\.conv0\.weight", name) is not None for name in tensors))
+    firsts = [f"enc.{size >> level}x{size >> level}_block0" for level in levels]
+    blocks = sum(re.fullmatch(rf"enc\.{size}x{size}_block\d+\.conv0\.weight", name) is not None for name in tensors)
+    base, channels = tensors[f"enc.{size}x{size}_conv.weight"].shape[:2]
+    network = {
+        "kind": "edm-unet2d",
+        "architecture": "ncsn++" if "map_noise.freqs" in tensors else "ddpm++",
+        "base_channels": base,
+        "channels": [tensors[f"{name}.conv0.weight"].shape[0] for name in firsts],
+        "attention": [f"{name}.qkv.weight" in tensors for name in firsts],
+        "layers_per_block": blocks,
+        "dropout": max((each.state["dropout"] for each in _modules(model) if "dropout" in each.state), default=0.0),
+    }
+    classes = tensors["map_label.weight"].shape[1] if "map_label.weight" in tensors else 0
     try:
-        size = int(whole.state["img_resolution"])
-        base, channels = tensors[f"enc.{size}x{size}_conv.weight"].shape[:2]
-        levels = range(sum(re.fullmatch(r"enc\.\d+x\d+_block0\.conv0\.weight", name) is not None for name in tensors))
-        last = [f"enc.{size >> level}x{size >> level}_block0" for level in levels]
-        blocks = sum(re.fullmatch(rf"enc\.{size}x{size}_block\d+\.conv0\.weight", name) is not None for name in tensors)
-        drops = [each.state["dropout"] for each in _modules(model) if "dropout" in each.state]
-        described = EDMUNet2D(
-            kind="edm-unet2d",
-            architecture="ncsn++" if "map_noise.freqs" in tensors else "ddpm++",
-            base_channels=base,
-            channels=tuple(tensors[f"{name}.conv0.weight"].shape[0] for name in last),
-            attention=tuple(f"{name}.qkv.weight" in tensors for name in last),
-            layers_per_block=blocks,
-            dropout=float(max(drops, default=0.0)),
+        about = structure(
+            {"network": network, "channels": channels, "height": size, "width": size, "classes": classes}, About
         )
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} has a network that is not known here ({error!r}).") from None
-    faults = [fault.message for fault in described.check((channels, size, size), ())]
-    if faults or not math.isfinite(described.dropout):
-        raise UserError(f"{path} has a network that is not known here: {'; '.join(faults) or 'its dropout'}.")
-    return described, channels, size
+    except StructureError as error:
+        raise UserError(f"{path} has a network that is not known here: {error}.") from None
+    if faults := [fault.message for fault in about.network.check(about.shape, ())]:
+        raise UserError(f"{path} has a network that is not known here: {'; '.join(faults)}.")
+    return about
 
 
-def _renamed(whole: "_Inert", size: int, levels: int) -> Iterator[tuple[str, Tensor]]:
-    """The tensors under our names."""
-    for name, tensor in _tensors(whole):
-        if name.endswith(UNUSED):
+def _renamed(tensors: Mapping[str, Tensor], about: About, path: Path) -> dict[str, Tensor]:
+    """The tensors under our names, and the filters that belong to them."""
+    network = about.network
+    assert isinstance(network, EDMUNet2D)
+    kernel = kernel_of(network.architecture)
+    renamed = {}
+    for name, tensor in tensors.items():
+        if name == AUGMENTATION:
             continue
-        ours = OUTSIDE.get(name) or _place(name, size, levels)
+        ours = OUTSIDE.get(name) or _place(name, about.height, len(network.channels))
+        if name.endswith(FILTER):
+            if tensor.shape != kernel.shape or not torch.allclose(tensor, kernel):
+                raise UserError(f"{path} has a network that is not known here: {name} is another filter.")
+            continue
+        if ours in renamed:
+            raise UserError(f"{path} has a network that is not known here: two tensors in place of {ours}.")
         if ours.endswith(("attention.qkv.weight", "attention.qkv.bias")):
             # Query, key and value of each channel are next to each other; ours are one after the other.
             tensor = tensor.reshape(-1, 3, *tensor.shape[1:]).transpose(0, 1).flatten(0, 1)
-        yield ours, tensor.float().contiguous()
+        renamed[ours] = tensor.float().contiguous()
+    if network.architecture == "ncsn++":
+        for stage in range(len(network.channels) - 1):
+            places = (
+                f"down.{stage + 1}.resized.resample",
+                f"up.{stage + 1}.resized.resample",
+                f"down.{stage + 1}.aside.1",
+            )
+            renamed |= {f"{place}.kernel": kernel.clone() for place in places}
+    return renamed
+
+
+def _unique(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors, of which no two have one name."""
+    seen = set()
+    for name, tensor in tensors:
+        if name in seen:
+            raise ValueError(f"two tensors are called {name}")
+        seen.add(name)
+        yield name, tensor
 
 
 def _place(name: str, size: int, levels: int) -> str:
@@ -223,7 +255,8 @@ def _holding(tensor: Tensor) -> _Numbers:
 def _persistent(meta: Any) -> _Inert:
     """An object whose class's source is in the file: the source is not even looked at."""
     made = _Inert()
-    made.name = str(meta["class_name"])
+    name = meta["class_name"]
+    made.name = name if isinstance(name, str) else ""
     made.__setstate__(meta["state"])
     return made
 
@@ -238,6 +271,8 @@ def _storage(data: bytes) -> _Numbers:
 
 
 def _tensor(storage: _Numbers, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _Numbers:
+    if math.prod(size) > storage.tensor.numel():
+        raise ValueError("a tensor is larger than what is stored of it")
     return _holding(storage.tensor.as_strided(size, stride, offset).clone())
 
 

@@ -121,6 +121,9 @@ def _network(path: Path) -> tuple[Network, float]:
             f"{path}: expected a network for images of a fixed size, with as many channels out as in; "
             f"found {channels[0]} in, {channels[1]} out, sample_size {size}, class embedding {odd or 'none'}."
         )
+    classes = config.pop("num_class_embeds", None)
+    if classes:
+        config["num_class_embeds"] = classes  # diffusers takes 0 for a network that is told one
     dropout = config.get("dropout") or 0.0
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise UserError(f"{path}: its dropout is {dropout!r}: expected a number from 0 to 1 (1 excluded).")

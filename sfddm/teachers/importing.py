@@ -13,6 +13,7 @@ from sfddm.teachers import lucidrains as checkpoint
 from sfddm.teachers.candidate import Found
 from sfddm.teachers.denoising import require_denoising
 from sfddm.teachers.hub import given_path
+from sfddm.training.batches import require_classes
 
 
 def import_teacher(
@@ -29,9 +30,10 @@ def import_teacher(
     Raises:
         UserError: it is not there, it is not what the spec describes, or it does not denoise the images.
     """
-    if described.classes and (labels is None or labels.max() >= described.classes):
-        raise UserError(f"the teacher is told {described.classes} classes, from 0 on, and the images have "
-                        f"{'none' if labels is None else f'the class {labels.max()}'}.")  # fmt: skip
+    if described.classes:
+        if labels is None:
+            raise UserError(f"the teacher is told {described.classes} classes, and the images have none.")
+        require_classes(labels, described.classes)
     shape = (images.shape[1], images.shape[2], images.shape[3])
     found = _find(described, shape)
     if found.dropout:

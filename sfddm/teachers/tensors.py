@@ -1,18 +1,17 @@
 """Weights alone in a safetensors file, of a network that the spec describes, or that the file itself does."""
 
-import json
 from pathlib import Path
 
+import torch
 from attrs import frozen
 from safetensors import SafetensorError, safe_open
 
 from sfddm.errors import UserError
-from sfddm.networks.denoiser import unet_config
-from sfddm.networks.storage import network_without_memory
+from sfddm.networks.denoiser import make_network, unet_config
 from sfddm.networks.weights import put_weights, read_tensors
-from sfddm.runtime.files import check_regular, digest_file
+from sfddm.runtime.files import check_regular, digest_file, parse_json
 from sfddm.spec.fields import Natural, Pixels, Width
-from sfddm.spec.parse import as_stored
+from sfddm.spec.parse import StructureError, structure
 from sfddm.spec.teacher import FromTensors, Network, Teacher
 from sfddm.teachers.candidate import Found
 
@@ -56,8 +55,12 @@ def read(path: Path, source: FromTensors, described: Teacher, shape: tuple[int, 
             f"{path} has the SHA-256 {digest}, and the spec expects {source.sha256}: give the spec the hash of the "
             "file that you trust."
         )
-    config = unet_config(source.network, shape, described.classes)
-    network = network_without_memory(path, {**config, "dropout": 0.0})
+    config = {**unet_config(source.network, shape, described.classes), "dropout": 0.0}
+    try:
+        with torch.device("meta"):
+            network = make_network(config)
+    except Exception as error:  # libraries raise anything on what they can't build
+        raise UserError(f"teacher.source.network can't be built: {error}") from None
     put_weights(network, read_tensors(path, remedy=REPLACE), path)
     return Found(
         origin=path.name,
@@ -81,12 +84,15 @@ def read_about(path: Path) -> About:
         check_regular(path)
         with safe_open(path, framework="pt") as file:
             about = (file.metadata() or {}).get(ABOUT)
-            content = None if about is None else json.loads(about)
-    except (SafetensorError, OSError, ValueError) as error:
+            content = None if about is None else parse_json(about.encode())
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} can't be read as safetensors ({error}). {REPLACE}.") from None
     if content is None:
         raise UserError(
             f"{path} has weights and says nothing about their network: write a spec whose teacher has `source: {{kind: "
             "safetensors, file: ..., sha256: ..., network: ...}}`, as in docs/teachers.md."
         )
-    return as_stored(path, content, About)
+    try:
+        return structure(content, About)
+    except StructureError as error:
+        raise UserError(f"{path} says of its network what can't be ({error}). {REPLACE}.") from None

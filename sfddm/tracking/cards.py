@@ -81,7 +81,7 @@ def model_card(spec: Spec, row: Row, siblings: list[Row], lock: dict[str, Any], 
         f"### Samples\n\n![The first images](get-artifact?path=grid.png&run_uuid={run_id})",
         "### Made of\n\n" + "\n".join(f"- {line}" for line in _made_of(spec, row, lock)),
         "### Licence\n\n" + _licence(spec),
-        "### Limits\n\n" + _limits(row),
+        "### Limits\n\n" + _limits(spec, row),
     ]
     return "\n\n".join(sections)[:LONGEST_CARD]
 
@@ -146,13 +146,16 @@ def _hash(lock: dict[str, Any], stage: str) -> str:
 
 def _licence(spec: Spec) -> str:
     data = LICENCES.get(spec.data.kind, "that of its owner, whom this project doesn't know")
-    return f"Code: Apache-2.0. Data: {data}. The weights were learned from the data: both bind you."
+    imported = spec.teacher.source.kind != "train"
+    teacher = " So does the licence of the teacher, which was trained elsewhere." if imported else ""
+    return f"Code: Apache-2.0. Data: {data}. The weights were learned from the data: both bind you.{teacher}"
 
 
-def _limits(row: Row) -> str:
-    metrics = row.metrics
+def _limits(spec: Spec, row: Row) -> str:
+    metrics, classes = row.metrics, spec.teacher.classes
+    kind = f"Images of {classes} classes, which it is told, of" if classes else "Unconditional images of"
     return (
-        "Unconditional images of the one set that it was trained on. Distances compare with others of this spec, and "
+        f"{kind} the one set that it was trained on. Distances compare with others of this spec, and "
         "with no published FID of another scorer; "
         "it says nothing of bias in the data. One training seed decides the weights. "
         + " ".join(f"{warning}." for warning in metrics["notes"])

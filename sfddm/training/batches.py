@@ -64,15 +64,23 @@ def real_classes(split: Split, classes: int, rows: Rows, device: torch.device) -
     """How the classes of `real_images` of the same rows are drawn, int64 [len(rows)].
 
     Raises:
-        UserError: the images have none, or more than so many.
+        UserError: the images have none, or others than 0 to `classes` - 1, each of them.
     """
     labels = split.required_labels()
-    if labels.max() >= classes:
-        raise UserError(
-            f"the images have the class {labels.max()}, and the network is told {classes} classes, from 0 on."
-        )
+    require_classes(labels, classes)
     stored_labels = stored(labels, device)
     return lambda seed, step: moved(take(stored_labels, seed, step, rows), device)
+
+
+def require_classes(labels: np.ndarray, classes: int) -> None:
+    """Raises: UserError: the images' classes are not 0 to `classes` - 1: noises take turns with all of them."""
+    found = np.unique(labels)
+    if not np.array_equal(found, np.arange(classes)):
+        wrong = f"the class {found[-1]}" if found[-1] >= classes else f"{len(found)} of them"
+        raise UserError(
+            f"the network is told {classes} classes, 0 to {classes - 1}, and the images have {wrong}: "
+            "teacher.classes has to be their number."
+        )
 
 
 def stored(array: np.ndarray, device: torch.device) -> Tensor:
