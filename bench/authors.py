@@ -28,7 +28,7 @@ from sfddm.training.teacher import denoising_loss
 CONFIG = {"library": LUCIDRAINS, "sample_size": [32, 32], "in_channels": 3, "out_channels": 3, "layers_per_block": 2,
           "block_out_channels": [32, 32, 64, 128], "dim": 32, "full_attn": [False, False, True], "attn_heads": [4] * 3,
           "attn_dim_head": [32] * 3}  # fmt: skip
-BATCH, ITERATIONS, ROUNDS, IMAGES = 32, 8, 5, 256
+BATCH, ITERATIONS, ROUNDS, IMAGES = 16, 3, 3, 256
 
 
 def main() -> None:
