@@ -10,7 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from sfddm.training.teacher import denoising_loss
 CONFIG = {"library": LUCIDRAINS, "sample_size": [32, 32], "in_channels": 3, "out_channels": 3, "layers_per_block": 2,
           "block_out_channels": [32, 32, 64, 128], "dim": 32, "full_attn": [False, False, True], "attn_heads": [4] * 3,
           "attn_dim_head": [32] * 3}  # fmt: skip
-BATCH, ITERATIONS, ROUNDS, IMAGES = 16, 3, 3, 256
+BATCH, ITERATIONS, ROUNDS, IMAGES = 16, 2, 3, 256
 
 
 def main() -> None:
@@ -61,7 +61,8 @@ def _theirs(images: np.ndarray, folder: Path) -> Callable[[], None]:
 
     def train() -> None:
         trainer.train_num_steps += ITERATIONS
-        trainer.train()
+        with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):
+            trainer.train()
 
     return train
 
