@@ -74,14 +74,14 @@ class Model:
             f"{contract.timesteps} levels, drawn in {sampler.nfe} steps of {sampler.solver}"
         )
 
-    def sample(self, count: int, seed: int = 0, steps: int | None = None, of: int | None = None) -> np.ndarray:
+    def sample(self, count: int, seed: int = 0, steps: int | None = None, class_label: int | None = None) -> np.ndarray:
         """Images, uint8 [count, C, H, W]: image i is always the same for a seed.
 
         Args:
             count: how many.
             seed: of the noises.
             steps: another number of steps than the model's own.
-            of: the class of all images; None: classes take turns, where there are any.
+            class_label: the class of all images; None: classes take turns, where there are any.
 
         Raises:
             UserError: fewer than one image, no such number of steps or class, or the network puts out NaN.
@@ -89,8 +89,8 @@ class Model:
         if count < 1:
             raise UserError(f"{count} images: expected 1 or more.")
         sampler = self.sampler if steps is None else on_index_set(self.sampler, self.contract, steps)
-        self.contract.require_class(of)
-        return generate(storage.load(self.folder, device()), sampler, seed, count, BATCH, "sampling", of)
+        self.contract.require_class(class_label)
+        return generate(storage.load(self.folder, device()), sampler, seed, count, BATCH, "sampling", class_label)
 
     @cached_property
     def sampler(self) -> Sampler:

@@ -36,7 +36,7 @@ from sfddm.spec.parts import (
 )
 from sfddm.spec.read import parse_spec
 from sfddm.spec.students import SFDDM, TRACT, AnyStep, Consistency, Progressive, Student, Trained
-from sfddm.spec.teacher import PatchedUNet2D, UNet2D
+from sfddm.spec.teacher import EDMUNet2D, PatchedUNet2D, UNet2D
 from sfddm.training.checkpoints import Checkpoints
 from tests import forks
 
@@ -68,6 +68,15 @@ PATCHED = PatchedUNet2D(
     norm_groups=4,
 )
 """tiny's network on patches."""
+EDM_PLAIN = EDMUNet2D(
+    kind="edm-unet2d",
+    architecture="ddpm++",
+    base_channels=8,
+    channels=(8, 16),
+    attention=(False, False),
+    layers_per_block=1,
+)
+"""The smallest of EDM's networks."""
 STILL = {"iterations": 1, "warmup": 0, "learning_rate": 1e-30, "batch_size": 5}
 """Changes to a training: one iteration that moves no weight by more than 1e-30."""
 

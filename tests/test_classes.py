@@ -31,29 +31,21 @@ from sfddm.networks.layout import CONFIG, CONTRACT, COST, write_sampler
 from sfddm.networks.student import first_student
 from sfddm.runtime.files import read_json, write_json
 from sfddm.spec.read import parse_spec
-from sfddm.spec.teacher import EDMUNet2D, FromDiffusers, Teacher
+from sfddm.spec.teacher import FromDiffusers, Teacher
 from sfddm.teachers.folder import read
 from sfddm.teachers.importing import import_teacher
 from sfddm.training.batches import Rows, real_classes, real_images
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.teacher import train_teacher
-from tests.parts import CACHE, COPY, CPU, DATA, METHODS, SOURCES, TINY, job, task, tiny, with_data
+from tests.parts import CACHE, COPY, CPU, DATA, EDM_PLAIN, METHODS, SOURCES, TINY, job, task, tiny, with_data
 
 K = 10
 """As many as the digits are."""
 DDIM = Sampler(solver="ddim", levels=(16, 32, 48, 64), clip_sample=True)
-PLUS = EDMUNet2D(
-    kind="edm-unet2d",
-    architecture="ddpm++",
-    base_channels=8,
-    channels=(8, 16),
-    attention=(False, False),
-    layers_per_block=1,
-)
 
 
-def conditional(network: Any = PLUS, classes: int = K, prediction: str = "v") -> Denoiser:
+def conditional(network: Any = EDM_PLAIN, classes: int = K, prediction: str = "v") -> Denoiser:
     """A network of random weights, whose images depend on the class a lot."""
     contract = Contract(timesteps=64, noise_schedule="cosine", prediction=prediction, classes=classes)
     made = build(unet_config(network, (1, 8, 8), classes), contract, 0)
@@ -226,11 +218,11 @@ def test_the_class_is_asked_for_at_the_command_line_and_in_programs(
     write_sampler(folder / "teacher", DDIM)
     write_json(folder / "teacher" / COST, {})
     model = Model(folder / "teacher")
-    wanted = model.sample(4, seed=7, of=3)
+    wanted = model.sample(4, seed=7, class_label=3)
     assert np.array_equal(wanted, generate(teacher, DDIM, 7, 4, 4, "test", 3))
     assert np.array_equal(model.sample(4, seed=7)[3], wanted[3])
     with pytest.raises(UserError, match="there is no class 10: the network is told 0 to 9"):
-        model.sample(1, of=10)
+        model.sample(1, class_label=10)
     for asked, code in (("3", 0), ("-1", 2)):
         out = folder / f"images{asked}.npz"
         arguments = [
@@ -288,7 +280,7 @@ def test_programs_bring_labels_of_their_own(tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(UserError, match=words):
             sfddm.train_teacher(images, "teacher", described, labels=wrong)
     teacher = sfddm.train_teacher(images, "teacher", described, labels=labels)
-    assert teacher.contract.classes == 2 and teacher.sample(2, of=1).shape == (2, 1, 8, 8)
+    assert teacher.contract.classes == 2 and teacher.sample(2, class_label=1).shape == (2, 1, 8, 8)
     made = sfddm.recipe(teacher, 4)
     ours = evolve(made, method=evolve(METHODS["sfddm"], sources=SOURCES["trajectory"]))
     assert sfddm.distil(teacher, 4, "student", student=ours).contract.classes == 2

@@ -35,17 +35,9 @@ from sfddm.spec.teacher import EDMUNet2D, FromTensors, Teacher
 from sfddm.teachers.edm import convert
 from sfddm.teachers.importing import find_teacher
 from sfddm.teachers.inspection import look
-from tests.parts import COPY, CPU, METHODS, TINY, job, only_spec, points, untrained_teacher
+from tests.parts import COPY, CPU, EDM_PLAIN, METHODS, TINY, job, only_spec, points, untrained_teacher
 
-PLUS = EDMUNet2D(
-    kind="edm-unet2d",
-    architecture="ncsn++",
-    base_channels=8,
-    channels=(8, 16),
-    attention=(False, True),
-    layers_per_block=1,
-    dropout=0.1,
-)
+PLUS = evolve(EDM_PLAIN, architecture="ncsn++", attention=(False, True), dropout=0.1)
 PLAIN = evolve(PLUS, architecture="ddpm++")
 BLOCKS = {
     "enc.8x8_block0": (8, 8, "", ""),
@@ -330,12 +322,12 @@ def test_random_frequencies_need_the_noise_levels_that_edm_tells(tmp_path: Path)
     )
     start, end = TINY.index("    network:\n"), TINY.index("    training: &training")
     text = TINY[:start] + f"    {network}\n" + TINY[end:]
-    with pytest.raises(SpecError, match=r"ncsn\+\+ is made for the noise levels that `edm` tells it"):
+    with pytest.raises(SpecError, match=r"ncsn\+\+ is made for the noise levels that the prediction `edm` tells it"):
         parse_spec(text, "tiny.yaml")
     edm = text.replace("prediction: v\n  source", "prediction: edm\n  source")
     assert parse_spec(edm, "tiny.yaml").teacher.prediction == "edm"
     scratch = "start: {kind: scratch, prediction: v, network: {kind: teacher}}"
-    with pytest.raises(SpecError, match="use `same` under such a teacher"):
+    with pytest.raises(SpecError, match=r"use edm \(a student's `same` under such a teacher\)"):
         parse_spec(edm.replace("start: {kind: teacher, prediction: same}", scratch, 1), "tiny.yaml")
     with pytest.raises(SpecError, match="EDM's F can't be read as v"):
         parse_spec(edm.replace("{kind: teacher, prediction: same}", "{kind: teacher, prediction: v}", 1), "tiny.yaml")

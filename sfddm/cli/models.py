@@ -100,7 +100,7 @@ def sample(
     steps: Steps = None,
     spacing: Spaced = None,
     levels: LevelsAsked = None,
-    of: Annotated[
+    class_label: Annotated[
         int | None, typer.Option("--class", help="The class of all images; they take turns if left out.")
     ] = None,
 ) -> None:
@@ -119,8 +119,8 @@ def sample(
     from sfddm.runtime.machine import device
 
     denoiser = storage.load(folder, device())
-    denoiser.contract.require_class(of)
-    images = generate(denoiser, sampler, seed, num, BATCH, "sampling", of)
+    denoiser.contract.require_class(class_label)
+    images = generate(denoiser, sampler, seed, num, BATCH, "sampling", class_label)
     with atomic_file(out) as partial:
         if out.suffix == ".png":
             partial.write_bytes(png(grid(images, min(num, 16))))

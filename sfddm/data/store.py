@@ -38,6 +38,17 @@ class Split:
         return self.labels
 
 
+def require_classes(labels: np.ndarray, classes: int) -> None:
+    """Raises: UserError: the images' classes are not 0 to `classes` - 1: noises take turns with all of them."""
+    found = np.unique(labels)
+    if not np.array_equal(found, np.arange(classes)):
+        wrong = f"the class {found[-1]}" if found[-1] >= classes else f"{len(found)} of them"
+        raise UserError(
+            f"the network is told {classes} classes, 0 to {classes - 1}, and the images have {wrong}: "
+            "teacher.classes has to be their number."
+        )
+
+
 @frozen
 class Block:
     """Some images of a split on their way into the store: uint8 [n, C, H, W], n may be 0."""

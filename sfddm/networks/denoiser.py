@@ -165,7 +165,7 @@ class Denoiser(nn.Module):
             told["class_labels"] = self.time_input[landing]
         if self.contract.classes:
             assert self.labels is not None, "a network of classes is evaluated as `given` some"
-            told["classes" if isinstance(self.network, EDMUNet2DModel) else "class_labels"] = self.labels
+            told[class_argument(self.config)] = self.labels
         return told
 
     def compile(self, *arguments: Any, **options: Any) -> None:
@@ -201,6 +201,11 @@ class Denoiser(nn.Module):
 def classes_of(config: Mapping[str, Any]) -> int:
     """How many classes the network of a configuration is told; 0: none."""
     return config.get("num_class_embeds") or 0
+
+
+def class_argument(config: Mapping[str, Any]) -> str:
+    """The argument by which the network of a configuration is told classes; EDM's has the usual one for landings."""
+    return "classes" if config.get("library") == EDM else "class_labels"
 
 
 def class_of(contract: Contract, numbers: Tensor) -> Tensor | None:

@@ -17,12 +17,18 @@ from sfddm.runtime.progress import Status
 
 
 def generate(
-    denoiser: Denoiser, sampler: Sampler, seed: int, count: int, batch_size: int, label: str, of: int | None = None
+    denoiser: Denoiser,
+    sampler: Sampler,
+    seed: int,
+    count: int,
+    batch_size: int,
+    label: str,
+    class_label: int | None = None,
 ) -> np.ndarray:
     """`count` images, uint8 [count, C, H, W], from the noises 0..count-1 of `seed`.
 
     Of several processes each draws some of the batches, and process 0 has all images; the others have none. `label` is
-    for the progress, `of` the class of all images; None: each noise has its own.
+    for the progress, `class_label` the class of all images; None: each noise has its own.
 
     Raises:
         UserError: the network put out NaN.
@@ -32,7 +38,7 @@ def generate(
     noises = drawn_ahead(batches, lambda batch: normals(seed, Purpose.EVALUATION_NOISE, batch, denoiser.image_shape))
     with Status(label, count, "img") as status:
         drawn = distributed_map(
-            batches, lambda batch: to_bytes(draw_from(denoiser, sampler, next(noises), seed, batch, of))
+            batches, lambda batch: to_bytes(draw_from(denoiser, sampler, next(noises), seed, batch, class_label))
         )
         for batch, part in zip(batches, drawn, strict=is_main()):
             images[batch.start : batch.stop] = part
@@ -57,12 +63,12 @@ def draw_from(
     noise: np.ndarray,
     seed: int,
     streams: Sequence[int],
-    of: int | None = None,
+    class_label: int | None = None,
 ) -> Tensor:
     """The images [N, C, H, W] from given noises, float32 [N, C, H, W].
 
     A stochastic sampler adds noise from stream `streams[i]` of `seed` to image i: equal streams, equal step noise.
-    Where there are classes, image i has that of noise `streams[i]`, or the class `of`.
+    Where there are classes, image i has that of noise `streams[i]`, or the class `class_label`.
 
     Raises:
         UserError: the network put out NaN.
@@ -70,7 +76,7 @@ def draw_from(
     device = denoiser.device
     step_noise = _step_noise(seed, streams, noise.shape[1:], device)
     numbers = torch.tensor(list(streams), device=device)
-    labels = class_of(denoiser.contract, numbers if of is None else torch.full_like(numbers, of))
+    labels = class_of(denoiser.contract, numbers if class_label is None else torch.full_like(numbers, class_label))
     images = sample(denoiser.given(labels), torch.from_numpy(noise).to(device), sampler, step_noise)
     if not bool(images.isfinite().all()):
         raise UserError("the network produced NaN or infinite pixels: its weights are probably corrupt.")

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from sfddm.networks.denoiser import classes_of, make_network, unet_config
-from sfddm.networks.edm import EDM
+from sfddm.networks.denoiser import class_argument, classes_of, make_network, unet_config
 from sfddm.spec.parts import FromScratch, Start, TeachersNetwork
 
 
@@ -26,6 +25,6 @@ def _operations(config: Mapping[str, Any], shape: tuple[int, int, int]) -> int:
     """The floating-point operations for one image, counted without computing anything."""
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         zero = torch.zeros(1, dtype=torch.int64)
-        told = {"classes" if config.get("library") == EDM else "class_labels": zero}
-        make_network(dict(config))(torch.empty(1, *shape), zero, **(told if classes_of(config) else {}))
+        told = {class_argument(config): zero} if classes_of(config) else {}
+        make_network(dict(config))(torch.empty(1, *shape), zero, **told)
     return int(counter.get_total_flops())

@@ -1,8 +1,8 @@
 """Tensors to and from files: the one loader.
 
 Ours are safetensors. What others publish as a pickle of tensors is read only where its content is pinned (by a hash,
-or by a commit), with a reader that builds tensors and plain data and nothing else. `sfddm.teachers.edm` makes such a
-file of EDM's pickles of whole networks.
+or by a commit), with a reader that builds tensors and plain data and nothing else. Pickles of whole
+networks have `sfddm.teachers.inert`.
 """
 
 import hashlib

@@ -18,8 +18,7 @@ BLOCKS = 10
 """Those of the jackknife (`sfddm.evaluation.moments`)."""
 TEN = 10
 """The classes of every set that has any, but folders."""
-PLUS = "ncsn++"
-HELD_OUT = 20
+HELD_OUT = 2 * BLOCKS
 """Held-out images, and images of a student, that distances need at least: two in each block of the jackknife."""
 
 
@@ -80,7 +79,7 @@ def remarks(spec: Spec) -> Iterator[str]:
 
 
 def _check_classes(spec: Spec) -> Iterator[Fault]:
-    """Yield a fault where a teacher is told other classes than the images have, or whole numbers as frequencies."""
+    """Yield a fault where a teacher is told other classes than the images have, or a prediction that is not its own."""
     teacher, data = spec.teacher, spec.data
     here = ("teacher", "classes")
     if teacher.classes and not data.labelled:
@@ -88,10 +87,8 @@ def _check_classes(spec: Spec) -> Iterator[Fault]:
         yield Fault(f"the network is told classes, and {data.kind} has none here: {remedy}", here)
     elif teacher.classes and not isinstance(data, Folder) and teacher.classes != TEN:
         yield Fault(f"expected {TEN}, the classes of {data.kind}", here)
-    if teacher.prediction != "edm" and isinstance(own := network_of(teacher), EDMUNet2D) and own.architecture == PLUS:
-        yield Fault(
-            f"{PLUS} is made for the noise levels that `edm` tells it: set this to edm", ("teacher", "prediction")
-        )
+    if isinstance(own := network_of(teacher), EDMUNet2D):
+        yield from own.check_prediction(teacher.prediction, ("teacher", "prediction"))
 
 
 def _check_gates(spec: Spec) -> Iterator[Fault]:

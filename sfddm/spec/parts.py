@@ -136,13 +136,9 @@ class FromScratch:
         if not isinstance(self.network, TeachersNetwork):
             yield from self.network.check(context.shape, (*path, "network"))
         own = network_of(context.teacher) if isinstance(self.network, TeachersNetwork) else self.network
-        edm = context.teacher.prediction == "edm" and self.prediction == "same"
-        if isinstance(own, EDMUNet2D) and own.architecture == "ncsn++" and not edm:
-            yield Fault(
-                "ncsn++ is made for the noise levels that the prediction `edm` tells it: use `same` under such a "
-                "teacher, or another network",
-                (*path, "prediction"),
-            )
+        prediction = context.teacher.prediction if self.prediction == "same" else self.prediction
+        if isinstance(own, EDMUNet2D):
+            yield from own.check_prediction(prediction, (*path, "prediction"))
 
 
 Start = FromTeacher | FromScratch

@@ -125,6 +125,12 @@ class EDMUNet2D:
                 )
         yield from _check_levels(self.channels, self.attention, shape, path)
 
+    def check_prediction(self, prediction: str, path: SpecPath) -> Iterator[Fault]:
+        """Yield a fault where random frequencies would be told whole numbers, a code without neighbours."""
+        if self.architecture == "ncsn++" and prediction != "edm":
+            yield Fault("ncsn++ is made for the noise levels that the prediction `edm` tells it: use edm (a student's "
+                        "`same` under such a teacher), or another network", path)  # fmt: skip
+
     def _widths(self) -> Iterator[int]:
         """The channels of all that is normalised, on the way down and up again."""
         width, passed = self.base_channels, [self.base_channels]

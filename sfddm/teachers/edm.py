@@ -1,19 +1,12 @@
-"""The weights in a pickle that EDM's training wrote (Karras et al. 2022), taken out without running anything in it.
+"""The weights in a pickle that EDM's training wrote (Karras et al. 2022), under the names of our network.
 
-Such a file has whole objects, and the source of their classes, which EDM's own reader runs. This one follows the
-pickle's instructions with objects that can do nothing in place of all that it names: of what comes out, only tensors
-are kept, and the dropout that the network was trained with.
+`sfddm.teachers.inert` reads the file; only tensors are kept, and the dropout that the network was trained with.
 """
 
-import io
 import json
-import math
-import pickle
 import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,9 +16,10 @@ from sfddm.errors import UserError
 from sfddm.networks.denoiser import unet_config
 from sfddm.networks.edm import EDMUNet2DModel, kernel_of
 from sfddm.networks.weights import write_tensors
-from sfddm.runtime.files import atomic_file, check_regular
+from sfddm.runtime.files import atomic_file
 from sfddm.spec.parse import StructureError, structure, unstructure
 from sfddm.spec.teacher import EDMUNet2D
+from sfddm.teachers.inert import Inert, Numbers, read_inert
 from sfddm.teachers.tensors import ABOUT, About
 
 PLACE = re.compile(r"(enc|dec)\.([1-9][0-9]{0,4})x[0-9]+_([a-z_]+)([0-9]{0,3})\.([a-z0-9_.]+)")
@@ -63,14 +57,15 @@ def convert(pickled: Path, out: Path) -> None:
         raise UserError(f"{out} is there already: give the name of a new file.")
     whole = _average(pickled)
     try:
-        about, tensors = _described(whole, pickled), dict(_unique(_tensors(whole)))
-        weights = _renamed(tensors, about, pickled)
+        tensors = dict(_tensors(whole))
+        about = _described(whole, tensors, pickled)
+        with torch.device("meta"):
+            wanted = EDMUNet2DModel(**unet_config(about.network, about.shape, about.classes)).state_dict()
+        weights = _renamed(tensors, about, wanted, pickled)
     except UserError:
         raise
     except Exception as error:  # whatever is not as in EDM's networks fails somewhere
         raise UserError(f"{pickled} has a network that is not known here ({error!r}).") from None
-    with torch.device("meta"):
-        wanted = EDMUNet2DModel(**unet_config(about.network, about.shape, about.classes)).state_dict()
     shapes = [{name: tuple(tensor.shape) for name, tensor in of.items()} for of in (weights, wanted)]
     if shapes[0] != shapes[1]:
         name = min(name for name, _ in shapes[0].items() ^ shapes[1].items())
@@ -79,32 +74,24 @@ def convert(pickled: Path, out: Path) -> None:
         write_tensors(path, weights, {ABOUT: json.dumps(unstructure(about))})
 
 
-def _average(path: Path) -> "_Inert":
+def _average(path: Path) -> Inert:
     """The network under its preconditioning, as inert objects."""
-    try:
-        check_regular(path)
-        with path.open("rb") as file:
-            content = _Reader(file).load()
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror or error}.") from None
-    except Exception as error:  # pickles fail in any way
-        raise UserError(f"{path} can't be read as a pickle of tensors ({error}).") from None
+    content = read_inert(path)
     found = content.get("ema") if isinstance(content, Mapping) else None
-    if not isinstance(found, _Inert) or not isinstance(found.state.get("_modules"), Mapping):
+    if not isinstance(found, Inert) or not isinstance(found.state.get("_modules"), Mapping):
         raise UserError(f"{path} is no network-snapshot of EDM: it has no network under 'ema'.")
     return found
 
 
-def _described(whole: "_Inert", path: Path) -> About:
+def _described(whole: Inert, tensors: Mapping[str, Tensor], path: Path) -> About:
     """The network that the weights belong to, and its images, within the bounds of a spec."""
     model = whole.state["_modules"].get("model")
-    names = (whole.name, model.name if isinstance(model, _Inert) else "none")
+    names = (whole.name, model.name if isinstance(model, Inert) else "none")
     if names != ("EDMPrecond", "SongUNet") or whole.state.get("sigma_data") != SIGMA_DATA:
         raise UserError(
             f"{path} has a {names[1]} under {names[0]}: expected a SongUNet (DDPM++ or NCSN++) under EDMPrecond, "
             f"with sigma_data {SIGMA_DATA}."
         )
-    tensors = dict(_tensors(whole))
     size = whole.state["img_resolution"]
     levels = range(sum(re.fullmatch(r"enc\.\d+x\d+_block0\.conv0\.weight", name) is not None for name in tensors))
     firsts = [f"enc.{size >> level}x{size >> level}_block0" for level in levels]
@@ -131,7 +118,7 @@ def _described(whole: "_Inert", path: Path) -> About:
     return about
 
 
-def _renamed(tensors: Mapping[str, Tensor], about: About, path: Path) -> dict[str, Tensor]:
+def _renamed(tensors: Mapping[str, Tensor], about: About, wanted: Iterable[str], path: Path) -> dict[str, Tensor]:
     """The tensors under our names, and the filters that belong to them."""
     network = about.network
     assert isinstance(network, EDMUNet2D)
@@ -151,25 +138,8 @@ def _renamed(tensors: Mapping[str, Tensor], about: About, path: Path) -> dict[st
             # Query, key and value of each channel are next to each other; ours are one after the other.
             tensor = tensor.reshape(-1, 3, *tensor.shape[1:]).transpose(0, 1).flatten(0, 1)
         renamed[ours] = tensor.float().contiguous()
-    if network.architecture == "ncsn++":
-        for stage in range(len(network.channels) - 1):
-            places = (
-                f"down.{stage + 1}.resized.resample",
-                f"up.{stage + 1}.resized.resample",
-                f"down.{stage + 1}.aside.1",
-            )
-            renamed |= {f"{place}.kernel": kernel.clone() for place in places}
+    renamed |= {name: kernel.clone() for name in wanted if name.endswith(".kernel")}
     return renamed
-
-
-def _unique(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    """The tensors, of which no two have one name."""
-    seen = set()
-    for name, tensor in tensors:
-        if name in seen:
-            raise ValueError(f"two tensors are called {name}")
-        seen.add(name)
-        yield name, tensor
 
 
 def _place(name: str, size: int, levels: int) -> str:
@@ -194,119 +164,23 @@ def _place(name: str, size: int, levels: int) -> str:
     return places.get(role, name)
 
 
-def _tensors(whole: "_Inert") -> Iterator[tuple[str, Tensor]]:
+def _tensors(whole: Inert) -> Iterator[tuple[str, Tensor]]:
     """The tensors of the network under the preconditioning, by EDM's names."""
     yield from _of_module(whole.state["_modules"]["model"], "")
 
 
-def _of_module(module: "_Inert", before: str) -> Iterator[tuple[str, Tensor]]:
+def _of_module(module: Inert, before: str) -> Iterator[tuple[str, Tensor]]:
     for kind in ("_parameters", "_buffers"):
         for name, value in (module.state.get(kind) or {}).items():
-            if isinstance(value, _Numbers):
+            if isinstance(value, Numbers):
                 yield f"{before}{name}", value.tensor
     for name, part in (module.state.get("_modules") or {}).items():
-        if isinstance(part, _Inert):
+        if isinstance(part, Inert):
             yield from _of_module(part, f"{before}{name}.")
 
 
-def _modules(module: "_Inert") -> Iterator["_Inert"]:
+def _modules(module: Inert) -> Iterator[Inert]:
     yield module
     for part in (module.state.get("_modules") or {}).values():
-        if isinstance(part, _Inert):
+        if isinstance(part, Inert):
             yield from _modules(part)
-
-
-class _Inert(dict[Any, Any]):
-    """Stands for an object of any class: takes what a pickle does to it, and does nothing."""
-
-    name: str = ""
-    state: Mapping[str, Any] = {}
-
-    def __new__(cls, *_: Any, **__: Any) -> "_Inert":
-        return super().__new__(cls)
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        super().__init__()
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state if isinstance(state, Mapping) else {}
-
-    def append(self, _: Any) -> None:
-        """For lists."""
-
-    def extend(self, _: Any) -> None:
-        """For lists."""
-
-    __hash__ = object.__hash__  # type: ignore[assignment]
-
-
-class _Numbers(_Inert):
-    """Stands for a tensor, or for its storage, which is one of one dimension."""
-
-    tensor: Tensor
-
-
-def _holding(tensor: Tensor) -> _Numbers:
-    held = _Numbers()
-    held.tensor = tensor
-    return held
-
-
-def _persistent(meta: Any) -> _Inert:
-    """An object whose class's source is in the file: the source is not even looked at."""
-    made = _Inert()
-    name = meta["class_name"]
-    made.name = name if isinstance(name, str) else ""
-    made.__setstate__(meta["state"])
-    return made
-
-
-def _storage(data: bytes) -> _Numbers:
-    kept = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    flat = torch.empty(0, dtype=kept.dtype)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TypedStorage is deprecated")  # the file has no other
-        flat.set_(kept.untyped(), 0, (len(kept),), (1,))
-    return _holding(flat)
-
-
-def _tensor(storage: _Numbers, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _Numbers:
-    if math.prod(size) > storage.tensor.numel():
-        raise ValueError("a tensor is larger than what is stored of it")
-    return _holding(storage.tensor.as_strided(size, stride, offset).clone())
-
-
-def _parameter(data: _Numbers, *_: Any) -> _Numbers:
-    return data
-
-
-class _Call:
-    """A function of ours that a pickle can call and not change."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., _Inert]) -> None:
-        self._function = function
-
-    def __call__(self, *arguments: Any) -> _Inert:
-        return self._function(*arguments)
-
-    def __setstate__(self, _: Any) -> None:
-        """Takes no state."""
-
-
-KNOWN = {
-    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _Call(_persistent),
-    ("torch.storage", "_load_from_bytes"): _Call(_storage),
-    ("torch._utils", "_rebuild_tensor_v2"): _Call(_tensor),
-    ("torch._utils", "_rebuild_parameter"): _Call(_parameter),
-}
-"""What has a meaning here; all else that a pickle names is inert."""
-
-
-class _Reader(pickle.Unpickler):
-    """Nothing that a pickle names is imported."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """A function of ours, or a class whose objects do nothing."""
-        return KNOWN.get((module, name), _Inert)

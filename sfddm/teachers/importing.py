@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import torch
 
+from sfddm.data.store import require_classes
 from sfddm.errors import UserError
 from sfddm.networks.denoiser import Denoiser
 from sfddm.spec.teacher import FromCheckpoint, FromDiffusers, FromTensors, Teacher
@@ -13,7 +14,6 @@ from sfddm.teachers import lucidrains as checkpoint
 from sfddm.teachers.candidate import Found
 from sfddm.teachers.denoising import require_denoising
 from sfddm.teachers.hub import given_path
-from sfddm.training.batches import require_classes
 
 
 def import_teacher(

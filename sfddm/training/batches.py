@@ -12,8 +12,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from sfddm.data.store import Split
-from sfddm.errors import UserError
+from sfddm.data.store import Split, require_classes
 from sfddm.images import from_bytes
 from sfddm.randomness import Purpose, epoch_indices, generator
 from sfddm.runtime.machine import free_memory
@@ -70,17 +69,6 @@ def real_classes(split: Split, classes: int, rows: Rows, device: torch.device) -
     require_classes(labels, classes)
     stored_labels = stored(labels, device)
     return lambda seed, step: moved(take(stored_labels, seed, step, rows), device)
-
-
-def require_classes(labels: np.ndarray, classes: int) -> None:
-    """Raises: UserError: the images' classes are not 0 to `classes` - 1: noises take turns with all of them."""
-    found = np.unique(labels)
-    if not np.array_equal(found, np.arange(classes)):
-        wrong = f"the class {found[-1]}" if found[-1] >= classes else f"{len(found)} of them"
-        raise UserError(
-            f"the network is told {classes} classes, 0 to {classes - 1}, and the images have {wrong}: "
-            "teacher.classes has to be their number."
-        )
 
 
 def stored(array: np.ndarray, device: torch.device) -> Tensor:
