@@ -186,7 +186,7 @@ def test_a_snapshot_predicts_what_edms_own_code_does(architecture: str, tmp_path
 
 @pytest.mark.parametrize("architecture", PREDICTED)
 @pytest.mark.usefixtures("persistence")
-def test_at_the_very_noise_levels_it_is_the_same_to_five_digits(architecture: str, tmp_path: Path) -> None:
+def test_at_the_very_noise_levels_it_is_the_same_to_the_last_digit(architecture: str, tmp_path: Path) -> None:
     out = tmp_path / "edm.safetensors"
     convert(snapshot(tmp_path / "edm.pkl", weights(architecture)), out)
     network = denoiser(out).network
@@ -197,7 +197,7 @@ def test_at_the_very_noise_levels_it_is_the_same_to_five_digits(architecture: st
         x = alpha * shown * (noise**2 + 0.25) ** 0.5
         assert torch.allclose(to_input("edm", x, alpha, sigma), shown, atol=1e-6)
         found = to_sample("edm", output, x, alpha, sigma).flatten()[[0, 9, 27, 63]]
-        assert found.tolist() == pytest.approx(expected, abs=2e-5)
+        assert found.tolist() == pytest.approx(expected, abs=3e-6)
 
 
 @pytest.mark.usefixtures("persistence")
