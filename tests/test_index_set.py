@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfddm.diffusion.levels import Schedule, alpha_bar
+from sfddm.diffusion.levels import ScheduleName, alpha_bar
 from sfddm.diffusion.schedule import NoiseSchedule
 from sfddm.diffusion.search import (
     Walk,
@@ -29,7 +29,7 @@ from tests.gaussian import GaussianTeacher, S
 from tests.parts import TINY, untrained_teacher
 from tests.typed import sfddm
 
-SCHEDULES = get_args(Schedule)
+SCHEDULES = get_args(ScheduleName)
 T = 1024
 ROOT = Path(__file__).parents[1]
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from sfddm.diffusion.levels import Schedule, alpha_bar, angles, log_snr
+from sfddm.diffusion.levels import Schedule, ScheduleName, alpha_bar, angles, log_snr
 from sfddm.diffusion.schedule import NoiseSchedule
+from sfddm.spec.teacher import OwnBetas
 
-SCHEDULES = get_args(Schedule)
+SCHEDULES = get_args(ScheduleName)
 
 
 def cosine(share: float) -> float:
@@ -52,6 +53,33 @@ def test_the_scaled_linear_schedule_has_even_steps_in_the_square_root_of_beta() 
         root = np.sqrt(1 - remaining[1:] / remaining[:-1])
         assert root[[0, -1]] ** 2 == pytest.approx([0.00085 * scale, 0.012 * scale])
         assert np.diff(root) == pytest.approx(np.full(timesteps - 1, (root[-1] - root[0]) / (timesteps - 1)))
+
+
+def betas(kind: str, start: float, end: float, rescaled: bool = False) -> OwnBetas:
+    return OwnBetas(
+        kind="betas",
+        beta_schedule=kind,
+        beta_start=start,
+        beta_end=end,
+        zero_terminal_snr=rescaled,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(("kind", "ends"), [("linear", (1e-4, 0.02)), ("scaled-linear", (8.5e-4, 0.012))])
+def test_a_schedule_of_betas_is_the_named_one_where_they_are_its_own(
+    kind: ScheduleName, ends: tuple[float, float]
+) -> None:
+    assert np.array_equal(alpha_bar(betas(kind, *ends), 1000), alpha_bar(kind, 1000))
+    # Betas are taken as they are, whatever T is: one level of 0.3 leaves 0.7.
+    assert alpha_bar(betas(kind, 0.3, 0.3), 2) == pytest.approx([1, 0.7, 0.49])
+
+
+def test_a_zero_terminal_snr_leaves_nothing_and_the_first_level_as_it_is() -> None:
+    """Lin et al. 2024, algorithm 1: with betas of .19, a = .9, .81, .729 moves to .9, .9 * .081 / .171, 0."""
+    moved = np.sqrt(alpha_bar(betas("linear", 0.19, 0.19, True), 3))
+    assert moved[:3] == pytest.approx([1, 0.9, 0.9 * 0.081 / 0.171])
+    assert 0 < moved[3] < 1e-7 and np.isfinite(log_snr(betas("linear", 1e-4, 0.02, True), 1000)).all()
+    assert angles(betas("linear", 1e-4, 0.02, True), 1000)[-1] == pytest.approx(math.pi / 2, abs=1e-7)
 
 
 @pytest.mark.parametrize(("kind", "left"), [("cosine", cosine), ("sigmoid", sigmoid)])

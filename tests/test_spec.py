@@ -85,6 +85,34 @@ def test_params_yaml_lists_the_runs_of_the_specs() -> None:
             "$.teacher.source.network.middle_attention",
             "true or false",
         ),
+        ("noise_schedule: cosine", "noise_schedule: cos", "$.teacher.noise_schedule", "did you mean 'cosine'?"),
+        ("noise_schedule: cosine", "noise_schedule: 3", "$.teacher.noise_schedule", "unknown word 3"),
+        (
+            "noise_schedule: cosine",
+            "noise_schedule: {kind: cosine}",
+            "$.teacher.noise_schedule.kind",
+            "expected 'betas'",
+        ),
+        (
+            "noise_schedule: cosine",
+            "noise_schedule: {kind: betas, beta_schedule: linear, beta_start: 0.02, beta_end: 0.0001}",
+            "$.teacher.noise_schedule.beta_end",
+            "expected at least beta_start (0.02)",
+        ),
+        (
+            "noise_schedule: cosine\n  prediction: v",
+            "noise_schedule: {kind: betas, beta_schedule: linear, beta_start: 0.0001, beta_end: 0.02, "
+            "zero_terminal_snr: true}\n  prediction: epsilon",
+            "$.teacher.prediction",
+            "at a zero terminal SNR the noisiest level has nothing of the image",
+        ),
+        ("average: 0.9", "average: 1.5", "$.teacher.source.training.average", "at most 1"),
+        (
+            "average: 0.9",
+            "average: {kind: half-life, images: 9}",
+            "$.teacher.source.training.average",
+            "missing key 'ramp'",
+        ),
         ("channels: [8, 16]", "channels: 8", "$.teacher.source.network.channels", "expected a list, found 8"),
         ("channels: [8, 16]", "channels: [8, 15]", "$.teacher.source.network.channels[1]", "multiple of norm_groups"),
         (

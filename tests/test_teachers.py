@@ -10,13 +10,22 @@ import numpy as np
 import pytest
 import torch
 from attrs import evolve
-from diffusers import DDPMPipeline, DDPMScheduler, EulerDiscreteScheduler, UNet2DModel
+from diffusers import (
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    UNet2DModel,
+)
 from PIL import Image
 
 from sfddm.cli import main
 from sfddm.data import store
 from sfddm.data.prepare import prepare
-from sfddm.diffusion.levels import Schedule, alpha_bar
+from sfddm.diffusion.levels import ScheduleName, alpha_bar
+from sfddm.diffusion.sampler import Sampler
+from sfddm.diffusion.sampling import sample
 from sfddm.diffusion.spacing import resolve
 from sfddm.errors import SpecError, UserError
 from sfddm.methods.job import distill
@@ -32,10 +41,11 @@ from sfddm.spec.parse import structure, unstructure
 from sfddm.spec.parts import FromTeacher
 from sfddm.spec.read import load_spec, parse_spec
 from sfddm.spec.students import SFDDM
-from sfddm.spec.teacher import FromCheckpoint, FromDiffusers, Teacher
+from sfddm.spec.teacher import FromCheckpoint, FromDiffusers, OwnBetas, Teacher
 from sfddm.teachers.candidate import recognised
 from sfddm.teachers.denoising import require_denoising
 from sfddm.teachers.importing import import_teacher
+from sfddm.teachers.inspection import look
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.teacher import train_teacher
@@ -218,13 +228,85 @@ def test_another_size_of_images_is_refused(trained: Denoiser, images: np.ndarray
         import_teacher(described(from_folder("digits", root)), images.repeat(3, axis=1), CPU)
 
 
-def test_a_schedule_that_is_not_ours_is_shown(trained: Denoiser, images: np.ndarray, root: Path) -> None:
-    save(trained.network, root / "digits", beta_schedule="scaled_linear", beta_end=0.03)
-    with pytest.raises(UserError, match=r"the spec has linear, the teacher scaled_linear \(0.0001 to 0.03\)"):
+@pytest.mark.parametrize(
+    ("own", "shown"),
+    [
+        ({"beta_schedule": "scaled_linear", "beta_end": 0.03}, "scaled-linear (0.0001 to 0.03)"),
+        (
+            {"beta_end": 0.03, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
+            "linear (0.0001 to 0.03, zero terminal SNR)",
+        ),
+        ({"beta_schedule": "squaredcos_cap_v2", "rescale_betas_zero_snr": True}, "squaredcos_cap_v2 (0.0001 to 0.02, "),
+    ],
+)
+def test_another_schedule_than_the_specs_is_shown(
+    own: dict[str, Any], shown: str, trained: Denoiser, images: np.ndarray, root: Path
+) -> None:
+    save(trained.network, root / "digits", **own)
+    with pytest.raises(UserError) as caught:
         import_teacher(described(from_folder("digits", root)), images, CPU)
+    assert f"the spec has linear, the teacher {shown}" in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", get_args(Schedule))
+@pytest.mark.parametrize("rescaled", [False, True])
+@pytest.mark.parametrize("kind", ["linear", "scaled-linear"])
+@pytest.mark.parametrize("scheduler", [DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler])
+def test_betas_of_a_scheduler_are_recognised(scheduler: Any, kind: str, rescaled: bool) -> None:
+    """DPM-Solver leaves 2^-24 where others leave nothing."""
+    betas = OwnBetas(kind="betas", beta_schedule=kind, beta_start=0.0015, beta_end=0.0195, zero_terminal_snr=rescaled)
+    ends = {"beta_start": 0.0015, "beta_end": 0.0195, "rescale_betas_zero_snr": rescaled}
+    theirs = scheduler(T, beta_schedule=kind.replace("-", "_"), **ends).alphas_cumprod.double().numpy()
+    assert recognised(theirs, betas) == betas
+    assert recognised(theirs, evolve(betas, zero_terminal_snr=not rescaled)) is None
+    assert recognised(theirs, evolve(betas, beta_end=0.0197)) is None
+
+
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_a_teacher_of_its_own_betas_draws_what_diffusers_own_sampler_does(
+    rescaled: bool, trained: Denoiser, root: Path
+) -> None:
+    """Images within 1e-4 of diffusers' DDIM from the same noises; a spec of it can be written and read again."""
+    scheduler = DDIMScheduler(
+        T, 0.0015, 0.0195, "scaled_linear", clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing",
+        prediction_type="v_prediction", rescale_betas_zero_snr=rescaled,
+    )  # fmt: skip
+    trained.network.save_pretrained(root / "theirs" / "unet")
+    scheduler.save_pretrained(root / "theirs" / "scheduler")
+    seen = look("theirs", "main")
+    described = parse_spec(seen.starter("mine"), "mine.yaml").teacher
+    assert described.noise_schedule == OwnBetas(
+        kind="betas", beta_schedule="scaled-linear", beta_start=0.0015, beta_end=0.0195, zero_terminal_snr=rescaled
+    )
+    ours = seen.found.denoiser(described, (1, 8, 8))
+    storage.write(root, ours)
+    ours = storage.load(root, CPU)  # the contract has betas, too
+    scheduler.set_timesteps(5)
+    noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    x = noise
+    with torch.no_grad():
+        for time in scheduler.timesteps:
+            x = scheduler.step(trained.network(x, time).sample, time, x).prev_sample
+    levels = tuple(sorted(int(time) + 1 for time in scheduler.timesteps))
+    assert torch.allclose(draw(ours, noise, "ddim", levels), x, atol=1e-4)
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpm-solver", "unipc", "angle-2m", "ancestral"])
+def test_every_solver_begins_where_nothing_is_left_of_the_image(solver: str, trained: Denoiser) -> None:
+    betas = OwnBetas(kind="betas", beta_schedule="linear", beta_start=1e-4, beta_end=0.02, zero_terminal_snr=True)
+    own = Denoiser(trained.network, Contract(timesteps=T, noise_schedule=betas, prediction="v"))
+    noise = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    levels = resolve(UniformAngle(kind="uniform-angle", steps=6), betas, T)
+    drawn = draw(own, noise, solver, levels)
+    assert bool(drawn.isfinite().all()) and float(drawn.abs().max()) < 20
+
+
+def draw(denoiser: Denoiser, noise: torch.Tensor, solver: Any, levels: tuple[int, ...]) -> torch.Tensor:
+    sampler = Sampler(solver=solver, levels=levels, clip_sample=False)
+    with torch.no_grad():
+        return sample(denoiser, noise, sampler, iter([torch.zeros_like(noise)] * 10))
+
+
+@pytest.mark.parametrize("kind", get_args(ScheduleName))
 @pytest.mark.parametrize("timesteps", [16, 1000, 4000])
 def test_a_schedule_is_recognised_from_its_numbers_in_float32(kind: str, timesteps: int) -> None:
     ours = alpha_bar(kind, timesteps)[1:]

@@ -12,7 +12,7 @@ from attrs import evolve
 from torch import Tensor, nn
 
 from sfddm.errors import UserError
-from sfddm.spec.training import Training
+from sfddm.spec.training import HalfLife, Training
 from sfddm.training import loop
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
@@ -114,6 +114,24 @@ def test_a_training_is_adam_on_clipped_gradients_averaged(tmp_path: Path) -> Non
     assert np.abs(adam(SLOPES, RATES) - last).max() > 0.01, "clipping shows in the weights"
     assert fit(tmp_path).weight.numpy() == pytest.approx(averages(last, 0.7)[-1], rel=1e-4)
     assert fit(tmp_path / "last", evolve(SETTINGS, average=0.0)).weight.numpy() == pytest.approx(last[-1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("half_life", "decays"),
+    [
+        (HalfLife(kind="half-life", images=7, ramp=0), [0.5, 0.5, 0.5, 0.5]),
+        (HalfLife(kind="half-life", images=14, ramp=0.5), [0.5, 0.5 ** (2 / 3), 0.5**0.5, 0.5**0.5]),
+    ],
+)
+def test_a_half_life_is_told_in_images_and_rises_with_them(
+    tmp_path: Path, half_life: HalfLife, decays: list[float]
+) -> None:
+    """After 7 k images in k iterations: the second one's half-life is half of 14, the third's half of 21."""
+    last = adam(CLIPPED, RATES)
+    expected = last[1]
+    for decay, now in zip(decays, last[2:], strict=True):
+        expected = decay * expected + (1 - decay) * now
+    assert fit(tmp_path, evolve(SETTINGS, average=half_life)).weight.numpy() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(("target_average", "decay"), [(None, 0.7), (0.7, 0.7), (0.2, 0.2), (0.0, 0.0)])

@@ -2,18 +2,50 @@
 
 import math
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-Schedule = Literal["linear", "cosine", "sigmoid", "scaled-linear", "edm"]
+ScheduleName = Literal["linear", "cosine", "sigmoid", "scaled-linear", "edm"]
 """linear: DDPM (Ho et al. 2020); cosine: Nichol and Dhariwal 2021; sigmoid: Jabri et al. 2022; scaled-linear: even
 steps in the square root of beta (Rombach et al. 2022); edm: sigma / alpha from .002 to 80 (Karras et al. 2022)."""
+
+
+@runtime_checkable
+class Betas(Protocol):
+    """A schedule by the betas at its ends (`sfddm.spec.teacher.OwnBetas`)."""
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def beta_schedule(self) -> Literal["linear", "scaled-linear"]:
+        """What rises with even steps: beta, or its square root."""
+        ...
+
+    @property
+    def beta_start(self) -> float:
+        """At level 1."""
+        ...
+
+    @property
+    def beta_end(self) -> float:
+        """At level T."""
+        ...
+
+    @property
+    def zero_terminal_snr(self) -> bool:
+        """Whether nothing of the image is left at level T."""
+        ...
+
+
+Schedule = ScheduleName | Betas
 LARGEST_BETA = 0.999
 """No single level destroys everything (Nichol and Dhariwal 2021, section 3.2)."""
 SIGMAS, RHO = (0.002, 80.0), 7
 """The ends of EDM's noise levels, in standard deviations of noise per image, and the root that they are even in
 (Karras et al. 2022, table 1 and equation 5)."""
+NOTHING = 2.0**-48
+"""What is left of the variance at a zero terminal SNR: far below what float32 resolves, and it has a logarithm."""
 
 
 @lru_cache(maxsize=8)
@@ -24,20 +56,22 @@ def alpha_bar(kind: Schedule, timesteps: int) -> np.ndarray:
         kind: linear: beta from 1e-4 to 0.02 over 1000 levels, rescaled to T (Ho et al. 2020);
             cosine: Nichol and Dhariwal 2021, equation 17; sigmoid: Jabri et al. 2022, algorithm 1, from -3 to 3;
             scaled-linear: as linear, from 8.5e-4 to 0.012 with even steps in the square root;
-            edm: sigma / alpha rises from .002 to 80 with even steps in its 7th root.
+            edm: sigma / alpha rises from .002 to 80 with even steps in its 7th root;
+            or betas, which are taken as they are.
         timesteps: T.
 
     Returns:
         float64 [T + 1], falling from 1 at level 0; read-only.
     """
-    t = np.arange(timesteps + 1) / timesteps
+    if isinstance(kind, Betas):
+        left = _left(_rising(kind.beta_schedule, kind.beta_start, kind.beta_end, timesteps))
+        return _without_rest(left) if kind.zero_terminal_snr else left
+    t, scale = np.arange(timesteps + 1) / timesteps, 1000 / timesteps
     match kind:
         case "linear":
-            scale = 1000 / timesteps
-            beta = np.linspace(scale * 1e-4, scale * 0.02, timesteps)
+            beta = _rising(kind, scale * 1e-4, scale * 0.02, timesteps)
         case "scaled-linear":
-            scale = 1000 / timesteps
-            beta = np.linspace(math.sqrt(scale * 8.5e-4), math.sqrt(scale * 0.012), timesteps) ** 2
+            beta = _rising(kind, scale * 8.5e-4, scale * 0.012, timesteps)
         case "cosine":
             left = np.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
             beta = 1 - left[1:] / left[:-1]
@@ -49,9 +83,28 @@ def alpha_bar(kind: Schedule, timesteps: int) -> np.ndarray:
             left = np.append(1.0, 1 / (1 + np.linspace(highest, lowest, timesteps)[::-1] ** (2 * RHO)))
             left.flags.writeable = False
             return left
+    return _left(beta)
+
+
+def _rising(kind: Literal["linear", "scaled-linear"], start: float, end: float, timesteps: int) -> np.ndarray:
+    if kind == "linear":
+        return np.linspace(start, end, timesteps)
+    return np.linspace(math.sqrt(start), math.sqrt(end), timesteps) ** 2
+
+
+def _left(beta: np.ndarray) -> np.ndarray:
     remaining = np.concatenate([np.ones(1), np.cumprod(1 - beta.clip(0, LARGEST_BETA))])
     remaining.flags.writeable = False
     return remaining
+
+
+def _without_rest(remaining: np.ndarray) -> np.ndarray:
+    """The same schedule, moved so that nothing is left at its end (Lin et al. 2024, algorithm 1)."""
+    root = np.sqrt(remaining)
+    root[1:] = (root[1:] - root[-1]) * root[1] / (root[1] - root[-1])
+    moved: np.ndarray = np.maximum(root**2, NOTHING)
+    moved.flags.writeable = False
+    return moved
 
 
 def angles(kind: Schedule, timesteps: int) -> np.ndarray:

@@ -5,7 +5,6 @@ from typing import Any
 
 from attrs import asdict, evolve, frozen
 
-from sfddm.diffusion.levels import Schedule
 from sfddm.diffusion.prediction import Output
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.spacing import IndexSetError, resolve
@@ -14,7 +13,7 @@ from sfddm.networks.layout import CONTRACT
 from sfddm.spec.fields import Level, Levels, Natural
 from sfddm.spec.index_set import IndexSet, UniformAngle
 from sfddm.spec.parse import read_stored
-from sfddm.spec.teacher import Teacher
+from sfddm.spec.teacher import Schedule, Teacher
 
 
 @frozen(kw_only=True)

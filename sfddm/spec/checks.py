@@ -10,10 +10,10 @@ from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import Fault, SpecPath, nearest
 from sfddm.spec.parts import FromTeacher, network_of
 from sfddm.spec.students import Free, Student, Trained
-from sfddm.spec.teacher import EDMUNet2D
+from sfddm.spec.teacher import EDMUNet2D, OwnBetas, Teacher
 
 UNEVEN = ("linear", "edm")
-"""Schedules whose levels, evenly spaced in t, are far from even in angle."""
+"""Schedules of `uneven` levels."""
 BLOCKS = 10
 """Those of the jackknife (`sfddm.evaluation.moments`)."""
 TEN = 10
@@ -27,6 +27,8 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
     context = spec.context
     yield from _check_data(spec.data)
     yield from spec.teacher.source.check(spec.data.shape, ("teacher", "source"))
+    if isinstance(betas := spec.teacher.noise_schedule, OwnBetas):
+        yield from betas.check(spec.teacher.prediction, ("teacher",))
     yield from _check_classes(spec)
     if spec.evaluation.samples < HELD_OUT:
         yield Fault(f"comparisons need at least {HELD_OUT}, better thousands", ("evaluation", "samples"))
@@ -61,7 +63,7 @@ def remarks(spec: Spec) -> Iterator[str]:
             "`prediction: epsilon-sample` gives a student both"
         )
     uniform = [name for name, student in spec.students.items() if student.index_set.kind == "uniform"]
-    if teacher.noise_schedule in UNEVEN and uniform:
+    if uneven(teacher) and uniform:
         yield (
             f"on this schedule ({teacher.noise_schedule}) `kind: uniform-angle` is the better index set of few steps, "
             f"and uniform that of {', '.join(uniform)}"
@@ -76,6 +78,12 @@ def remarks(spec: Spec) -> Iterator[str]:
             "the teacher was trained elsewhere, perhaps with images that are held out here: then distances to these "
             "flatter it, and every student of it"
         )
+
+
+def uneven(teacher: Teacher) -> bool:
+    """Whether levels that are evenly spaced in t are far from even in angle."""
+    schedule = teacher.noise_schedule
+    return (schedule.beta_schedule if isinstance(schedule, OwnBetas) else schedule) in UNEVEN
 
 
 def _check_classes(spec: Spec) -> Iterator[Fault]:

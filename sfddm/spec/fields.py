@@ -74,6 +74,8 @@ NotNegative = Annotated[float, Bound(0, MOST)]
 """A number, zero included."""
 Share = Annotated[float, Bound(0, 1)]
 """A share of a whole."""
+Beta = Annotated[float, Bound(0, 0.999, open_low=True)]
+"""The variance of the noise that one level adds."""
 Dropout = Annotated[float, Bound(0, 0.9)]
 """The share of activations that are dropped."""
 NAME = Pattern(

@@ -188,7 +188,9 @@ def _literal(args: tuple[Any, ...], _: Schema) -> Schema:
 
 
 def _union(args: tuple[Any, ...], definitions: Schema) -> Schema:
-    """Classes that differ by their `kind`: an editor complains of the one that is meant."""
+    """Classes that differ by their `kind`: an editor complains of the one that is meant. Or else words or a number."""
+    if not all(map(attrs.has, args)):
+        return {"anyOf": [_schema(member, definitions) for member in args]}
     cases = [
         {"if": {"properties": {"kind": {"enum": _kinds(member)}}}, "then": _schema(member, definitions)}
         for member in args
@@ -337,6 +339,8 @@ class _Page:
             return f"list of: {self._value(schema['items'])}"
         if "propertyNames" in schema:
             return f"names, each with: {self._value(schema['additionalProperties'])}"
+        if "anyOf" in schema:
+            return ", ".join(self._value(either) for either in schema["anyOf"])
         if members := _members(schema):
             return self._links(members)
         if "enum" in schema:
@@ -359,7 +363,7 @@ def _members(schema: Schema) -> list[str]:
     inner = schema.get("items") or (schema["additionalProperties"] if "propertyNames" in schema else None)
     if inner is not None:
         return _members(inner)
-    found = [case["then"] for case in schema.get("allOf", [])] or [schema]
+    found = schema.get("anyOf") or [case["then"] for case in schema.get("allOf", [])] or [schema]
     return [case["$ref"].rpartition("/")[2] for case in found if "$ref" in case]
 
 

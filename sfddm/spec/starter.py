@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sfddm.runtime.files import to_yaml
-from sfddm.spec.checks import HELD_OUT, UNEVEN
+from sfddm.spec.checks import HELD_OUT, uneven
 from sfddm.spec.data import Folder
 from sfddm.spec.fields import require_name
 from sfddm.spec.parse import unstructure
@@ -120,7 +120,7 @@ def starter(name: str, data: Folder, images: int, teacher: Teacher | None, large
         data=data,
         imported=teacher and to_yaml({"teacher": unstructure(teacher)}),
         large=large,
-        spacing="uniform-angle" if teacher and teacher.noise_schedule in UNEVEN else "uniform",
+        spacing="uniform-angle" if teacher and uneven(teacher) else "uniform",
         start="epsilon-sample" if teacher and teacher.prediction == "epsilon" else "same",
         few=images < FEW and not large,
         patch=next(patch for patch in range(max(data.size // PATCHES, 1), data.size + 1) if not data.size % patch),

@@ -5,11 +5,12 @@ from typing import Annotated, Literal
 
 from attrs import frozen
 
-from sfddm.diffusion.levels import Schedule
+from sfddm.diffusion.levels import ScheduleName
 from sfddm.diffusion.prediction import Prediction
 from sfddm.spec.fields import (
     SHA256,
     SHA256_PATTERN,
+    Beta,
     Bound,
     CheckpointFile,
     Depth,
@@ -241,6 +242,43 @@ class FromTensors:
 
 Source = Trained | FromDiffusers | FromCheckpoint | FromTensors
 """Where its weights come from."""
+
+
+@frozen(kw_only=True)
+class OwnBetas:
+    """A schedule whose betas are not those of its paper."""
+
+    kind: Literal["betas"]
+    beta_schedule: Literal["linear", "scaled-linear"]
+    """What rises with even steps from level 1 to T: beta, or its square root."""
+    beta_start: Beta
+    """At level 1, as it is, whatever T is."""
+    beta_end: Beta
+    """At level T."""
+    zero_terminal_snr: bool = False
+    """Whether the schedule is then moved so that nothing of the image is left at level T (Lin et al. 2024, algorithm
+    1)."""
+
+    def check(self, prediction: Prediction, path: SpecPath) -> Iterator[Fault]:
+        """Yield a fault where betas fall, or where an image would be divided out of pure noise."""
+        if self.beta_end < self.beta_start:
+            yield Fault(f"expected at least beta_start ({self.beta_start:g})", (*path, "noise_schedule", "beta_end"))
+        if self.zero_terminal_snr and prediction == "epsilon":
+            yield Fault(
+                "at a zero terminal SNR the noisiest level has nothing of the image, so predicted noise doesn't tell "
+                "it: expected v or sample",
+                (*path, "prediction"),
+            )
+
+    def __str__(self) -> str:
+        rescaled = ", zero terminal SNR" if self.zero_terminal_snr else ""
+        return f"{self.beta_schedule} ({self.beta_start:g} to {self.beta_end:g}{rescaled})"
+
+
+Schedule = ScheduleName | OwnBetas
+"""How much of the image is left at each level. By name: linear: DDPM (Ho et al. 2020); cosine: Nichol and Dhariwal
+2021; sigmoid: Jabri et al. 2022; scaled-linear: even steps in the square root of beta (Rombach et al. 2022); edm: sigma
+/ alpha from .002 to 80 (Karras et al. 2022). Or by betas, for teachers whose own are others."""
 
 
 @frozen(kw_only=True)

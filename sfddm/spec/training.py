@@ -10,6 +10,23 @@ from sfddm.spec.parse import Fault, SpecPath
 
 
 @frozen(kw_only=True)
+class HalfLife:
+    """A moving average that is told in images, so that it stays what it is under another batch size."""
+
+    kind: Literal["half-life"]
+    images: Count
+    """Images after which the weights of an iteration count half."""
+    ramp: Share
+    """The half-life is at most this share of the images so far, so that the first weights are forgotten: 0.05 in Karras
+    et al. 2022. 0: it is as long from the first one."""
+
+    def decay(self, seen: int, batch_size: int) -> float:
+        """The decay of an iteration after which `seen` images have been trained with."""
+        half_life = min(self.images, self.ramp * seen) if self.ramp else self.images
+        return float(0.5 ** (batch_size / half_life))
+
+
+@frozen(kw_only=True)
 class Training:
     """One run of the training loop, with Adam."""
 
@@ -25,8 +42,9 @@ class Training:
     """The last share of the iterations, in which the learning rate falls linearly to zero."""
     clip_norm: NotNegative
     """Gradients of a larger norm are scaled down to it; 0 leaves all of them as they are."""
-    average: Share
-    """Decay of the weights' exponential moving average, which is what is kept; 0 keeps the last weights."""
+    average: Share | HalfLife
+    """Decay of the weights' exponential moving average, which is what is kept; 0 keeps the last weights. Or its
+    half-life."""
     precision: Literal["fp32", "bf16"]
     """bf16 runs the forward pass under bfloat16 autocast; weights and updates stay in fp32."""
     memory_format: Literal["contiguous", "channels_last"]
@@ -38,6 +56,12 @@ class Training:
     def images(self) -> int:
         """Images that pass the network, each as often as it comes."""
         return self.iterations * self.batch_size
+
+    def average_decay(self, step: int) -> float:
+        """The decay of the average in iteration `step`."""
+        if isinstance(self.average, HalfLife):
+            return self.average.decay((step + 1) * self.batch_size, self.batch_size)
+        return self.average
 
     def check(self, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where the learning rate would fall before it has risen."""

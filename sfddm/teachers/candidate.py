@@ -5,12 +5,12 @@ from typing import get_args
 import numpy as np
 from attrs import frozen
 
-from sfddm.diffusion.levels import Schedule, log_snr
+from sfddm.diffusion.levels import ScheduleName, alpha_bar, log_snr
 from sfddm.diffusion.prediction import Prediction
 from sfddm.errors import UserError
 from sfddm.networks.contract import contract_of
 from sfddm.networks.denoiser import Denoiser, Network, classes_of
-from sfddm.spec.teacher import Teacher
+from sfddm.spec.teacher import OwnBetas, Schedule, Teacher
 
 
 @frozen(kw_only=True)
@@ -70,16 +70,26 @@ class Found:
 
 TOLERANCE = 0.05
 """In log-SNR: what float32 leaves of it at the lowest level. Schedules differ by whole numbers."""
+ROUNDED = 1e-5
+"""What a product of float32 numbers may lack of alpha_bar; the smallest number in place of 0 is less, too."""
 
 
-def recognised(alpha_bar: np.ndarray) -> Schedule | None:
-    """The schedule whose alpha_bar at the levels 1..T, float64 [T], these are; None for one that is not ours."""
-    inside = bool(((alpha_bar > 0) & (alpha_bar < 1)).all())
-    if not inside:
-        return None
-    found = np.log(alpha_bar) - np.log1p(-alpha_bar)
-    for kind in get_args(Schedule):
-        if np.abs(log_snr(kind, len(alpha_bar)) - found).max() < TOLERANCE:
-            schedule: Schedule = kind
-            return schedule
+def recognised(remaining: np.ndarray, stated: OwnBetas | None = None) -> Schedule | None:
+    """The schedule whose alpha_bar at the levels 1..T, float64 [T], these are.
+
+    Args:
+        remaining: alpha_bar.
+        stated: betas that a configuration gives, if they are of a kind that a spec can have.
+
+    Returns:
+        One by name, or else the stated betas; None for a schedule that is not ours.
+    """
+    if bool(((remaining > 0) & (remaining < 1)).all()):
+        found = np.log(remaining) - np.log1p(-remaining)
+        for kind in get_args(ScheduleName):
+            if np.abs(log_snr(kind, len(remaining)) - found).max() < TOLERANCE:
+                schedule: ScheduleName = kind
+                return schedule
+    if stated is not None and np.abs(alpha_bar(stated, len(remaining))[1:] - remaining).max() < ROUNDED:
+        return stated
     return None

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfddm.diffusion.levels import Schedule, angles
+from sfddm.diffusion.levels import Schedule, ScheduleName, angles
 from sfddm.diffusion.process import diffuse
 from sfddm.errors import UserError
 from sfddm.images import from_bytes
@@ -53,18 +53,18 @@ def require_denoising(
         teacher = teacher.given(torch.from_numpy(labels[chosen]).to(teacher.device))
     noise = torch.from_numpy(normals(0, Purpose.IMPORT_NOISE, range(len(clean)), clean.shape[1:])).to(teacher.device)
     own = teacher.contract.noise_schedule
-    told = (own,) if teacher.contract.prediction == "edm" else get_args(Schedule)
-    errors = {kind: round(_error(teacher, clean, noise, kind), 4) for kind in told}
-    better = min(errors, key=errors.__getitem__)
-    if better != own and errors[better] < min(1, MARGIN * errors[own]):
+    others = () if teacher.contract.prediction == "edm" else get_args(ScheduleName)
+    errors = {str(kind): round(_error(teacher, clean, noise, kind), 4) for kind in dict.fromkeys((own, *others))}
+    better, named = min(errors, key=errors.__getitem__), str(own)
+    if better != named and errors[better] < min(1, MARGIN * errors[named]):
         raise UserError(
             f"{origin} denoises better as if its noise schedule were {better} ({errors[better]} of a guess's error) "
-            f"than under {own} ({errors[own]}): the schedule that its configuration and the spec state is not the one "
-            "that it was trained with."
+            f"than under {named} ({errors[named]}): the schedule that its configuration and the spec state is not the "
+            "one that it was trained with."
         )
-    if not errors[own] < 1:
+    if not errors[named] < 1:
         raise UserError(
-            f"{origin} does not denoise this data: its mean squared error is {errors[own]} of that of a guess that "
+            f"{origin} does not denoise this data: its mean squared error is {errors[named]} of that of a guess that "
             "looks at nothing (a good teacher is well below 1). Is it a teacher of these images, in the range "
             "[-1, 1], with this prediction?"
         )

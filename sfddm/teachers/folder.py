@@ -1,5 +1,6 @@
 """A folder in diffusers' format: its network, and what its scheduler's configuration says."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from sfddm.networks.layout import CONFIG, WEIGHTS
 from sfddm.networks.storage import network_without_memory
 from sfddm.networks.weights import put_weights, read_pickled, read_tensors
 from sfddm.runtime.files import digest_file
-from sfddm.spec.parse import read_mapping
+from sfddm.spec.parse import StructureError, read_mapping, structure
+from sfddm.spec.teacher import OwnBetas
 from sfddm.teachers.candidate import Found, recognised
 from sfddm.teachers.hub import COMMIT, PICKLE, SCHEDULER, fetch, given_path, weights_of
 
@@ -71,13 +73,14 @@ def read(folder: Path, origin: str, commit: str | None, published: bool) -> Foun
     prediction = PREDICTIONS.get(config.get("prediction_type", "epsilon"))
     if prediction is None:
         raise UserError(f"{origin} predicts {config['prediction_type']!r}: expected one of {', '.join(PREDICTIONS)}.")
-    words = f"{config.get('beta_schedule')} ({config.get('beta_start')} to {config.get('beta_end')})"
+    rescaled = ", zero terminal SNR" if config.get("rescale_betas_zero_snr") else ""
+    words = f"{config.get('beta_schedule')} ({config.get('beta_start')} to {config.get('beta_end')}{rescaled})"
     return Found(
         origin=origin,
         pinned=commit or digest_file(weights),
         network=network,
         timesteps=len(alpha_bar),
-        noise_schedule=recognised(alpha_bar),
+        noise_schedule=recognised(alpha_bar, _betas(config)),
         schedule_words=words,
         prediction=prediction,
         dropout=dropout,
@@ -139,6 +142,17 @@ def _renamed(tensors: dict[str, Any], path: Path) -> dict[str, Tensor]:
         attention = len(before) > 1 and before[-2] == "attentions"
         renamed[".".join([*before, RENAMED[layer], part]) if attention and layer in RENAMED else name] = tensor
     return renamed
+
+
+def _betas(config: Mapping[str, Any]) -> OwnBetas | None:
+    """The betas of a scheduler's configuration; None where they are none of a spec's."""
+    said = {key: config.get(key) for key in ("beta_schedule", "beta_start", "beta_end")}
+    said |= {"beta_schedule": str(said["beta_schedule"]).replace("_", "-")}
+    rescaled = bool(config.get("rescale_betas_zero_snr"))
+    try:
+        return structure({"kind": "betas", **said, "zero_terminal_snr": rescaled}, OwnBetas)
+    except StructureError:
+        return None
 
 
 def _scheduler(folder: Path) -> Any:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from attrs import frozen
 
-from sfddm.diffusion.levels import Schedule
+from sfddm.diffusion.levels import ScheduleName
 from sfddm.errors import UserError
 from sfddm.runtime.files import digest_file
 from sfddm.spec.data import Folder
@@ -50,8 +50,9 @@ class Seen:
         found, (_, height, width) = self.found, self.found.shape
         if found.noise_schedule is None:
             raise UserError(
-                f"A spec can't take it over: its noise schedule, {found.schedule_words}, is not one of those that a "
-                f"spec names ({', '.join(get_args(Schedule))}, with the betas of their papers)."
+                f"A spec can't take it over: its noise schedule, {found.schedule_words}, is neither one of those that "
+                f"a spec names ({', '.join(get_args(ScheduleName))}, with the betas of their papers) nor one of linear "
+                "or scaled-linear betas."
             )
         if height != width:
             raise UserError("A spec can't take it over: its images are not square.")

@@ -68,7 +68,7 @@ def read(path: Path, source: FromTensors, described: Teacher, shape: tuple[int, 
         network=network,
         timesteps=described.timesteps,
         noise_schedule=described.noise_schedule,
-        schedule_words=described.noise_schedule,
+        schedule_words=str(described.noise_schedule),
         prediction=described.prediction,
         dropout=source.network.dropout,
     )

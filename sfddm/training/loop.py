@@ -124,12 +124,13 @@ class Average:
     """A moving average of a network's weights. torch's own waits for a GPU in each iteration, to count it."""
 
     module: nn.Module
-    decay: float
+    decay: Callable[[int], float]
+    """Of each iteration."""
 
     @torch.no_grad()
-    def update(self, network: nn.Module, first: bool) -> None:
-        """Go towards the weights of a network; the first time, to where they are."""
-        weight = 1.0 if first else 1 - self.decay
+    def update(self, network: nn.Module, step: int, first: bool) -> None:
+        """Go towards the weights of a network after iteration `step`; the first time, to where they are."""
+        weight = 1.0 if first else 1 - self.decay(step)
         torch._foreach_lerp_([*self.module.parameters()], [*network.parameters()], weight)
 
 
@@ -165,12 +166,12 @@ class State:
             own[f"{self.companion.loss}_average"] = self.companion.average
         return {**self.networks, "average": self.average.module, **own}
 
-    def follow(self, first: bool) -> None:
-        """Have every average follow its network, the first time to where that is."""
+    def follow(self, step: int, first: bool) -> None:
+        """Have every average follow its network after iteration `step`, the first time to where that is."""
         for average in {id(each): each for each in (self.average, self.target)}.values():
-            average.update(self.network, first)
+            average.update(self.network, step, first)
         if (own := self.companion) and own.average:
-            Average(own.average, own.decay).update(own.network, first)
+            Average(own.average, _always(own.decay)).update(own.network, step, first)
 
 
 def begin(
@@ -185,14 +186,18 @@ def begin(
             prepare(companion.average, settings)
         groups.append({"params": companion.network.parameters(), "lr": companion.learning_rate})
     optimizer = torch.optim.Adam(groups, lr=settings.learning_rate, fused=True)
-    average = target = _average(network, settings, settings.average)
+    average = target = _average(network, settings, settings.average_decay)
     if target_average is not None and target_average != settings.average:
-        target = _average(network, settings, target_average)
+        target = _average(network, settings, _always(target_average))
     network.train()
     return State(network, average, target, optimizer, companion)
 
 
-def _average(network: nn.Module, settings: Training, decay: float) -> Average:
+def _always(decay: float) -> Callable[[int], float]:
+    return lambda _: decay
+
+
+def _average(network: nn.Module, settings: Training, decay: Callable[[int], float]) -> Average:
     average = Average(deepcopy(network).requires_grad_(False), decay)
     if settings.compile:
         average.module.compile(dynamic=False)  # copies are not compiled
@@ -219,7 +224,7 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
             nn.utils.clip_grad_norm_(each.parameters(), settings.clip_norm)
     first = not optimizer.state
     optimizer.step()
-    state.follow(first)
+    state.follow(step, first)
     return losses
 
 
