@@ -99,13 +99,6 @@ def test_params_yaml_lists_the_runs_of_the_specs() -> None:
             "$.teacher.noise_schedule.beta_end",
             "expected at least beta_start (0.02)",
         ),
-        (
-            "noise_schedule: cosine\n  prediction: v",
-            "noise_schedule: {kind: betas, beta_schedule: linear, beta_start: 0.0001, beta_end: 0.02, "
-            "zero_terminal_snr: true}\n  prediction: epsilon",
-            "$.teacher.prediction",
-            "at a zero terminal SNR the noisiest level has nothing of the image",
-        ),
         ("average: 0.9", "average: 1.5", "$.teacher.source.training.average", "at most 1"),
         (
             "average: 0.9",
@@ -170,6 +163,12 @@ def test_a_fault_names_its_line_its_path_and_what_was_expected(old: str, new: st
     assert named and words in named[0]
     line = int(re.match(r"tiny\.yaml:(\d+): ", named[0])[1])
     assert abs(line - line_of(old)) <= (0 if "missing key" not in words else 3)
+
+
+def test_predicted_noise_and_a_zero_terminal_snr_are_refused_together() -> None:
+    betas = "{kind: betas, beta_schedule: linear, beta_start: 0.0001, beta_end: 0.02, zero_terminal_snr: true}"
+    message = fault("noise_schedule: cosine\n  prediction: v", f"noise_schedule: {betas}\n  prediction: epsilon")
+    assert "the noisiest level has nothing of the image" in message and "@ $.teacher.prediction" in message
 
 
 def test_terms_that_say_nothing_or_the_same_twice_are_refused() -> None:
