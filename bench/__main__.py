@@ -22,7 +22,8 @@ from rich.table import Table  # noqa: E402
 
 from bench.speed import Line, Subject, measure, multiplication, sampling, training  # noqa: E402
 from sfddm.runtime.files import write_json  # noqa: E402
-from sfddm.runtime.machine import device, peak_memory_mb  # noqa: E402
+from sfddm.runtime.machine import device  # noqa: E402
+from sfddm.runtime.memory import peak_memory_mb  # noqa: E402
 from sfddm.spec.read import load_spec  # noqa: E402
 from sfddm.spec.teacher import Trained, UNet2D  # noqa: E402
 

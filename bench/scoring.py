@@ -29,7 +29,8 @@ from sfddm.evaluation.real import Splits, write_real  # noqa: E402
 from sfddm.evaluation.reference import Reference  # noqa: E402
 from sfddm.evaluation.scorer import load_scorer  # noqa: E402
 from sfddm.evaluation.scorers.extractor import load_extractor, write_untrained  # noqa: E402
-from sfddm.runtime.machine import device, peak_memory_mb  # noqa: E402
+from sfddm.runtime.machine import device  # noqa: E402
+from sfddm.runtime.memory import peak_memory_mb  # noqa: E402
 from sfddm.spec.data import CIFAR10  # noqa: E402
 from sfddm.spec.evaluation import OwnStatistics, Torchvision  # noqa: E402
 

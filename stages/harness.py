@@ -10,7 +10,8 @@ from pathlib import Path
 from sfddm.errors import USAGE_ERROR, UserError, shown
 from sfddm.pipeline.params import NOT_CURRENT, lists_runs, require_current_code, section
 from sfddm.runtime.locks import locked
-from sfddm.runtime.machine import choose_kernels, compile_errors, memory_errors, scratch
+from sfddm.runtime.machine import choose_kernels, compile_errors, scratch
+from sfddm.runtime.memory import memory_errors
 from sfddm.runtime.processes import SLURM, is_main, launched, process_group, refuse_tasks, requested, world_size
 from sfddm.runtime.signals import SIGNALS, Interrupted, interrupt
 from sfddm.spec.fields import require_name

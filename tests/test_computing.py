@@ -17,7 +17,8 @@ from sfddm.methods.job import distill
 from sfddm.methods.sources import batches as batches_of
 from sfddm.methods.trajectories import load_or_compute
 from sfddm.networks.denoiser import build, unet_config
-from sfddm.runtime.machine import compile_errors, memory_errors, require_bf16
+from sfddm.runtime.machine import compile_errors, require_bf16
+from sfddm.runtime.memory import memory_errors
 from sfddm.spec.evaluation import PixelValues
 from sfddm.training import batches
 from sfddm.training.batches import gathered, resident

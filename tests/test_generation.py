@@ -1,5 +1,7 @@
 """Images from a stored denoiser: how often it is evaluated, which noise each image gets, and who has room for them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -35,6 +37,17 @@ def test_processes_that_get_no_images_have_room_for_none(teacher: Denoiser, monk
     monkeypatch.setattr("sfddm.networks.generation.is_main", lambda: False)
     monkeypatch.setattr("sfddm.networks.generation.distributed_map", lambda *_: iter(()))
     assert generate(teacher, DDIM, 5, 4, 2, "test").shape == (0, 1, 8, 8)
+
+
+def test_images_that_would_fill_the_memory_are_in_a_file_without_a_name(
+    teacher: Denoiser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = generate(teacher, DDIM, 5, 7, 3, "test")
+    monkeypatch.setattr("sfddm.networks.generation.free_memory", lambda _: 2 * held.nbytes - 1)
+    monkeypatch.setenv("SFDDM_SCRATCH", str(tmp_path / "scratch"))
+    found = generate(teacher, DDIM, 5, 7, 3, "test")
+    assert isinstance(found, np.memmap) and np.array_equal(found, held)
+    assert not list((tmp_path / "scratch").iterdir()), "nothing is left of it, whatever ends the process"
 
 
 def test_images_of_one_noise_and_stream_are_equal(teacher: Denoiser) -> None:

@@ -156,7 +156,7 @@ def test_memory_that_is_not_there_is_warned_of(
     sync()
     plan("tiny")
     assert "warning" not in capsys.readouterr().out
-    monkeypatch.setattr("sfddm.runtime.machine.free_memory", lambda _: 10**6)
+    monkeypatch.setattr("sfddm.runtime.memory.free_memory", lambda _: 10**6)
     plan("tiny")
     shown = " ".join(capsys.readouterr().out.split())
     assert "All stages are listed" in shown, "this is no repository of DVC"

@@ -82,7 +82,7 @@ def test_the_floor_is_of_training_images_that_the_scorer_was_not_trained_with(
     tmp_path: Path, samples: int, count: int
 ) -> None:
     """At most as many as a student has."""
-    _, floor = BOTH.divided(samples)
+    floor = BOTH.divided(samples)[1][:]
     assert len(floor) == count
     chosen = places(features_of(floor), TRAIN)
     assert len(chosen) == count and min(chosen) >= SEEN
@@ -107,7 +107,7 @@ def test_training_images_have_a_distance_of_their_own(tmp_path: Path) -> None:
 
 def test_without_a_test_split_distances_go_to_half_of_what_the_scorer_has_not_seen(tmp_path: Path) -> None:
     real = stored(tmp_path, ALONE)
-    _, floor = ALONE.divided(1000)
+    floor = ALONE.divided(1000)[1][:]
     own, other = places(real.sample.features.numpy(), TRAIN), places(features_of(floor), TRAIN)
     assert not real.held_out
     assert len(own) == len(other) == real.floor_images == 45
@@ -140,7 +140,7 @@ def test_standardised_features_are_divided_by_their_deviation_over_held_out_imag
     assert real.scale.numpy() == close(unit)
     assert real.sample.features.numpy() == close(plain.sample.features.numpy() / unit)
     check(real.train, features_of(TRAIN) / unit)
-    _, floor = BOTH.divided(1000)
+    floor = BOTH.divided(1000)[1][:]
     assert real.floor == pytest.approx(frechet(features_of(floor) / unit, features_of(TEST) / unit), rel=1e-4)
 
 

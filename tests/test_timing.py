@@ -11,7 +11,7 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.evaluation import timing
 from sfddm.evaluation.timing import BATCH, time_sampling
 from sfddm.networks.contract import Contract
-from sfddm.runtime.machine import peak_memory_mb
+from sfddm.runtime.memory import peak_memory_mb
 from tests.clocks import Clock
 
 WARMING_UP = 1000.0

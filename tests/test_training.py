@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sfddm.errors import UserError
 from sfddm.randomness import epoch_indices
-from sfddm.runtime.machine import memory_errors
+from sfddm.runtime.memory import memory_errors
 from sfddm.spec.training import Training
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve

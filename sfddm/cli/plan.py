@@ -29,7 +29,8 @@ def plan(spec: Annotated[str, typer.Argument(help="Name in specs/.")]) -> None:
 
     from sfddm.pipeline.pending import stages, to_run
     from sfddm.pipeline.plan import estimates
-    from sfddm.runtime.machine import device, free_memory
+    from sfddm.runtime.machine import device
+    from sfddm.runtime.memory import free_memory
 
     names, wanted = stages(experiment), to_run(experiment)
     if wanted is None:

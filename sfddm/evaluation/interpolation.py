@@ -27,16 +27,17 @@ def strips(denoiser: Denoiser, sampler: Sampler, seed: int, batch_size: int) -> 
     Raises:
         UserError: the network produced NaN.
     """
-    noise = paths(normals(seed, Purpose.EVALUATION_NOISE, range(2 * PAIRS), denoiser.image_shape))
-    flat, streams = noise.reshape(-1, *noise.shape[2:]), np.arange(PAIRS).repeat(STEPS).tolist()
+    shape, streams = denoiser.image_shape, np.arange(PAIRS).repeat(STEPS).tolist()
 
     def draw(start: int) -> np.ndarray:
-        at = slice(start, start + batch_size)
-        return to_bytes(draw_from(denoiser, sampler, flat[at], seed, streams[at]))
+        stop = min(start + batch_size, len(streams))
+        pairs = range(streams[start], streams[stop - 1] + 1)  # those alone: all noises of large images are gigabytes
+        noise = paths(normals(seed, Purpose.EVALUATION_NOISE, range(2 * pairs.start, 2 * pairs.stop), shape))
+        own = noise.reshape(-1, *shape)[start - STEPS * pairs.start :][: stop - start]
+        return to_bytes(draw_from(denoiser, sampler, own, seed, streams[start:stop]))
 
-    drawn = distributed_map(range(0, len(flat), batch_size), draw)
-    empty = np.empty((0, *denoiser.image_shape), dtype=np.uint8)
-    return np.concatenate([empty, *drawn]).reshape(-1, *noise.shape[1:])
+    drawn = distributed_map(range(0, len(streams), batch_size), draw)
+    return np.concatenate([np.empty((0, *shape), dtype=np.uint8), *drawn]).reshape(-1, STEPS, *shape)
 
 
 def paths(noises: np.ndarray) -> np.ndarray:

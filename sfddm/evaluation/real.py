@@ -19,7 +19,7 @@ from torch import Tensor
 from sfddm.data.store import read_array
 from sfddm.errors import UserError
 from sfddm.evaluation.moments import BLOCKS, Moments, MomentSums, Sample, frechet_distance
-from sfddm.evaluation.scorers.extractor import Extractor, check_images
+from sfddm.evaluation.scorers.extractor import Chosen, Extractor, check_images
 from sfddm.networks.weights import read_tensors, write_tensors
 from sfddm.randomness import Purpose, generator
 from sfddm.runtime.files import check_regular, write_json
@@ -106,7 +106,7 @@ class Splits:
     unseen: np.ndarray
     """Places of the training images that the scorer was not trained with."""
 
-    def divided(self, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    def divided(self, samples: int) -> tuple[Chosen, Chosen]:
         """What distances are measured to, in random order, and what gives the floor, at most `samples`.
 
         Raises:
@@ -116,15 +116,15 @@ class Splits:
         random = generator(0, Purpose.SPLIT)  # alone, so that blocks of held-out images are the same for all scorers
         if self.test is None:
             half = min(len(unseen) // 2, KEPT)
-            real, rest = self.train[np.sort(unseen[:half])], unseen[half:]
+            images, real, rest = self.train, np.sort(unseen[:half]), unseen[half:]
             what = f": half of the {len(unseen)} training images that the scorer has not seen"
         else:
-            real, rest = self.test[np.sort(random.permutation(len(self.test))[:KEPT])], unseen
+            images, real, rest = self.test, np.sort(random.permutation(len(self.test))[:KEPT]), unseen
             what = " held out"
         if len(real) < FEWEST:
             raise UserError(f"distances need at least {FEWEST} real images, better thousands, and there are "
                             f"{len(real)}{what}. Give the section `data` of the spec more.")  # fmt: skip
-        return random.permutation(real), self.train[np.sort(rest[: min(samples, KEPT)])]
+        return Chosen(images, random.permutation(real)), Chosen(self.train, np.sort(rest[: min(samples, KEPT)]))
 
 
 def write_real(
@@ -205,7 +205,7 @@ def read_real(folder: Path, device: torch.device = CPU) -> Real:
     )
 
 
-def _features(extractor: Extractor, images: np.ndarray) -> Tensor:
+def _features(extractor: Extractor, images: Chosen) -> Tensor:
     return torch.cat([features.float().cpu() for features, _ in extractor.batches(images)])
 
 

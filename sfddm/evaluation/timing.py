@@ -11,7 +11,7 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import sample
 from sfddm.networks.denoiser import Denoiser, class_of
 from sfddm.randomness import Purpose, normals
-from sfddm.runtime.machine import peak_memory_mb
+from sfddm.runtime.memory import peak_memory_mb
 
 BATCH = 250
 """Images per batch that is timed."""

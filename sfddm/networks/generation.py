@@ -1,6 +1,8 @@
 """Images from a stored denoiser: the same image for the same seed and number, whatever the batch size."""
 
 from collections.abc import Iterator, Sequence
+from math import prod
+from tempfile import TemporaryFile
 
 import numpy as np
 import torch
@@ -12,6 +14,8 @@ from sfddm.errors import UserError
 from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Denoiser, class_of
 from sfddm.randomness import Purpose, generator, normals
+from sfddm.runtime.machine import scratch
+from sfddm.runtime.memory import RESIDENT, free_memory
 from sfddm.runtime.processes import distributed_map, drawn_ahead, is_main
 from sfddm.runtime.progress import Status
 
@@ -27,13 +31,14 @@ def generate(
 ) -> np.ndarray:
     """`count` images, uint8 [count, C, H, W], from the noises 0..count-1 of `seed`.
 
-    Of several processes each draws some of the batches, and process 0 has all images; the others have none. `label` is
-    for the progress, `class_label` the class of all images; None: each noise has its own.
+    They are in memory, or in a file without a name where they would take more than half of what is free. Of several
+    processes each draws some of the batches, and process 0 has all images; the others have none. `label` is for the
+    progress, `class_label` the class of all images; None: each noise has its own.
 
     Raises:
         UserError: the network put out NaN.
     """
-    images = np.empty((count if is_main() else 0, *denoiser.image_shape), dtype=np.uint8)
+    images = _room((count if is_main() else 0, *denoiser.image_shape))
     batches = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
     noises = drawn_ahead(batches, lambda batch: normals(seed, Purpose.EVALUATION_NOISE, batch, denoiser.image_shape))
     with Status(label, count, "img") as status:
@@ -44,6 +49,14 @@ def generate(
             images[batch.start : batch.stop] = part
             status.update(batch.stop)
     return images
+
+
+def _room(shape: tuple[int, ...]) -> np.ndarray:
+    if prod(shape) <= RESIDENT * free_memory("cpu"):
+        return np.empty(shape, dtype=np.uint8)
+    scratch().mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=scratch()) as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
 def draw(denoiser: Denoiser, sampler: Sampler, seed: int, indices: range) -> Tensor:

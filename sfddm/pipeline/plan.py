@@ -30,7 +30,8 @@ from sfddm.networks.layout import read_cost
 from sfddm.networks.size import share
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.pending import stages
-from sfddm.runtime.machine import device, free_memory, machine, peak_memory_mb
+from sfddm.runtime.machine import device, machine
+from sfddm.runtime.memory import RESIDENT, free_memory, peak_memory_mb
 from sfddm.spec.data import LSUN, CelebAHQ, Folder
 from sfddm.spec.evaluation import Classifier, Scorer
 from sfddm.spec.experiment import Run, Spec
@@ -40,7 +41,6 @@ from sfddm.spec.students import Trained
 from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
 from sfddm.teachers.importing import find_teacher
-from sfddm.training.batches import RESIDENT
 
 START, DECODING = 5.0, 0.005
 """Seconds until a stage has imported its libraries, and per image file that is decoded: rough, and not measured."""

@@ -1,16 +1,16 @@
-"""The machine: device, threads, memory, compiler, and where scratch files are."""
+"""The machine: device, threads, compiler, and where scratch files are."""
 
 import os
 import platform
 import re
-import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfddm.errors import UserError
+from sfddm.runtime.memory import peak_memory_mb
 
 if TYPE_CHECKING:
     import torch
@@ -166,61 +166,6 @@ def scratch() -> Path:
     In the real repository also where DVC runs a stage in a temporary copy of it.
     """
     return Path(os.environ.get("SFDDM_SCRATCH") or Path(os.environ.get("DVC_ROOT", "")) / "scratch")
-
-
-MEMINFO = Path("/proc/meminfo")
-"""Linux's own figures."""
-
-
-def peak_memory_mb(device: str) -> float:
-    """MiB of tensors on a `cuda` device; on any other the process's largest resident size, its libraries included."""
-    if device == "cuda":
-        import torch
-
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def free_memory(device: str) -> int:
-    """Bytes that are free on the current `cuda` device, or on this machine; all of them where it doesn't say."""
-    if device == "cuda":
-        import torch
-
-        return int(torch.cuda.mem_get_info()[0])
-    found = re.search(r"MemAvailable: +(\d+) kB", MEMINFO.read_text()) if MEMINFO.exists() else None
-    return int(found[1]) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
-"""How torch words it, on a GPU and on a CPU."""
-ASKED = re.compile(r"allocate ([\d.]+ ?\w+)")
-
-
-@contextmanager
-def memory_errors(remedy: Callable[[], str]) -> Iterator[None]:
-    """Turn running out of memory within the block into an error that a user can act on; `remedy` says what to do.
-
-    Raises:
-        UserError: torch or numpy could not get the memory that they asked for.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        if not isinstance(error, MemoryError) and not any(sign in text.lower() for sign in SIGNS):
-            raise
-        asked = ASKED.search(text)
-        needed = f"{asked[1]} were needed" if asked else "more was needed"
-        there = text.partition(". ")[2].partition(" Process")[0] if "CUDA" in text else _on_this_machine()
-        raise UserError(f"out of memory: {needed} at once; {there}\n{remedy()}") from error
-
-
-def _on_this_machine() -> str:
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    free = f"{free_memory('cpu') / 2**20:.0f} MiB are free on this machine"
-    limited = "" if limit == resource.RLIM_INFINITY else f", its limit is {limit / 2**20:.0f} MiB"
-    return f"this process held {held:.0f} MiB at most{limited}; {free}."
 
 
 RAISED_BY = ("torch._dynamo.", "torch._inductor.")

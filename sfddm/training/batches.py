@@ -15,13 +15,11 @@ from torch import Tensor
 from sfddm.data.store import Split, require_classes
 from sfddm.images import from_bytes
 from sfddm.randomness import Purpose, epoch_indices, generator
-from sfddm.runtime.machine import free_memory
+from sfddm.runtime.memory import RESIDENT, free_memory
 from sfddm.runtime.processes import own_rows, world_size
 
 Draw = Callable[[int, int], Tensor]
 """How batches of images, or their classes, are drawn, from seed and step."""
-RESIDENT = 0.5
-"""Share of the free memory, of a GPU or of the machine, that images or trajectories may take."""
 
 
 @frozen

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sfddm.randomness import Purpose, generator
-from sfddm.runtime.machine import PARTS, memory_errors, require_bf16
+from sfddm.runtime.machine import PARTS, require_bf16
+from sfddm.runtime.memory import memory_errors
 from sfddm.runtime.processes import all_reduce_max, all_reduce_sum, each_part, own_rows, own_share
 from sfddm.runtime.signals import Interrupted, postponed
 from sfddm.spec.training import Training

@@ -49,6 +49,22 @@ class Job:
     checkpoints: Checkpoints
 
 
+@frozen
+class Chosen:
+    """Some of stored images, uint8 [N, C, H, W], which are read when they are looked at: large ones fill a memory."""
+
+    images: np.ndarray
+    places: np.ndarray
+    """int64 [n]."""
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        found: np.ndarray = self.images[self.places[rows]]
+        return found
+
+
 @frozen(kw_only=True)
 class Extractor:
     """What a scorer judges by, whichever kind it is of, as metrics see it."""
@@ -74,7 +90,7 @@ class Extractor:
         """What results call it."""
         return f"{self.kind}-{self.version.split()[0]}:{self.digest[:8]}"
 
-    def batches(self, images: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, images: "np.ndarray | Chosen") -> Iterator[tuple[Tensor, Tensor]]:
         """Features and class scores of uint8 images [N, C, H, W], a batch at a time.
 
         Raises:
