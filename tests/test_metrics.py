@@ -202,7 +202,8 @@ def _slope(unit: float) -> Scorer:
 def test_strips_end_in_the_images_of_their_noises() -> None:
     teacher, sampler = untrained_teacher(), Sampler(solver="ddim", levels=(32, 64), clip_sample=True)
     found = strips(teacher, sampler, 5, 100)
-    assert np.array_equal(found, strips(teacher, sampler, 5, 37)), "batches that cut strips"
+    other = strips(teacher, sampler, 5, 37).astype(int)  # batches that cut strips
+    assert np.abs(found.astype(int) - other).max() <= 1
     assert found.shape == (PAIRS, STEPS, 1, 8, 8) == (64, 8, 1, 8, 8) and found.dtype == np.uint8
     images = generate(teacher, sampler, 5, 2 * PAIRS, 100, "test").astype(int)
     assert np.abs(found[:, 0] - images[::2]).max() <= 1 and np.abs(found[:, -1] - images[1::2]).max() <= 1

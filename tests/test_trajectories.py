@@ -66,15 +66,20 @@ def test_the_exact_teachers_trajectories_are_known_factors_of_the_noise(tmp_path
     assert torch.allclose(found.features[0].float(), at_lowest, atol=2e-3)
 
 
-@pytest.mark.parametrize("batch", [1, 4, 250])
+@pytest.mark.parametrize(("batch", "numbers", "most"), [(4, 2**20, 4), (250, 2**20, 6), (250, 140, 2), (250, 1, 1)])
 def test_trajectories_do_not_depend_on_how_many_are_computed_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, numbers: int, most: int
 ) -> None:
+    """An image has 64 numbers, so that batches of 140 have two."""
+    drawn = set[int]()
     monkeypatch.setattr(trajectories, "BATCH", batch)
+    monkeypatch.setattr(trajectories, "NUMBERS", numbers)
+    monkeypatch.setattr(trajectories, "normals", lambda *given: drawn.add(len(given[2])) or normals(*given))
     teacher = linear_teacher(Contract(timesteps=64, noise_schedule="cosine", prediction="v"))
     found = load_or_compute(teacher, "key", LEVELS, PLAIN, tmp_path)
     assert torch.equal(found.states[3], noises(PLAIN))
     assert torch.allclose(found.features[2].float(), found.states[2], atol=2e-3)
+    assert max(drawn) == most
 
 
 def test_a_second_student_reads_what_the_first_has_computed(tmp_path: Path) -> None:

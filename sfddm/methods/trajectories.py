@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,8 @@ from sfddm.runtime.processes import all_reduce_max, barrier, distributed_map, dr
 from sfddm.spec.parts import Cache
 from sfddm.training.batches import sent, stored
 
-BATCH = 250
-"""Trajectories computed at a time."""
+BATCH, NUMBERS = 250, 2**20
+"""The most trajectories that are computed at a time, and the most numbers of their states at one level."""
 Arrays = Mapping[str, tuple[np.dtype, tuple[int, ...]]]
 """Type and shape of each file's array. Noises come first, so that batches are written one after another."""
 
@@ -99,7 +100,8 @@ def _compute(
     folder: Path, arrays: Arrays, teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, source: Cache
 ) -> None:
     """Compute all trajectories, batch by batch, into files: they may be larger than the memory."""
-    batches = [range(start, min(start + BATCH, source.noises)) for start in range(0, source.noises, BATCH)]
+    size = min(BATCH, max(NUMBERS // prod(teacher.image_shape), 1))
+    batches = [range(start, min(start + size, source.noises)) for start in range(0, source.noises, size)]
     noises = drawn_ahead(
         batches, lambda batch: normals(source.seed, Purpose.TRAJECTORY_NOISE, batch, teacher.image_shape)
     )
@@ -131,10 +133,14 @@ def _batch(teacher: Denoiser, levels: tuple[int, ...], sampler: Sampler, noises:
     """
     # Jumps land on phi_1 < ... < phi_(T'-1), the last one near level 0.
     landings = (sampler.levels[0], *levels[:-1])
-    states_of = trajectory(teacher, sent(noises, teacher.device), sampler, iter(()))
-    passed = {state.level: state for state in states_of}
-    states = torch.stack([passed[level].x for level in (0, *levels)], dim=1).cpu()
-    features = torch.stack([_features(passed[level].features) for level in landings], dim=1)
+    passed, seen = dict[int, Tensor](), dict[int, Tensor]()
+    for state in trajectory(teacher, sent(noises, teacher.device), sampler, iter(())):
+        if state.level in (0, *levels):
+            passed[state.level] = state.x
+        if state.level in landings:
+            seen[state.level] = _features(state.features)
+    states = torch.stack([passed[level] for level in (0, *levels)], dim=1).cpu()
+    features = torch.stack([seen[level] for level in landings], dim=1)
     if not bool(states.isfinite().all() and features.isfinite().all()):
         raise UserError("the teacher's trajectories have NaN or infinite numbers: its weights are probably corrupt.")
     return states, features
