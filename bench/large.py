@@ -2,9 +2,9 @@
 
 SIZE x SIZE pictures of noise in a folder, a network too small to learn anything, a student of eight steps from
 TRAJECTORIES of its teacher, and SAMPLES images to judge it by; each stage is the pipeline's own, in a process of its
-own, without the one that shows curves in MLflow while they grow (SFDDM_LIVE_CURVES). What a process can't give back
-(its own numbers, rather than pages of files) is the figure to compare with a limit, and a limit of the system
-(`systemd-run --scope -p MemoryMax=1G`, a container's) tries it for real.
+own, without the one that shows curves in MLflow while they grow (SFDDM_LIVE_CURVES). Anonymous memory, which can't be
+dropped like pages of files, is the figure to compare with a limit, and a limit of the system (`systemd-run --scope -p
+MemoryMax=1G`, a container's) tries it for real.
 """
 
 import os
@@ -39,15 +39,15 @@ ROOT = Path(__file__).parents[1]
 
 def main(size: int = 64, trajectories: int = 3000, samples: int = 2000) -> None:
     """Run the stages in turn and print what each took."""
+    if size % PLACES:
+        sys.exit(f"{size}: expected a multiple of {PLACES}")
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
         _pictures(Path("sets/pictures"), size)
         Path("specs").mkdir()
         Path(f"specs/{NAME}.yaml").write_text(_spec(size, trajectories, samples), encoding="utf-8")
         sync()
-        print(
-            f"{size}x{size}, {trajectories} trajectories, {samples} samples; MiB: largest resident size, of which own"
-        )
+        print(f"{size}x{size}, {trajectories} trajectories, {samples} samples; MiB: largest resident, anonymous")
         for stage in STAGES:
             seconds, resident, own = _run(stage)
             print(f"{' '.join(stage):20} {seconds:6.1f} s {resident:8.0f} {own:8.0f}", flush=True)
@@ -83,11 +83,14 @@ def _spec(size: int, trajectories: int, samples: int) -> str:
 
 
 def _run(stage: Sequence[str]) -> tuple[float, float, float]:
-    """Seconds, the largest resident size of a stage's process, and the largest part of it that is its own, in MiB."""
+    """Seconds, the largest resident size of a stage's process, and its largest anonymous memory, in MiB."""
     command = [sys.executable, "-m", f"stages.{stage[0]}", NAME, *stage[1:]]
     own = {"PYTHONPATH": str(ROOT), "SFDDM_DATA_ROOT": str(Path("sets").absolute()), "SFDDM_LIVE_CURVES": "off"}
     started, sizes = time.perf_counter(), {"VmHWM": 0, "RssAnon": 0}
-    with subprocess.Popen(command, env={**os.environ, **own}, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        Path("said").open("w", encoding="utf-8") as said,
+        subprocess.Popen(command, env={**os.environ, **own}, stderr=said) as process,
+    ):
         status = Path(f"/proc/{process.pid}/status")
         while process.poll() is None:
             text = status.read_text()
@@ -95,10 +98,8 @@ def _run(stage: Sequence[str]) -> tuple[float, float, float]:
                 found = re.search(rf"{name}:\s+(\d+) kB", text)
                 sizes[name] = max(sizes[name], int(found[1]) if found else 0)
             time.sleep(0.02)
-        assert process.stderr is not None
-        said = process.stderr.read()
     if process.returncode:
-        sys.exit(f"{' '.join(stage)} ended with {process.returncode}:\n{said}")
+        sys.exit(f"{' '.join(stage)} ended with {process.returncode}:\n{Path('said').read_text(encoding='utf-8')}")
     return time.perf_counter() - started, sizes["VmHWM"] / 1024, sizes["RssAnon"] / 1024
 
 

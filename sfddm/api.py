@@ -154,6 +154,8 @@ def train_teacher(
     """
     _require_new(Path(out))
     described = teacher or _begun(_shape(images), None).teacher
+    if faults := list(described.check(("teacher",))):
+        raise SpecError("\n".join(f"{'.'.join(map(str, fault.path))}: {fault.message}" for fault in faults))
     if described.classes and labels is None:
         raise UserError("this teacher is told classes: give `labels`, integers [N].")
     source, data, name = described.source, _stored(images, labels=labels), _name("teacher", out)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sfddm.diffusion.sampler import Sampler
+from sfddm.errors import UserError
 from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.generation import draw, draw_from, generate
@@ -48,6 +49,9 @@ def test_images_that_would_fill_the_memory_are_in_a_file_without_a_name(
     found = generate(teacher, DDIM, 5, 7, 3, "test")
     assert isinstance(found, np.memmap) and np.array_equal(found, held)
     assert not list((tmp_path / "scratch").iterdir()), "nothing is left of it, whatever ends the process"
+    monkeypatch.setenv("SFDDM_SCRATCH", "/dev/full/scratch")
+    with pytest.raises(UserError, match="could not write /dev/full/scratch"):
+        generate(teacher, DDIM, 5, 7, 3, "test")
 
 
 def test_images_of_one_noise_and_stream_are_equal(teacher: Denoiser) -> None:

@@ -8,7 +8,11 @@ from sfddm.runtime import memory
 from sfddm.runtime.memory import free_memory
 
 MIB = 2**20
-OLD = {"memory.limit_in_bytes": 0, "memory.usage_in_bytes": 0, "memory.stat": "total_inactive_file {}\n"}
+OLD = {
+    "memory.limit_in_bytes": 0,
+    "memory.usage_in_bytes": 0,
+    "memory.stat": "inactive_file 9\ntotal_inactive_file {}\n",
+}
 NEW = {"memory.max": 0, "memory.current": 0, "memory.stat": "anon 5\ninactive_file {}\n"}
 
 
@@ -45,8 +49,14 @@ def test_the_tightest_limit_counts_less_what_is_used_and_not_cached(
     own: str, names: dict[str, object], base: str, root: Path
 ) -> None:
     (root / "own").write_text(f"9:cpu,cpuacct:/\n{own}")
-    group(root / "groups" / base / "jobs" / "one", names, 800, used=300, cached=100)
+    one = root / "groups" / base / "jobs" / "one"
+    group(one, names, 800, used=300, cached=100)
     assert free_memory("cpu") == 600 * MIB
+    active = (one / "memory.stat").read_text().replace("inactive", "active")
+    (one / "memory.stat").write_text(active + (one / "memory.stat").read_text())
+    assert free_memory("cpu") == 700 * MIB, "pages that were read twice can be dropped, too"
+    (one / "memory.stat").unlink()
+    assert free_memory("cpu") == 500 * MIB
     group(root / "groups" / base / "jobs", names, 700, used=400)
     assert free_memory("cpu") == 300 * MIB, "of the group around it"
     group(root / "groups" / base, names, 5000, used=10)

@@ -10,6 +10,8 @@ import torch
 
 from sfddm.diffusion.levels import Schedule, ScheduleName, alpha_bar, angles, log_snr
 from sfddm.diffusion.schedule import NoiseSchedule
+from sfddm.diffusion.spacing import IndexSetError, resolve
+from sfddm.spec.index_set import UniformAngle, UniformLogSNR
 from sfddm.spec.teacher import OwnBetas
 
 SCHEDULES = get_args(ScheduleName)
@@ -56,13 +58,7 @@ def test_the_scaled_linear_schedule_has_even_steps_in_the_square_root_of_beta() 
 
 
 def betas(kind: str, start: float, end: float, rescaled: bool = False) -> OwnBetas:
-    return OwnBetas(
-        kind="betas",
-        beta_schedule=kind,
-        beta_start=start,
-        beta_end=end,
-        zero_terminal_snr=rescaled,  # type: ignore[arg-type]
-    )
+    return OwnBetas(kind="betas", beta_schedule=kind, beta_start=start, beta_end=end, zero_terminal_snr=rescaled)
 
 
 @pytest.mark.parametrize(("kind", "ends"), [("linear", (1e-4, 0.02)), ("scaled-linear", (8.5e-4, 0.012))])
@@ -80,6 +76,28 @@ def test_a_zero_terminal_snr_leaves_nothing_and_the_first_level_as_it_is() -> No
     assert moved[:3] == pytest.approx([1, 0.9, 0.9 * 0.081 / 0.171])
     assert 0 < moved[3] < 1e-7 and np.isfinite(log_snr(betas("linear", 1e-4, 0.02, True), 1000)).all()
     assert angles(betas("linear", 1e-4, 0.02, True), 1000)[-1] == pytest.approx(math.pi / 2, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("given", "timesteps"),
+    [
+        (betas("linear", 1e-4, 0.02, True), 1),
+        (betas("linear", 1e-17, 1e-17), 10),
+        (betas("linear", 1e-4, 0.02, True), 4000),
+        (betas("linear", 0.01, 0.5), 1000),
+        (betas("linear", 0.05, 0.9), 1000),
+    ],
+)
+def test_betas_that_float32_can_not_tell_apart_are_refused(given: OwnBetas, timesteps: int) -> None:
+    (found,) = given.check(timesteps, ("noise_schedule",))
+    assert "levels can't be told apart" in found.message
+    assert not list(betas("scaled-linear", 0.0015, 0.0195, True).check(1000, ()))
+
+
+def test_a_zero_terminal_snr_has_no_even_steps_in_its_logarithm() -> None:
+    with pytest.raises(IndexSetError, match="no logarithm"):
+        resolve(UniformLogSNR(kind="uniform-log-snr", steps=4), betas("linear", 1e-4, 0.02, True), 1000)
+    assert resolve(UniformAngle(kind="uniform-angle", steps=2), betas("linear", 1e-4, 0.02, True), 1000)[-1] == 1000
 
 
 @pytest.mark.parametrize(("kind", "left"), [("cosine", cosine), ("sigmoid", sigmoid)])

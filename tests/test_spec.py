@@ -86,7 +86,7 @@ def test_params_yaml_lists_the_runs_of_the_specs() -> None:
             "true or false",
         ),
         ("noise_schedule: cosine", "noise_schedule: cos", "$.teacher.noise_schedule", "did you mean 'cosine'?"),
-        ("noise_schedule: cosine", "noise_schedule: 3", "$.teacher.noise_schedule", "unknown word 3"),
+        ("noise_schedule: cosine", "noise_schedule: 3", "$.teacher.noise_schedule", "(or a mapping of kind 'betas')"),
         (
             "noise_schedule: cosine",
             "noise_schedule: {kind: cosine}",
@@ -95,7 +95,8 @@ def test_params_yaml_lists_the_runs_of_the_specs() -> None:
         ),
         (
             "noise_schedule: cosine",
-            "noise_schedule: {kind: betas, beta_schedule: linear, beta_start: 0.02, beta_end: 0.0001}",
+            "noise_schedule: {kind: betas, beta_schedule: linear, beta_start: 0.02, beta_end: 0.0001, "
+            "zero_terminal_snr: false}",
             "$.teacher.noise_schedule.beta_end",
             "expected at least beta_start (0.02)",
         ),
@@ -165,9 +166,10 @@ def test_a_fault_names_its_line_its_path_and_what_was_expected(old: str, new: st
     assert abs(line - line_of(old)) <= (0 if "missing key" not in words else 3)
 
 
-def test_predicted_noise_and_a_zero_terminal_snr_are_refused_together() -> None:
+@pytest.mark.parametrize("prediction", ["epsilon", "edm"])
+def test_predicted_noise_and_a_zero_terminal_snr_are_refused_together(prediction: str) -> None:
     betas = "{kind: betas, beta_schedule: linear, beta_start: 0.0001, beta_end: 0.02, zero_terminal_snr: true}"
-    message = fault("noise_schedule: cosine\n  prediction: v", f"noise_schedule: {betas}\n  prediction: epsilon")
+    message = fault("noise_schedule: cosine\n  prediction: v", f"noise_schedule: {betas}\n  prediction: {prediction}")
     assert "the noisiest level has nothing of the image" in message and "@ $.teacher.prediction" in message
 
 

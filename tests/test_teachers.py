@@ -99,7 +99,7 @@ def theirs(images: np.ndarray) -> Any:
     return diffusion.eval()
 
 
-def described(source: Any, schedule: str = "linear", timesteps: int = T, prediction: str = "epsilon") -> Teacher:
+def described(source: Any, schedule: Any = "linear", timesteps: int = T, prediction: str = "epsilon") -> Teacher:
     return Teacher(timesteps=timesteps, noise_schedule=schedule, prediction=prediction, source=source)
 
 
@@ -259,6 +259,14 @@ def test_betas_of_a_scheduler_are_recognised(scheduler: Any, kind: str, rescaled
     assert recognised(theirs, betas) == betas
     assert recognised(theirs, evolve(betas, zero_terminal_snr=not rescaled)) is None
     assert recognised(theirs, evolve(betas, beta_end=0.0197)) is None
+
+
+def test_a_schedule_may_be_told_by_its_betas_or_by_its_name(trained: Denoiser, images: np.ndarray, root: Path) -> None:
+    save(trained.network, root / "digits")
+    betas = OwnBetas(kind="betas", beta_schedule="linear", beta_start=1e-4, beta_end=0.02, zero_terminal_snr=False)
+    teacher, source = import_teacher(described(from_folder("digits", root), betas), images, CPU)
+    assert teacher.contract.noise_schedule == betas
+    assert 0 < source["denoising"]["linear (0.0001 to 0.02)"] < 1
 
 
 @pytest.mark.parametrize("rescaled", [False, True])

@@ -101,7 +101,8 @@ def _left(beta: np.ndarray) -> np.ndarray:
 def _without_rest(remaining: np.ndarray) -> np.ndarray:
     """The same schedule, moved so that nothing is left at its end (Lin et al. 2024, algorithm 1)."""
     root = np.sqrt(remaining)
-    root[1:] = (root[1:] - root[-1]) * root[1] / (root[1] - root[-1])
+    with np.errstate(invalid="ignore"):  # a single level has no such schedule
+        root[1:] = (root[1:] - root[-1]) * root[1] / (root[1] - root[-1])
     moved: np.ndarray = np.maximum(root**2, NOTHING)
     moved.flags.writeable = False
     return moved

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from sfddm.diffusion.levels import Schedule, angles, log_snr
+from sfddm.diffusion.levels import Betas, Schedule, angles, log_snr
 
 
 class IndexSetError(ValueError):
@@ -88,6 +88,8 @@ def _quadratic(steps: int, _: Schedule, timesteps: int) -> list[int]:
 
 
 def _uniform_log_snr(steps: int, schedule: Schedule, timesteps: int) -> list[int]:
+    if isinstance(schedule, Betas) and schedule.zero_terminal_snr:
+        raise IndexSetError("a zero terminal SNR has no logarithm: expected another spacing", "kind")
     falling = log_snr(schedule, timesteps)
     wanted = np.linspace(falling[0], falling[-1], steps + 1)[1:]
     return (1 + _nearest(-falling, -wanted)).tolist()  # type: ignore[no-any-return]

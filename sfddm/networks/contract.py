@@ -13,7 +13,7 @@ from sfddm.networks.layout import CONTRACT
 from sfddm.spec.fields import Level, Levels, Natural
 from sfddm.spec.index_set import IndexSet, UniformAngle
 from sfddm.spec.parse import read_stored
-from sfddm.spec.teacher import Schedule, Teacher
+from sfddm.spec.teacher import AnySchedule, Teacher
 
 
 @frozen(kw_only=True)
@@ -27,7 +27,7 @@ class Contract:
     """
 
     timesteps: Levels
-    noise_schedule: Schedule
+    noise_schedule: AnySchedule
     prediction: Output
     index_levels: tuple[Level, ...] = ()
     two_times: bool = False

@@ -14,10 +14,14 @@ from sfddm.errors import UserError
 from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Denoiser, class_of
 from sfddm.randomness import Purpose, generator, normals
+from sfddm.runtime.files import could_not_write
 from sfddm.runtime.machine import scratch
 from sfddm.runtime.memory import RESIDENT, free_memory
 from sfddm.runtime.processes import distributed_map, drawn_ahead, is_main
 from sfddm.runtime.progress import Status
+
+CHUNK = 2**24
+"""Bytes that are written at a time."""
 
 
 def generate(
@@ -31,12 +35,12 @@ def generate(
 ) -> np.ndarray:
     """`count` images, uint8 [count, C, H, W], from the noises 0..count-1 of `seed`.
 
-    They are in memory, or in a file without a name where they would take more than half of what is free. Of several
-    processes each draws some of the batches, and process 0 has all images; the others have none. `label` is for the
-    progress, `class_label` the class of all images; None: each noise has its own.
+    They are in memory, or, if they would take more than half of what is free, in an unnamed file. Of several processes
+    each draws some of the batches, and process 0 has all images; the others have none. `label` is for the progress,
+    `class_label` the class of all images; None: each noise has its own.
 
     Raises:
-        UserError: the network put out NaN.
+        UserError: the network put out NaN, or the disk is full.
     """
     images = _room((count if is_main() else 0, *denoiser.image_shape))
     batches = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
@@ -52,11 +56,17 @@ def generate(
 
 
 def _room(shape: tuple[int, ...]) -> np.ndarray:
-    if prod(shape) <= RESIDENT * free_memory("cpu"):
+    if (size := prod(shape)) <= RESIDENT * free_memory("cpu"):
         return np.empty(shape, dtype=np.uint8)
-    scratch().mkdir(parents=True, exist_ok=True)
-    with TemporaryFile(dir=scratch()) as file:
-        return np.memmap(file, np.uint8, "w+", shape=shape)
+    try:
+        scratch().mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=scratch()) as file:
+            for start in range(0, size, CHUNK):  # a file with holes would kill the process where the disk is full
+                file.write(bytes(min(CHUNK, size - start)))
+            file.flush()
+            return np.memmap(file, np.uint8, "r+", shape=shape)
+    except OSError as error:
+        raise could_not_write(scratch(), error) from error
 
 
 def draw(denoiser: Denoiser, sampler: Sampler, seed: int, indices: range) -> Tensor:

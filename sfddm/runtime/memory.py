@@ -14,10 +14,10 @@ MEMINFO = Path("/proc/meminfo")
 OWN_GROUPS, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 """The control groups that this process is in, and where all of them are."""
 FIGURES = {
-    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    2: ("memory.max", "memory.current", "inactive_file"),
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+    2: ("memory.max", "memory.current", ""),
 }
-"""What their versions call the limit, what is used, and the page cache in that which can be dropped."""
+"""What their versions call the limit and what is used, and what they put before the page cache in that."""
 
 
 def peak_memory_mb(device: str) -> float:
@@ -34,7 +34,7 @@ RESIDENT = 0.5
 
 
 def free_memory(device: str) -> int:
-    """Bytes that are free on the current `cuda` device, or to this process; all where the machine doesn't say."""
+    """Bytes that are free on the current `cuda` device, or to this process; all memory where Linux doesn't say."""
     if device == "cuda":
         import torch
 
@@ -47,7 +47,7 @@ def free_memory(device: str) -> int:
 def _within_limits() -> Iterator[int]:
     """Bytes that are free in each control group that this process is in and that has a limit, as containers' have.
 
-    A group's share of the page cache that waits to be dropped counts as free.
+    A group's page cache counts as free, as it does for the machine.
     """
     for line in OWN_GROUPS.read_text().splitlines() if OWN_GROUPS.exists() else []:
         _, controllers, path = line.split(":", 2)
@@ -55,15 +55,22 @@ def _within_limits() -> Iterator[int]:
             continue
         version = 1 if controllers else 2
         root = GROUPS / "memory" if controllers else GROUPS
-        limit, used, cached = FIGURES[version]
+        limit, used, prefix = FIGURES[version]
         within = root / path.lstrip("/")
         for folder in (each for each in (within, *within.parents) if each.is_relative_to(root)):
             try:
-                figures = [int((folder / name).read_text()) for name in (limit, used)]
-                dropped = re.search(rf"^{cached} (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
+                most, held = (int((folder / name).read_text()) for name in (limit, used))
             except (OSError, ValueError):  # not there, or without a limit ("max")
                 continue
-            yield max(figures[0] - figures[1] + (int(dropped[1]) if dropped else 0), 0)
+            yield max(most - held + _page_cache(folder / "memory.stat", prefix), 0)
+
+
+def _page_cache(statistics: Path, prefix: str) -> int:
+    try:
+        found = re.findall(rf"^{prefix}(?:in)?active_file (\d+)$", statistics.read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return sum(map(int, found))
 
 
 SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
@@ -93,6 +100,6 @@ def memory_errors(remedy: Callable[[], str]) -> Iterator[None]:
 def _on_this_machine() -> str:
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    free = f"{free_memory('cpu') / 2**20:.0f} MiB are free on this machine"
+    free = f"{free_memory('cpu') / 2**20:.0f} MiB are free to this process"
     limited = "" if limit == resource.RLIM_INFINITY else f", its limit is {limit / 2**20:.0f} MiB"
     return f"this process held {held:.0f} MiB at most{limited}; {free}."

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import combinations
 
+from sfddm.diffusion.levels import alpha_bar
 from sfddm.diffusion.spacing import IndexSetError
 from sfddm.spec.data import Data, Digits, Folder
 from sfddm.spec.evaluation import Classifier, PixelValues, Scorer
@@ -13,7 +14,9 @@ from sfddm.spec.students import Free, Student, Trained
 from sfddm.spec.teacher import EDMUNet2D, OwnBetas, Teacher
 
 UNEVEN = ("linear", "edm")
-"""Schedules of `uneven` levels."""
+"""Schedules whose levels are far from even in angle."""
+LEFT = 0.01
+"""Of the image's variance: more of it at level T is seen, and samplers begin from pure noise."""
 BLOCKS = 10
 """Those of the jackknife (`sfddm.evaluation.moments`)."""
 TEN = 10
@@ -27,8 +30,7 @@ def cross_check(spec: Spec) -> Iterator[Fault]:
     context = spec.context
     yield from _check_data(spec.data)
     yield from spec.teacher.source.check(spec.data.shape, ("teacher", "source"))
-    if isinstance(betas := spec.teacher.noise_schedule, OwnBetas):
-        yield from betas.check(spec.teacher.prediction, ("teacher",))
+    yield from spec.teacher.check(("teacher",))
     yield from _check_classes(spec)
     if spec.evaluation.samples < HELD_OUT:
         yield Fault(f"comparisons need at least {HELD_OUT}, better thousands", ("evaluation", "samples"))
@@ -67,6 +69,12 @@ def remarks(spec: Spec) -> Iterator[str]:
         yield (
             f"on this schedule ({teacher.noise_schedule}) `kind: uniform-angle` is the better index set of few steps, "
             f"and uniform that of {', '.join(uniform)}"
+        )
+    left = float(alpha_bar(teacher.noise_schedule, teacher.timesteps)[-1])
+    if left > LEFT:
+        yield (
+            f"at level T {left:.2g} of the image's variance is left, and samplers begin from pure noise, which the "
+            "teacher has not seen: more levels or larger betas are usual"
         )
     if spec.evaluation.samples < BLOCKS * teacher.classes:
         yield (

@@ -133,10 +133,13 @@ def _structure_literal(value: Any, cls: Any) -> Any:
 def _structure_union(value: Any, cls: Any) -> Any:
     """Pick the member of a union of classes whose `kind` is the one in the data, or else its word or number."""
     scalars = [member for member in get_args(cls) if not attrs.has(member)]
-    if scalars and not isinstance(value, Mapping):
-        return _converter.structure(value, scalars[0])
     classes = [member for member in get_args(cls) if attrs.has(member)]
     members = {get_args(attrs.fields_dict(member)["kind"].type)[0]: member for member in classes}
+    if scalars and not isinstance(value, Mapping):
+        try:
+            return _converter.structure(value, scalars[0])
+        except Fault as fault:
+            raise Fault(f"{fault.message} (or a mapping of kind {', '.join(map(repr, members))})") from None
     if not isinstance(value, Mapping):
         raise Fault(f"expected a mapping with a kind{nearest('', members)}, found {_describe(value)}")
     if "kind" not in value:

@@ -1,11 +1,13 @@
 """The diffusion model that is distilled."""
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
+import numpy as np
 from attrs import frozen
 
-from sfddm.diffusion.levels import ScheduleName
+from sfddm.diffusion.levels import ScheduleName, angles
 from sfddm.diffusion.prediction import Prediction
 from sfddm.spec.fields import (
     SHA256,
@@ -46,8 +48,8 @@ class UNet2D:
     norm_groups: Width
     """Groups of the group normalisation; all channels have to be multiples of it."""
     dropout: Dropout = 0.0
-    """The share of activations that each residual block drops while this network is trained (0.1 for CIFAR-10 in Ho et
-    al. 2020). Copies of it, which students start as, drop nothing."""
+    """Optional: the share of activations that each residual block drops while this network is trained (0.1 for CIFAR-10
+    in Ho et al. 2020). Copies of it, which students start as, drop nothing."""
 
     @property
     def patch(self) -> int:
@@ -105,7 +107,7 @@ class EDMUNet2D:
     layers_per_block: Depth
     """Residual layers at each level."""
     dropout: Dropout = 0.0
-    """As of unet2d."""
+    """Optional: as of unet2d."""
 
     @property
     def patch(self) -> int:
@@ -246,36 +248,37 @@ Source = Trained | FromDiffusers | FromCheckpoint | FromTensors
 
 @frozen(kw_only=True)
 class OwnBetas:
-    """A schedule whose betas are not those of its paper."""
+    """A schedule by its betas, where a name doesn't say them."""
 
     kind: Literal["betas"]
     beta_schedule: Literal["linear", "scaled-linear"]
     """What rises with even steps from level 1 to T: beta, or its square root."""
     beta_start: Beta
-    """At level 1, as it is, whatever T is."""
+    """Beta of level 1; it is not rescaled with T."""
     beta_end: Beta
-    """At level T."""
-    zero_terminal_snr: bool = False
+    """Beta of level T."""
+    zero_terminal_snr: bool
     """Whether the schedule is then moved so that nothing of the image is left at level T (Lin et al. 2024, algorithm
     1)."""
 
-    def check(self, prediction: Prediction, path: SpecPath) -> Iterator[Fault]:
-        """Yield a fault where betas fall, or where an image would be divided out of pure noise."""
+    def check(self, timesteps: int, path: SpecPath) -> Iterator[Fault]:
+        """Yield a fault where betas fall, or where float32 can't tell levels apart or the noisiest one from noise."""
         if self.beta_end < self.beta_start:
-            yield Fault(f"expected at least beta_start ({self.beta_start:g})", (*path, "noise_schedule", "beta_end"))
-        if self.zero_terminal_snr and prediction == "epsilon":
+            yield Fault(f"expected at least beta_start ({self.beta_start})", (*path, "beta_end"))
+        theta = angles(self, timesteps)
+        if not (np.diff(theta) > 0).all() or not np.float32(math.cos(theta[-1])) > 0:
             yield Fault(
-                "at a zero terminal SNR the noisiest level has nothing of the image, so predicted noise doesn't tell "
-                "it: expected v or sample",
-                (*path, "prediction"),
+                f"{timesteps} levels of these betas are too much or too little noise: levels can't be told apart, or "
+                "nothing is left of the image long before the last one",
+                path,
             )
 
     def __str__(self) -> str:
         rescaled = ", zero terminal SNR" if self.zero_terminal_snr else ""
-        return f"{self.beta_schedule} ({self.beta_start:g} to {self.beta_end:g}{rescaled})"
+        return f"{self.beta_schedule} ({self.beta_start} to {self.beta_end}{rescaled})"
 
 
-Schedule = ScheduleName | OwnBetas
+AnySchedule = ScheduleName | OwnBetas
 """How much of the image is left at each level. By name: linear: DDPM (Ho et al. 2020); cosine: Nichol and Dhariwal
 2021; sigmoid: Jabri et al. 2022; scaled-linear: even steps in the square root of beta (Rombach et al. 2022); edm: sigma
 / alpha from .002 to 80 (Karras et al. 2022). Or by betas, for teachers whose own are others."""
@@ -287,8 +290,20 @@ class Teacher:
 
     timesteps: Levels
     """T, the number of noise levels above clean data."""
-    noise_schedule: Schedule
+    noise_schedule: AnySchedule
     prediction: Prediction
     source: Source
     classes: Natural = 0
-    """Classes that the network is told; 0: none. Noises then take turns: noise i has class i modulo this number."""
+    """Optional: classes that the network is told; 0: none. Noises then take turns: noise i has class i modulo this
+    number."""
+
+    def check(self, path: SpecPath) -> Iterator[Fault]:
+        """Yield what is wrong with schedule and prediction."""
+        if isinstance(betas := self.noise_schedule, OwnBetas):
+            yield from betas.check(self.timesteps, (*path, "noise_schedule"))
+            if betas.zero_terminal_snr and self.prediction in ("epsilon", "edm"):
+                yield Fault(
+                    "at a zero terminal SNR the noisiest level has nothing of the image, so noise alone doesn't tell "
+                    "it, and EDM's networks know no such level: expected v or sample",
+                    (*path, "prediction"),
+                )

@@ -11,14 +11,14 @@ from sfddm.spec.parse import Fault, SpecPath
 
 @frozen(kw_only=True)
 class HalfLife:
-    """A moving average that is told in images, so that it stays what it is under another batch size."""
+    """A moving average that is measured in images, so that it stays what it is under another batch size."""
 
     kind: Literal["half-life"]
     images: Count
-    """Images after which the weights of an iteration count half."""
+    """Number of images after which an iteration's weights count for half."""
     ramp: Share
     """The half-life is at most this share of the images so far, so that the first weights are forgotten: 0.05 in Karras
-    et al. 2022. 0: it is as long from the first one."""
+    et al. 2022. 0: no ramp."""
 
     def decay(self, seen: int, batch_size: int) -> float:
         """The decay of an iteration after which `seen` images have been trained with."""
@@ -43,8 +43,8 @@ class Training:
     clip_norm: NotNegative
     """Gradients of a larger norm are scaled down to it; 0 leaves all of them as they are."""
     average: Share | HalfLife
-    """Decay of the weights' exponential moving average, which is what is kept; 0 keeps the last weights. Or its
-    half-life."""
+    """Decay of the weights' exponential moving average, which is what is kept; 0 keeps the last weights. Or a half-life
+    in images."""
     precision: Literal["fp32", "bf16"]
     """bf16 runs the forward pass under bfloat16 autocast; weights and updates stay in fp32."""
     memory_format: Literal["contiguous", "channels_last"]
@@ -58,7 +58,7 @@ class Training:
         return self.iterations * self.batch_size
 
     def average_decay(self, step: int) -> float:
-        """The decay of the average in iteration `step`."""
+        """The decay of the average in iteration `step`, counted from 0."""
         if isinstance(self.average, HalfLife):
             return self.average.decay((step + 1) * self.batch_size, self.batch_size)
         return self.average

@@ -10,7 +10,7 @@ from sfddm.diffusion.prediction import Prediction
 from sfddm.errors import UserError
 from sfddm.networks.contract import contract_of
 from sfddm.networks.denoiser import Denoiser, Network, classes_of
-from sfddm.spec.teacher import OwnBetas, Schedule, Teacher
+from sfddm.spec.teacher import AnySchedule, OwnBetas, Teacher
 
 
 @frozen(kw_only=True)
@@ -23,7 +23,7 @@ class Found:
     """A commit or a SHA-256 that identifies its content."""
     network: Network
     timesteps: int
-    noise_schedule: Schedule | None
+    noise_schedule: AnySchedule | None
     """None where it is not one of ours."""
     schedule_words: str
     """The noise schedule as its configuration has it."""
@@ -53,8 +53,11 @@ class Found:
         Raises:
             UserError: the spec states another schedule, number of levels, prediction or size of images.
         """
+        schedule, levels = self.noise_schedule, self.timesteps
+        if schedule and _alike(alpha_bar(described.noise_schedule, levels), alpha_bar(schedule, levels)):
+            schedule = described.noise_schedule  # the same by another name
         stated: list[tuple[str, object, object]] = [
-            ("teacher.noise_schedule", described.noise_schedule, self.noise_schedule or self.schedule_words),
+            ("teacher.noise_schedule", described.noise_schedule, schedule or self.schedule_words),
             ("teacher.timesteps", described.timesteps, self.timesteps),
             ("teacher.prediction", described.prediction, self.prediction),
             ("teacher.classes", described.classes, self.classes),
@@ -71,10 +74,10 @@ class Found:
 TOLERANCE = 0.05
 """In log-SNR: what float32 leaves of it at the lowest level. Schedules differ by whole numbers."""
 ROUNDED = 1e-5
-"""What a product of float32 numbers may lack of alpha_bar; the smallest number in place of 0 is less, too."""
+"""Largest difference in alpha_bar that rounding to float32 explains; diffusers' 2^-24 in place of 0 is smaller."""
 
 
-def recognised(remaining: np.ndarray, stated: OwnBetas | None = None) -> Schedule | None:
+def recognised(remaining: np.ndarray, stated: OwnBetas | None = None) -> AnySchedule | None:
     """The schedule whose alpha_bar at the levels 1..T, float64 [T], these are.
 
     Args:
@@ -90,6 +93,8 @@ def recognised(remaining: np.ndarray, stated: OwnBetas | None = None) -> Schedul
             if np.abs(log_snr(kind, len(remaining)) - found).max() < TOLERANCE:
                 schedule: ScheduleName = kind
                 return schedule
-    if stated is not None and np.abs(alpha_bar(stated, len(remaining))[1:] - remaining).max() < ROUNDED:
-        return stated
-    return None
+    return stated if stated is not None and _alike(alpha_bar(stated, len(remaining))[1:], remaining) else None
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.abs(one - other).max() < ROUNDED)

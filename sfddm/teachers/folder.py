@@ -145,7 +145,7 @@ def _renamed(tensors: dict[str, Any], path: Path) -> dict[str, Tensor]:
 
 
 def _betas(config: Mapping[str, Any]) -> OwnBetas | None:
-    """The betas of a scheduler's configuration; None where they are none of a spec's."""
+    """The betas of a scheduler's configuration; None if a spec can't express them."""
     said = {key: config.get(key) for key in ("beta_schedule", "beta_start", "beta_end")}
     said |= {"beta_schedule": str(said["beta_schedule"]).replace("_", "-")}
     rescaled = bool(config.get("rescale_betas_zero_snr"))

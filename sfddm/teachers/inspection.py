@@ -56,13 +56,16 @@ class Seen:
             )
         if height != width:
             raise UserError("A spec can't take it over: its images are not square.")
-        return Teacher(
+        teacher = Teacher(
             timesteps=found.timesteps,
             noise_schedule=found.noise_schedule,
             prediction=found.prediction,
             source=self.source,
             classes=found.classes,
         )
+        if faults := list(teacher.check(())):
+            raise UserError(f"A spec can't take it over: {faults[0].message}.")
+        return teacher
 
     @property
     def sides(self) -> tuple[int, ...]:

@@ -82,7 +82,7 @@ def train(
         unpack(kept.tensors, {"network": network})
     else:
         with postponed() as signalled, memory_errors(lambda: _lower_the_batch(settings, checkpoints)):
-            state = begin(network, settings, target_average, companion)
+            state = begin(network, settings, target_average, companion, before)
             _minimise(state, loss, settings, curve, checkpoints, before, kept, signalled)
             checkpoints.write_result(end, pack({"network": network}), curve.text)
     return network.eval().requires_grad_(False)
@@ -126,7 +126,7 @@ class Average:
 
     module: nn.Module
     decay: Callable[[int], float]
-    """Of each iteration."""
+    """The decay in a given iteration."""
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int, first: bool) -> None:
@@ -176,9 +176,13 @@ class State:
 
 
 def begin(
-    network: nn.Module, settings: Training, target_average: float | None = None, companion: Companion | None = None
+    network: nn.Module,
+    settings: Training,
+    target_average: float | None = None,
+    companion: Companion | None = None,
+    before: int = 0,
 ) -> State:
-    """The state before the first iteration; the networks are changed in place from here on."""
+    """The state before iteration `before`, the first one; the networks are changed in place from here on."""
     prepare(network, settings)
     groups: list[dict[str, Any]] = [{"params": network.parameters()}]
     if companion:
@@ -187,7 +191,7 @@ def begin(
             prepare(companion.average, settings)
         groups.append({"params": companion.network.parameters(), "lr": companion.learning_rate})
     optimizer = torch.optim.Adam(groups, lr=settings.learning_rate, fused=True)
-    average = target = _average(network, settings, settings.average_decay)
+    average = target = _average(network, settings, lambda step: settings.average_decay(step - before))
     if target_average is not None and target_average != settings.average:
         target = _average(network, settings, _always(target_average))
     network.train()

@@ -51,7 +51,7 @@ class Job:
 
 @frozen
 class Chosen:
-    """Some of stored images, uint8 [N, C, H, W], which are read when they are looked at: large ones fill a memory."""
+    """Some of stored images, uint8 [N, C, H, W], read when they are looked at: large sets would fill the memory."""
 
     images: np.ndarray
     places: np.ndarray
@@ -90,7 +90,7 @@ class Extractor:
         """What results call it."""
         return f"{self.kind}-{self.version.split()[0]}:{self.digest[:8]}"
 
-    def batches(self, images: "np.ndarray | Chosen") -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, images: np.ndarray | Chosen) -> Iterator[tuple[Tensor, Tensor]]:
         """Features and class scores of uint8 images [N, C, H, W], a batch at a time.
 
         Raises:
