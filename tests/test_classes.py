@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import torch
 from attrs import evolve
 from diffusers import DDIMScheduler, DiffusionPipeline, UNet2DModel
+from mlflow.exceptions import MlflowException
+from pandas import DataFrame
 
 import sfddm
 from sfddm.api import Model
@@ -34,6 +37,7 @@ from sfddm.spec.read import parse_spec
 from sfddm.spec.teacher import FromDiffusers, Teacher
 from sfddm.teachers.folder import read
 from sfddm.teachers.importing import import_teacher
+from sfddm.tracking.served import ServedStudent
 from sfddm.training.batches import Rows, real_classes, real_images
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
@@ -243,6 +247,21 @@ def test_the_class_is_asked_for_at_the_command_line_and_in_programs(
         assert ended.value.code == code
     assert np.array_equal(np.load(folder / "images3.npz")["images"], wanted)
     assert "there is no class -1" in capsys.readouterr().err
+
+
+def test_the_class_is_asked_for_in_requests(folder: Path, teacher: Denoiser) -> None:
+    write_sampler(folder / "teacher", DDIM)
+    served = ServedStudent()
+    served.load_context(SimpleNamespace(artifacts={"student": str(folder / "teacher")}))
+
+    def ask(**request: int) -> np.ndarray:
+        images: np.ndarray = served.predict(None, DataFrame([{"seed": 7, "num": 4, **request}]))
+        return images
+
+    assert np.array_equal(ask(class_label=0), generate(teacher, DDIM, 7, 4, 4, "test", 0))
+    assert np.array_equal(ask(), generate(teacher, DDIM, 7, 4, 4, "test"))
+    with pytest.raises(MlflowException, match="there is no class 10: the network is told 0 to 9"):
+        ask(class_label=10)
 
 
 @pytest.mark.process

@@ -34,6 +34,7 @@ WISHES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
         ({"num": 2, "steps": 2, "index_set": [64]}, "exclude each other"),
         ({"num": 2, "index_set": [0]}, "at least 1"),
         ({"num": 2, "index_set": "64"}, "expected a list"),
+        ({"num": 2, "class_label": -2}, "at least -1"),
     ],
 )
 def test_what_no_request_can_be_is_refused_with_a_sentence(given: dict[str, Any], words: str) -> None:
@@ -129,6 +130,7 @@ def test_a_server_listens_on_this_machine_alone(served: int) -> None:
         ({"inputs": {"num": 100_000}}, "at most 10000"),
         ({"inputs": {"num": 5, "index_set": [20, 65]}}, "above the teacher's noisiest, 64"),
         ({"inputs": {"num": 5, "steps": 65}}, "the teacher has 64"),
+        ({"inputs": {"num": 5, "class_label": 0}}, "there is no class 0: the network is told none"),
         ({"inputs": {"sed": 5}}, "at least 1"),
         ({"dataframe_records": [{"num": 1}, {"num": 2}]}, "expected one request, found 2"),
         ({"inputs": {}}, "at least 1"),

@@ -93,7 +93,7 @@ def _signature(folder: Path) -> Any:
 
     config = read_json(folder / CONFIG)
     shape = (-1, config["in_channels"], *config["sample_size"])
-    numbers = [ColSpec(DataType.long, name, required=False) for name in ("seed", "num", "steps")]
+    numbers = [ColSpec(DataType.long, name, required=False) for name in ("seed", "num", "steps", "class_label")]
     levels = ColSpec(Array(DataType.long), "index_set", required=False)
     return ModelSignature(inputs=Schema([*numbers, levels]), outputs=Schema([TensorSpec(np.dtype(np.uint8), shape)]))
 

@@ -1,4 +1,4 @@
-"""What a served student can be asked for: images of a seed, on its own index set or another."""
+"""What a served student can be asked for: images of a seed, on its own index set or another, of a class."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -8,13 +8,13 @@ from attrs import frozen
 from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import UserError
 from sfddm.networks.contract import Contract, on_index_set
-from sfddm.spec.fields import Bound, Level, Natural, Seed
+from sfddm.spec.fields import MOST, Bound, Level, Natural, Seed
 from sfddm.spec.index_set import Explicit
 from sfddm.spec.parse import StructureError, nearest, structure
 
 MOST_IMAGES = 10_000
 """Images per request, which is answered at once, from memory."""
-NOTHING: dict[str, Any] = {"seed": 0, "num": 0, "steps": 0, "index_set": []}
+NOTHING: dict[str, Any] = {"seed": 0, "num": 0, "steps": 0, "index_set": [], "class_label": -1}
 """What a key that is left out means."""
 
 
@@ -29,6 +29,18 @@ class Request:
     """T'; evenly in angle where the student's own is another; 0 for the student's own index set."""
     index_set: tuple[Level, ...]
     """Levels phi_1 < ... < phi_T'; empty for the student's own index set."""
+    class_label: Annotated[int, Bound(-1, MOST)]
+    """The class of all images; -1: each noise has its own, where the student is told classes."""
+
+    def asked_class(self, contract: Contract) -> int | None:
+        """The class of all images; None: none was asked for.
+
+        Raises:
+            UserError: the student is told no such class.
+        """
+        label = None if self.class_label < 0 else self.class_label
+        contract.require_class(label)
+        return label
 
 
 def read_request(given: Mapping[str, Any]) -> Request:

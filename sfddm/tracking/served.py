@@ -36,7 +36,8 @@ class ServedStudent(PythonModel):  # type: ignore[misc]
         with _refusals():
             request = read_request(_one_record(model_input))
             sampler = asked_sampler(request, self.sampler, self.denoiser.contract)
-            return generate(self.denoiser, sampler, request.seed, request.num, BATCH, "sampling")
+            label = request.asked_class(self.denoiser.contract)
+            return generate(self.denoiser, sampler, request.seed, request.num, BATCH, "sampling", label)
 
 
 def _one_record(model_input: Any) -> dict[str, Any]:
