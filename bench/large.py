@@ -1,10 +1,10 @@
-"""What the stages of larger images hold in memory: `python -m bench.large [SIZE [TRAJECTORIES [SAMPLES]]]`.
+"""How much memory the stages need for larger images: `python -m bench.large [SIZE [TRAJECTORIES [SAMPLES]]]`.
 
 SIZE x SIZE pictures of noise in a folder, a network too small to learn anything, a student of eight steps from
 TRAJECTORIES of its teacher, and SAMPLES images to judge it by; each stage is the pipeline's own, in a process of its
 own, without the one that shows curves in MLflow while they grow (SFDDM_LIVE_CURVES). Anonymous memory, which can't be
-dropped like pages of files, is the figure to compare with a limit, and a limit of the system (`systemd-run --scope -p
-MemoryMax=1G`, a container's) tries it for real.
+dropped like pages of files, is the figure to compare with a limit; to try a real one, run this under
+`systemd-run --scope -p MemoryMax=1G` or in a container.
 """
 
 import os
@@ -25,7 +25,7 @@ from sfddm.spec.override import override
 from sfddm.spec.starter import starter
 
 NAME, PICTURES, PLACES = "large", 300, 16
-"""The spec's name, how many pictures, and the height and width of what the network sees of one, in patches."""
+"""The spec's name, the number of pictures, and the height and width of a picture in patches."""
 STAGES = (
     ("data",),
     ("teacher",),

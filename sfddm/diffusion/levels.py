@@ -45,7 +45,7 @@ SIGMAS, RHO = (0.002, 80.0), 7
 """The ends of EDM's noise levels, in standard deviations of noise per image, and the root that they are even in
 (Karras et al. 2022, table 1 and equation 5)."""
 NOTHING = 2.0**-48
-"""What is left of the variance at a zero terminal SNR: far below what float32 resolves, and it has a logarithm."""
+"""Used for 0 at a zero terminal SNR: far below what float32 resolves next to 1, but its logarithm is finite."""
 
 
 @lru_cache(maxsize=8)

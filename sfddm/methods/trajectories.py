@@ -26,7 +26,7 @@ from sfddm.spec.parts import Cache
 from sfddm.training.batches import sent, stored
 
 BATCH, NUMBERS = 250, 2**20
-"""The most trajectories that are computed at a time, and the most numbers of their states at one level."""
+"""Limits of a batch: trajectories, and numbers in their states at one level."""
 Arrays = Mapping[str, tuple[np.dtype, tuple[int, ...]]]
 """Type and shape of each file's array. Noises come first, so that batches are written one after another."""
 

@@ -17,7 +17,7 @@ FIGURES = {
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
     2: ("memory.max", "memory.current", ""),
 }
-"""What their versions call the limit and what is used, and what they put before the page cache in that."""
+"""For each version of control groups: the files of limit and usage, and the prefix of the page cache's fields."""
 
 
 def peak_memory_mb(device: str) -> float:

@@ -16,7 +16,7 @@ from sfddm.spec.teacher import EDMUNet2D, OwnBetas, Teacher
 UNEVEN = ("linear", "edm")
 """Schedules whose levels are far from even in angle."""
 LEFT = 0.01
-"""Of the image's variance: more of it at level T is seen, and samplers begin from pure noise."""
+"""Share of the image's variance: if more is left at level T, it shows, because samplers begin from pure noise."""
 BLOCKS = 10
 """Those of the jackknife (`sfddm.evaluation.moments`)."""
 TEN = 10

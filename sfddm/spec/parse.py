@@ -131,7 +131,7 @@ def _structure_literal(value: Any, cls: Any) -> Any:
 
 
 def _structure_union(value: Any, cls: Any) -> Any:
-    """Pick the member of a union of classes whose `kind` is the one in the data, or else its word or number."""
+    """Pick the class of a union whose `kind` is in the data, or read a plain word or number if the union allows one."""
     scalars = [member for member in get_args(cls) if not attrs.has(member)]
     classes = [member for member in get_args(cls) if attrs.has(member)]
     members = {get_args(attrs.fields_dict(member)["kind"].type)[0]: member for member in classes}

@@ -107,7 +107,7 @@ class EDMUNet2D:
     layers_per_block: Depth
     """Residual layers at each level."""
     dropout: Dropout = 0.0
-    """Optional: as of unet2d."""
+    """Optional: as in unet2d."""
 
     @property
     def patch(self) -> int:
@@ -248,7 +248,7 @@ Source = Trained | FromDiffusers | FromCheckpoint | FromTensors
 
 @frozen(kw_only=True)
 class OwnBetas:
-    """A schedule by its betas, where a name doesn't say them."""
+    """A schedule given by its betas, for teachers that none of the names fits."""
 
     kind: Literal["betas"]
     beta_schedule: Literal["linear", "scaled-linear"]
@@ -268,7 +268,7 @@ class OwnBetas:
         theta = angles(self, timesteps)
         if not (np.diff(theta) > 0).all() or not np.float32(math.cos(theta[-1])) > 0:
             yield Fault(
-                f"{timesteps} levels of these betas are too much or too little noise: levels can't be told apart, or "
+                f"over {timesteps} levels these betas add too much or too little noise: levels can't be told apart, or "
                 "nothing is left of the image long before the last one",
                 path,
             )
@@ -281,7 +281,7 @@ class OwnBetas:
 AnySchedule = ScheduleName | OwnBetas
 """How much of the image is left at each level. By name: linear: DDPM (Ho et al. 2020); cosine: Nichol and Dhariwal
 2021; sigmoid: Jabri et al. 2022; scaled-linear: even steps in the square root of beta (Rombach et al. 2022); edm: sigma
-/ alpha from .002 to 80 (Karras et al. 2022). Or by betas, for teachers whose own are others."""
+/ alpha from .002 to 80 (Karras et al. 2022). Or by its betas, where no name fits."""
 
 
 @frozen(kw_only=True)
@@ -294,7 +294,7 @@ class Teacher:
     prediction: Prediction
     source: Source
     classes: Natural = 0
-    """Optional: classes that the network is told; 0: none. Noises then take turns: noise i has class i modulo this
+    """Optional: how many classes the network is told; 0: none. Noises then take turns: noise i has class i modulo this
     number."""
 
     def check(self, path: SpecPath) -> Iterator[Fault]:
@@ -303,7 +303,7 @@ class Teacher:
             yield from betas.check(self.timesteps, (*path, "noise_schedule"))
             if betas.zero_terminal_snr and self.prediction in ("epsilon", "edm"):
                 yield Fault(
-                    "at a zero terminal SNR the noisiest level has nothing of the image, so noise alone doesn't tell "
-                    "it, and EDM's networks know no such level: expected v or sample",
+                    "at a zero terminal SNR the noisiest level has nothing of the image, so it can't be computed from "
+                    "predicted noise, and EDM's preconditioning has no such level: expected v or sample",
                     (*path, "prediction"),
                 )

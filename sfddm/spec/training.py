@@ -11,14 +11,14 @@ from sfddm.spec.parse import Fault, SpecPath
 
 @frozen(kw_only=True)
 class HalfLife:
-    """A moving average that is measured in images, so that it stays what it is under another batch size."""
+    """A moving average whose half-life is counted in images, so that it doesn't depend on the batch size."""
 
     kind: Literal["half-life"]
     images: Count
-    """Number of images after which an iteration's weights count for half."""
+    """Number of images after which an iteration's weights count half as much."""
     ramp: Share
-    """The half-life is at most this share of the images so far, so that the first weights are forgotten: 0.05 in Karras
-    et al. 2022. 0: no ramp."""
+    """The half-life is at most this share of the images seen so far, so that the first weights are forgotten: 0.05 in
+    Karras et al. 2022. 0: no ramp."""
 
     def decay(self, seen: int, batch_size: int) -> float:
         """The decay of an iteration after which `seen` images have been trained with."""

@@ -51,7 +51,7 @@ class Job:
 
 @frozen
 class Chosen:
-    """Some of stored images, uint8 [N, C, H, W], read when they are looked at: large sets would fill the memory."""
+    """A selection of stored images, uint8 [N, C, H, W], read only when used: a large set would fill the memory."""
 
     images: np.ndarray
     places: np.ndarray
