@@ -13,7 +13,7 @@ the folder `scratch` (`SFDDM_SCRATCH`).
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -44,7 +44,7 @@ from sfddm.runtime.machine import device, scratch
 from sfddm.spec.evaluation import PixelValues, Scorer
 from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Uniform, UniformAngle
-from sfddm.spec.parse import read_mapping, unstructure
+from sfddm.spec.parse import Fault, read_mapping, unstructure
 from sfddm.spec.parts import Context, Cost, DataSource
 from sfddm.spec.read import parse_spec
 from sfddm.spec.starter import TO_COME, folder_of, starter
@@ -154,8 +154,7 @@ def train_teacher(
     """
     _require_new(Path(out))
     described = teacher or _begun(_shape(images), None).teacher
-    if faults := list(described.check(("teacher",))):
-        raise SpecError("\n".join(f"{'.'.join(map(str, fault.path))}: {fault.message}" for fault in faults))
+    _refuse(described.check(("teacher",)))
     if described.classes and labels is None:
         raise UserError("this teacher is told classes: give `labels`, integers [N].")
     source, data, name = described.source, _stored(images, labels=labels), _name("teacher", out)
@@ -330,13 +329,17 @@ def _checked(student: Student, teacher: Model, steps: int) -> tuple[int, ...]:
     """The levels of a student that suits the teacher. Raises: SpecError: with every fault."""
     shape = storage.load(teacher.folder, device()).image_shape
     context = Context(teacher=_described(teacher.contract), shape=shape, students={"student": student})
-    faults = list(student.check(context, ("student",)))
-    if faults:
-        raise SpecError("\n".join(f"{'.'.join(map(str, fault.path))}: {fault.message}" for fault in faults))
+    _refuse(student.check(context, ("student",)))
     levels = context.levels(student.index_set)
     if len(levels) != steps:
         raise SpecError(f"the student's index set has {len(levels)} steps, and {steps} are asked for.")
     return levels
+
+
+def _refuse(faults: Iterable[Fault]) -> None:
+    """Raises: SpecError: with every fault, if there is one."""
+    if lines := [f"{'.'.join(map(str, fault.path))}: {fault.message}" for fault in faults]:
+        raise SpecError("\n".join(lines))
 
 
 def _learns_from_images(student: Student) -> bool:
