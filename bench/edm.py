@@ -1,6 +1,6 @@
 """EDM's own code beside ours: `python -m bench.edm CHECKOUT`, a clone of NVlabs/edm.
 
-Networks of both architectures with random weights are pickled by EDM's code, taken out of the pickle by `sfddm teacher
+Networks of all architectures with random weights are pickled by EDM's code, taken out of the pickle by `sfddm teacher
 convert`, and compared: the images that each predicts at 18 noise levels, and those that each draws from the same noise
 (EDM's ablation sampler with Euler's method, our DDIM). Their licence lets nobody put their code into ours.
 """
@@ -30,6 +30,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "ddpm++": {},
     "ncsn++": {"embedding_type": "fourier", "channel_mult_noise": 2, "encoder_type": "residual",
                "resample_filter": [1, 3, 3, 1]},
+    "adm": {"model_type": "DhariwalUNet", "model_channels": 64},
 }  # fmt: skip
 """As EDM's train.py has them."""
 
@@ -43,7 +44,7 @@ def main(checkout: str) -> None:
 
     torch.manual_seed(0)
     for name, options in ARCHITECTURES.items():
-        theirs = precondition(SIZE, 3, **COMMON, **options).eval()
+        theirs = precondition(SIZE, 3, **{**COMMON, **options}).eval()
         for parameter in theirs.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
         ours = _taken_over(theirs)

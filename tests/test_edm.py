@@ -39,7 +39,9 @@ from tests.parts import COPY, CPU, EDM_PLAIN, METHODS, TINY, job, only_spec, poi
 
 PLUS = evolve(EDM_PLAIN, architecture="ncsn++", attention=(False, True), dropout=0.1)
 PLAIN = evolve(PLUS, architecture="ddpm++")
-BLOCKS = {
+ADM = evolve(PLUS, architecture="adm", channels=(8, 64))
+ALL = [PLAIN, PLUS, ADM]
+SONG_BLOCKS = {
     "enc.8x8_block0": (8, 8, "", ""),
     "enc.4x4_down": (8, 8, "", "resized"),
     "enc.4x4_block0": (8, 16, "attends", ""),
@@ -52,6 +54,19 @@ BLOCKS = {
     "dec.8x8_block1": (16, 8, "", ""),
 }
 """EDM's names of the blocks, and their channels in and out."""
+ADM_BLOCKS = {
+    "enc.8x8_block0": (32, 32, "", ""),
+    "enc.4x4_down": (32, 32, "", "resized"),
+    "enc.4x4_block0": (32, 128, "attends", ""),
+    "dec.4x4_in0": (128, 128, "attends", ""),
+    "dec.4x4_in1": (128, 128, "", ""),
+    "dec.4x4_block0": (256, 128, "attends", ""),
+    "dec.4x4_block1": (160, 128, "attends", ""),
+    "dec.8x8_up": (128, 128, "", "resized"),
+    "dec.8x8_block0": (160, 32, "", ""),
+    "dec.8x8_block1": (64, 32, "", ""),
+}
+"""The same for ADM, with two heads."""
 PREDICTED = {
     "ddpm++": {
         0.01: (0.500628, -0.456579, -0.147154, 0.492463),
@@ -63,6 +78,11 @@ PREDICTED = {
         1.0: (0.256095, -0.245663, -0.108511, 0.204953),
         40.0: (0.042565, -0.052579, -0.050097, -0.011164),
     },
+    "adm": {
+        0.01: (0.499425, -0.454215, -0.145997, 0.490576),
+        1.0: (0.197801, -0.143527, -0.064381, 0.138727),
+        40.0: (-0.019475, 0.061434, -0.00102, -0.06295),
+    },
 }
 """What NVlabs/edm at 008a4e5 predicts with the weights of `weights`, by sigma: pixels 0, 9, 27 and 63 of cos(0),
 cos(1), ... times sqrt(sigma^2 + 1/4)."""
@@ -70,24 +90,27 @@ cos(1), ... times sqrt(sigma^2 + 1/4)."""
 
 def shapes(architecture: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The tensors of a network of 8x8 pixels, by EDM's names."""
-    times = 16 if architecture == "ncsn++" else 8
+    adm = architecture == "adm"
+    times, embedded, width = 8 if architecture == "ddpm++" else 16, 64 if adm else 32, 32 if adm else 8
     layers: dict[str, tuple[int, ...]] = {
-        "map_layer0": (32, times),
-        "map_layer1": (32, 32),
-        "enc.8x8_conv": (8, 1, 3, 3),
+        "map_layer0": (embedded, times),
+        "map_layer1": (embedded, embedded),
+        "enc.8x8_conv": (width, 1, 3, 3),
     }
     if architecture == "ncsn++":
         yield "map_noise.freqs", (8,)
         layers["enc.4x4_aux_residual"] = (8, 1, 3, 3)
-    for name, (inputs, outputs, attends, resized) in BLOCKS.items():
+    for name, (inputs, outputs, attends, resized) in (ADM_BLOCKS if adm else SONG_BLOCKS).items():
+        told = (outputs * (2 if adm else 1), embedded)
         layers |= {f"{name}.norm0": (inputs,), f"{name}.conv0": (outputs, inputs, 3, 3), f"{name}.norm1": (outputs,),
-                   f"{name}.affine": (outputs, 32), f"{name}.conv1": (outputs, outputs, 3, 3)}  # fmt: skip
-        if inputs != outputs or resized:
+                   f"{name}.affine": told, f"{name}.conv1": (outputs, outputs, 3, 3)}  # fmt: skip
+        if inputs != outputs or (resized and not adm):
             layers[f"{name}.skip"] = (outputs, inputs, 1, 1)
         if attends:
             layers |= {f"{name}.norm2": (outputs,), f"{name}.qkv": (3 * outputs, outputs, 1, 1),
                        f"{name}.proj": (outputs, outputs, 1, 1)}  # fmt: skip
-    layers |= {"dec.8x8_aux_norm": (8,), "dec.8x8_aux_conv": (1, 8, 3, 3)}
+    norm, conv = ("out_norm", "out_conv") if adm else ("dec.8x8_aux_norm", "dec.8x8_aux_conv")
+    layers |= {norm: (width,), conv: (1, width, 3, 3)}
     for name, shape in layers.items():
         yield f"{name}.weight", shape
         yield f"{name}.bias", shape[:1]
@@ -95,7 +118,11 @@ def shapes(architecture: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 def weights(architecture: str, classes: int = 0) -> dict[str, Tensor]:
     """Waves, a quicker one for each tensor; those for classes are 50 times as high."""
-    filled, told = {}, {"map_label.weight": (8, classes), "map_label.bias": (8,)} if classes else {}
+    filled, told = {}, {}
+    if classes:
+        told = {"map_label.weight": (64, classes)}
+        if architecture != "adm":
+            told = {"map_label.weight": (8, classes), "map_label.bias": (8,)}
     for at, (name, shape) in enumerate(sorted([*shapes(architecture), *told.items()])):
         wave = 0.3 * torch.sin(torch.arange(int(np.prod(shape)), dtype=torch.float64) * (0.7 + at))
         filled[name] = wave.reshape(shape).float() * (50 if name in told else 1)
@@ -138,7 +165,10 @@ def persistence(monkeypatch: pytest.MonkeyPatch) -> None:
 def snapshot(path: Path, tensors: dict[str, Tensor], **changes: Any) -> Path:
     """A file as EDM's training writes it."""
     dropout = changes.pop("dropout", 0.1)
-    model = Part("SongUNet", enc=nn.ModuleDict(), dec=nn.ModuleDict(), skip_scale=np.sqrt(0.5), label_dropout=0)
+    model = Part(
+        "DhariwalUNet" if "out_conv.weight" in tensors else "SongUNet",
+        enc=nn.ModuleDict(), dec=nn.ModuleDict(), skip_scale=np.sqrt(0.5), label_dropout=0,
+    )  # fmt: skip
     for name, tensor in tensors.items():
         *before, last = name.split(".")
         module: nn.Module = model
@@ -200,23 +230,33 @@ def test_at_the_very_noise_levels_it_is_the_same_to_the_last_digit(architecture:
         assert found.tolist() == pytest.approx(expected, abs=3e-6)
 
 
+OF_CLASSES = {
+    "ddpm++": [
+        (0.25621, -0.253085, -0.11518, 0.203251),
+        (0.256141, -0.253141, -0.115147, 0.203214),
+        (0.256174, -0.253109, -0.115163, 0.203178),
+    ],
+    "adm": [
+        (0.243311, -0.156244, -0.048374, 0.286327),
+        (0.215644, -0.171194, -0.042327, 0.263004),
+        (0.182834, -0.231823, -0.068082, 0.217966),
+    ],
+}
+"""What it predicts at sigma = 1 of three classes, whose weights are 50 times as large."""
+
+
+@pytest.mark.parametrize("architecture", OF_CLASSES)
 @pytest.mark.usefixtures("persistence")
-def test_a_snapshot_that_is_told_classes_predicts_what_edms_own_code_does(tmp_path: Path) -> None:
-    """At sigma = 1, with 50 times as large weights for the three classes."""
-    predicted = {
-        0: (0.25621, -0.253085, -0.11518, 0.203251),
-        1: (0.256141, -0.253141, -0.115147, 0.203214),
-        2: (0.256174, -0.253109, -0.115163, 0.203178),
-    }
+def test_a_snapshot_that_is_told_classes_predicts_what_edms_own_code_does(architecture: str, tmp_path: Path) -> None:
     out = tmp_path / "edm.safetensors"
-    tensors = weights("ddpm++", classes=3)
+    tensors = weights(architecture, classes=3)
     convert(snapshot(tmp_path / "edm.pkl", tensors, label_dim=3), out)
     seen = look(str(out), "main")
     assert seen.teacher.classes == seen.found.classes == 3
     network = seen.found.network
     shown = torch.cos(torch.arange(64.0)).view(1, 1, 8, 8)
     half = torch.tensor(0.5**0.5)
-    for number, expected in predicted.items():
+    for number, expected in enumerate(OF_CLASSES[architecture]):
         output = network(shown, torch.zeros(1), classes=torch.tensor([number]))[0]
         found = to_sample("edm", output, half * shown * 1.25**0.5, half, half).flatten()[[0, 9, 27, 63]]
         assert found.tolist() == pytest.approx(expected, abs=3e-6)
@@ -252,7 +292,7 @@ def test_the_levels_are_the_papers() -> None:
     assert float(told[0]) == pytest.approx(np.log(0.00002) / 4)
 
 
-@pytest.mark.parametrize("network", [PLAIN, PLUS])
+@pytest.mark.parametrize("network", ALL)
 @pytest.mark.parametrize("name", ["any-step", "distribution"])
 def test_its_students_learn_by_methods_that_say_where_a_jump_lands(
     network: EDMUNet2D, name: str, tmp_path: Path
@@ -268,8 +308,9 @@ def test_its_students_learn_by_methods_that_say_where_a_jump_lands(
     assert all(np.isfinite(point["loss"]) for point in points(begun.curve))
 
 
-def test_a_copy_that_is_told_where_to_land_begins_as_its_teacher() -> None:
-    teacher = untrained_teacher("edm", network=PLUS)
+@pytest.mark.parametrize("network", ALL)
+def test_a_copy_that_is_told_where_to_land_begins_as_its_teacher(network: EDMUNet2D) -> None:
+    teacher = untrained_teacher("edm", network=network)
     copy = first_student(teacher, COPY, 0, two_times=True)
     x, level, landing = torch.randn(2, 1, 8, 8), torch.tensor([60, 9]), torch.tensor([20, 0])
     assert torch.equal(copy(x, level, landing).output, teacher(x, level).output)
@@ -295,9 +336,13 @@ def test_its_students_are_exported_as_programs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("widths", [(8, 16), (32, 64), (32, 64, 128), (128, 256), (48, 96), (40, 80, 160), (14, 28)])
 @pytest.mark.parametrize("base", [8, 14, 32, 128])
-def test_a_network_that_passes_the_spec_can_be_built_and_no_other(base: int, widths: tuple[int, ...]) -> None:
-    described = evolve(PLUS, base_channels=base, channels=widths, attention=(False,) * len(widths), layers_per_block=2)
-    faults = list(described.check((1, 16, 16), ()))
+@pytest.mark.parametrize("network", [PLUS, ADM])
+def test_a_network_that_passes_the_spec_can_be_built_and_no_other(
+    network: EDMUNet2D, base: int, widths: tuple[int, ...]
+) -> None:
+    levels = (False,) * len(widths)
+    described = evolve(network, base_channels=base, channels=widths, attention=levels, layers_per_block=2)
+    faults = [fault for fault in described.check((1, 16, 16), ()) if "channels of a head" not in fault.message]
     with torch.device("meta"):
         try:
             make_network(unet_config(described, (1, 16, 16)))
@@ -305,6 +350,17 @@ def test_a_network_that_passes_the_spec_can_be_built_and_no_other(base: int, wid
             assert faults, error
         else:
             assert not faults
+
+
+def test_heads_of_adm_need_their_channels() -> None:
+    def found(channels: tuple[int, ...], attention: tuple[bool, ...]) -> list[tuple[Any, str]]:
+        described = evolve(ADM, base_channels=32, channels=channels, attention=attention)
+        return [(fault.path, fault.message) for fault in described.check((1, 8, 8), ())]
+
+    assert found((32, 64), (False, False)) == found((128, 64), (True, True)) == []
+    needed = "expected a multiple of 64, the channels of a head, found 32"
+    assert found((32, 64), (True, False)) == [(("channels", 0), needed)]
+    assert found((64, 32), (False, False)) == [(("channels", 1), needed)]
 
 
 def test_a_smaller_network_costs_less_whatever_it_is_told() -> None:
@@ -407,6 +463,11 @@ ODD = {**weights("ddpm++"), "dec.8x8_more.weight": torch.ones(3)}
     [
         ({**weights("ddpm++"), "map_label.weight": torch.ones(8, 0)}, {}, "not as in EDM's own"),
         (weights("ddpm++"), {"kind": "VPPrecond"}, "a SongUNet under VPPrecond: expected"),
+        (
+            {**weights("adm"), "enc.4x4_down.skip.weight": torch.ones(32, 32, 1, 1)},
+            {},
+            "'down.1.resized.shortcut.weigh",
+        ),
         (weights("ddpm++"), {"sigma_data": 1.0}, "with sigma_data 0.5"),
         *((weights("ddpm++"), {"img_resolution": size}, "not known here") for size in (16, -8, "8", math.inf, [8])),
         (changed(**{"enc.4x4_down.conv0.resample_filter": torch.ones(1, 1, 4, 4) / 16}), {}, "is another filter"),

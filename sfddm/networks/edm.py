@@ -1,9 +1,9 @@
-"""The networks that EDM trains: DDPM++ and NCSN++ (Song et al. 2021), as Karras et al. 2022 have them, which diffusers
-does not have. `python -m bench.edm` holds them against EDM's own code."""
+"""The networks that EDM trains, as Karras et al. 2022 have them, which diffusers does not have: DDPM++ and NCSN++ (Song
+et al. 2021), and ADM (Dhariwal and Nichol 2021). `python -m bench.edm` holds them against EDM's own code."""
 
 import math
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,10 @@ from torch.nn.functional import (
     silu,
 )
 
+from sfddm.spec.teacher import ADM_HEAD
+
 EDM = "edm"
 """What configurations call this kind of network."""
-SHRUNK = math.sqrt(0.5)
-"""The factor on each sum of two paths, whose variances add up."""
 TAPS = (1.0, 3.0, 3.0, 1.0)
 """NCSN++'s filter for halving and doubling images."""
 MEAN = (1.0, 1.0)
@@ -29,14 +29,37 @@ LONGEST_PERIOD = 10_000
 FOURIER_SCALE = 16
 """The standard deviation of NCSN++'s random frequencies."""
 NEARLY_ZERO = 1e-5
-"""The factor on the first weights of every block's last layer."""
+"""The factor on the first weights of every block's last layer; ADM's are zero."""
+
+
+class Style(NamedTuple):
+    """What the blocks of two architectures differ by."""
+
+    sum_factor: float
+    """What each sum of two paths is multiplied by."""
+    epsilon: float
+    """Of the group normalisation."""
+    head_channels: int | None
+    """Channels of each head of attention; None: a single head."""
+    adaptive: bool
+    """Whether the time scales a block's hidden channels and shifts them (after normalisation), or is added (before)."""
+    projected: bool
+    """Whether a block that changes the size of images has a convolution beside it even where channels stay."""
+
+
+SONG = Style(math.sqrt(0.5), 1e-6, None, adaptive=False, projected=True)
+STYLES = {
+    "ddpm++": SONG,
+    "ncsn++": SONG,
+    "adm": Style(1.0, 1e-5, ADM_HEAD, adaptive=True, projected=False),
+}
 
 
 class EDMUNet2DModel(nn.Module):
     """A U-Net under the calls and, where they mean the same, the words of diffusers' configurations.
 
-    `base_channels` is the width of the first convolution, of which times are embedded in four times as many. A network
-    with `class_embed_type: timestep` is also told where a jump lands, and one with `num_class_embeds` classes.
+    Times are embedded in four times `base_channels`, which is also the width of the first convolution, but for ADM's. A
+    network with `class_embed_type: timestep` is also told where a jump lands, and one with `num_class_embeds` classes.
     """
 
     def __init__(self, **config: Any) -> None:
@@ -45,19 +68,21 @@ class EDMUNet2DModel(nn.Module):
         """What it was made of."""
         base, widths = config["base_channels"], config["block_out_channels"]
         self.plus, embedded = config["architecture"] == "ncsn++", 4 * base
+        self.adm, style = config["architecture"] == "adm", STYLES[config["architecture"]]
         self.times = times = base * (2 if self.plus else 1)
         if self.plus:
             self.register_buffer("frequencies", FOURIER_SCALE * torch.randn(times // 2))
         self.time_embedding = Embedding(times, embedded)
         self.class_embedding = Embedding(times, embedded) if config.get("class_embed_type") else None
         self.classes = config.get("num_class_embeds") or 0
-        self.label_embedding = nn.Linear(self.classes, times) if self.classes else None
+        self.label_embedding = self._label_embedding(embedded) if self.classes else None
 
         def block(inputs: int, outputs: int, attention: bool = False, resample: nn.Module | None = None) -> Block:
-            return Block(inputs, outputs, embedded, config["dropout"], attention, resample)
+            return Block(inputs, outputs, embedded, config["dropout"], attention, resample, style)
 
-        self.conv_in = nn.Conv2d(config["in_channels"], base, 3, padding=1)
-        self.down, self.up, skips, width, aside = nn.ModuleList(), nn.ModuleList(), [base], base, config["in_channels"]
+        width, aside = widths[0] if self.adm else base, config["in_channels"]
+        self.conv_in = nn.Conv2d(aside, width, 3, padding=1)
+        self.down, self.up, skips = nn.ModuleList(), nn.ModuleList(), [width]
         for level, (out, attention) in enumerate(zip(widths, config["attention"], strict=True)):
             stage = Stage(block(width, width, resample=Resample(0.5, self.plus)) if level else None)
             if level and self.plus:
@@ -74,11 +99,11 @@ class EDMUNet2DModel(nn.Module):
             last = level + 1 == len(widths)
             stage = Stage(None if last else block(width, width, resample=Resample(2.0, self.plus)))
             for number in range(config["layers_per_block"] + 1):
-                attends = attention and number == config["layers_per_block"]
+                attends = attention and (self.adm or number == config["layers_per_block"])
                 stage.blocks.append(block(width + skips.pop(), out, attends))
                 width = out
             self.up.append(stage)
-        self.conv_norm_out = _norm(width)
+        self.conv_norm_out = _norm(width, style)
         self.conv_out = nn.Conv2d(width, config["out_channels"], 3, padding=1)
         self._draw_weights()
 
@@ -104,7 +129,7 @@ class EDMUNet2DModel(nn.Module):
             if stage.resized is not None:
                 x = stage.resized(x, embedded)
                 if stage.aside is not None:
-                    x = aside = SHRUNK * (x + stage.aside(aside))
+                    x = aside = SONG.sum_factor * (x + stage.aside(aside))
                 skips.append(x)
             for block in stage.blocks:
                 x = block(x, embedded)
@@ -120,11 +145,13 @@ class EDMUNet2DModel(nn.Module):
 
     def _embedded(self, time: Tensor, landing: Tensor | None, classes: Tensor | None) -> Tensor:
         """All that blocks are told, [B, embedded]."""
-        features = self._features(time)
+        told: Tensor | float = 0.0
         if self.label_embedding is not None:
             assert classes is not None
-            features = features + self.label_embedding(math.sqrt(self.classes) * one_hot(classes, self.classes).float())
-        embedded = self.time_embedding(features)
+            shown = one_hot(classes, self.classes).float()
+            told = self.label_embedding(shown if self.adm else math.sqrt(self.classes) * shown)
+        features = self._features(time)
+        embedded = self.time_embedding(features) + told if self.adm else self.time_embedding(features + told)
         if self.class_embedding is not None and landing is not None:
             embedded = embedded + self.class_embedding(self._features(landing))
         return silu(embedded)
@@ -134,16 +161,29 @@ class EDMUNet2DModel(nn.Module):
         if self.plus:
             frequencies = 2 * math.pi * self.frequencies
         else:
-            places = torch.arange(self.times // 2, dtype=torch.float32, device=time.device) / (self.times // 2 - 1)
+            last = self.times // 2 - (0 if self.adm else 1)
+            places = torch.arange(self.times // 2, dtype=torch.float32, device=time.device) / last
             frequencies = LONGEST_PERIOD**-places
         phases = time.float()[:, None] * frequencies
         return torch.cat([phases.sin(), phases.cos()], dim=1)
 
+    def _label_embedding(self, embedded: int) -> nn.Linear:
+        """The layer that is told classes: before those of the time, or ADM's, whose output is added to theirs."""
+        return nn.Linear(self.classes, embedded, bias=False) if self.adm else nn.Linear(self.classes, self.times)
+
     def _draw_weights(self) -> None:
-        """First weights: uniform (Glorot and Bengio 2010), those of each block's last layers nearly zero."""
+        """First weights: uniform (Glorot and Bengio 2010), those of each block's last layers nearly zero.
+
+        ADM's are PyTorch's own, but for those: they are zero, and what classes add is of variance 1.
+        """
         for name, layer in self.named_modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                nearly_zero = name.endswith(("conv2", "attention.out", "conv_out"))
+            nearly_zero = name.endswith(("conv2", "attention.out", "conv_out"))
+            if self.adm and nearly_zero:
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+            elif self.adm and layer is self.label_embedding:
+                nn.init.normal_(cast(nn.Linear, layer).weight)
+            elif not self.adm and isinstance(layer, nn.Conv2d | nn.Linear):
                 gain = NEARLY_ZERO if nearly_zero else math.sqrt(0.2) if name.endswith("attention.qkv") else 1.0
                 nn.init.xavier_uniform_(layer.weight, gain)
                 if layer.bias is not None:
@@ -174,42 +214,51 @@ class Stage(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block, whose input and output may have different sizes, and self-attention of one head after it."""
+    """A residual block, whose input and output may have different sizes, and self-attention after it."""
 
     def __init__(
-        self, inputs: int, outputs: int, embedded: int, dropout: float, attention: bool, resample: nn.Module | None
-    ) -> None:
+        self, inputs: int, outputs: int, embedded: int, dropout: float, attention: bool, resample: nn.Module | None,
+        style: Style,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.norm1, self.conv1 = _norm(inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.time = nn.Linear(embedded, outputs)
-        self.norm2, self.conv2 = _norm(outputs), nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.style = style
+        self.norm1, self.conv1 = _norm(inputs, style), nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.time = nn.Linear(embedded, outputs * (2 if style.adaptive else 1))
+        self.norm2, self.conv2 = _norm(outputs, style), nn.Conv2d(outputs, outputs, 3, padding=1)
         self.dropout = nn.Dropout(dropout)
         self.resample = nn.Identity() if resample is None else resample
-        direct = inputs == outputs and resample is None
+        direct = inputs == outputs and (resample is None or not style.projected)
         self.shortcut = nn.Identity() if direct else nn.Conv2d(inputs, outputs, 1)
-        self.attention = Attention(outputs) if attention else nn.Identity()
+        self.attention = Attention(outputs, style) if attention else nn.Identity()
 
     def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, outputs, H', W']."""
-        hidden = self.conv1(self.resample(silu(self.norm1(x)))) + self.time(embedded)[:, :, None, None]
-        hidden = self.conv2(self.dropout(silu(self.norm2(hidden))))
-        attended: Tensor = self.attention(SHRUNK * (hidden + self.shortcut(self.resample(x))))
+        hidden = self.conv1(self.resample(silu(self.norm1(x))))
+        time = self.time(embedded)[:, :, None, None]
+        if self.style.adaptive:
+            scale, shift = time.chunk(2, dim=1)
+            hidden = self.norm2(hidden) * (1 + scale) + shift
+        else:
+            hidden = self.norm2(hidden + time)
+        hidden = self.conv2(self.dropout(silu(hidden)))
+        attended: Tensor = self.attention(self.style.sum_factor * (hidden + self.shortcut(self.resample(x))))
         return attended
 
 
 class Attention(nn.Module):
     """Every pixel looks at all others."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, style: Style) -> None:
         super().__init__()
-        self.norm, self.qkv = _norm(channels), nn.Conv2d(channels, 3 * channels, 1)
+        self.heads, self.sum_factor = channels // (style.head_channels or channels), style.sum_factor
+        self.norm, self.qkv = _norm(channels, style), nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to the same."""
-        query, key, value = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
-        found = scaled_dot_product_attention(query, key, value).squeeze(1).transpose(1, 2).reshape(x.shape)
-        added: Tensor = SHRUNK * (x + self.out(found))
+        pixels = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1)).transpose(3, 4)
+        found = scaled_dot_product_attention(*pixels.unbind(1)).transpose(2, 3).reshape(x.shape)
+        added: Tensor = self.sum_factor * (x + self.out(found))
         return added
 
 
@@ -251,8 +300,8 @@ class Smooth(nn.Module):
         return conv2d(x, kernel, self.bias.to(x.dtype), stride=2, groups=x.shape[1])
 
 
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(min(32, channels // 4), channels, eps=1e-6)
+def _norm(channels: int, style: Style) -> nn.GroupNorm:
+    return nn.GroupNorm(min(32, channels // 4), channels, eps=style.epsilon)
 
 
 def kernel_of(architecture: str) -> Tensor:

@@ -90,20 +90,25 @@ class PatchedUNet2D(UNet2D):
             yield from super().check((channels, height // self.patch, width // self.patch), path)
 
 
+ADM_HEAD = 64
+"""Channels of each head of ADM's attention."""
+
+
 @frozen(kw_only=True)
 class EDMUNet2D:
-    """The network of EDM's checkpoints (Karras et al. 2022), after Song et al. 2021."""
+    """The network of EDM's checkpoints (Karras et al. 2022), after Song et al. 2021 or Dhariwal and Nichol 2021."""
 
     kind: Literal["edm-unet2d"]
-    architecture: Literal["ddpm++", "ncsn++"]
+    architecture: Literal["ddpm++", "ncsn++", "adm"]
     """ddpm++: EDM's for "VP". ncsn++, EDM's for "VE", also has filters, random frequencies of time, and a second path
-    downwards."""
+    downwards. adm, EDM's for ImageNet, lets the time scale what each block hides, and has heads of 64 channels."""
     base_channels: Width
-    """Channels of the first convolution; the time is embedded in four times as many."""
+    """The time is embedded in four times as many. Also channels of the first convolution, but for adm, which begins
+    with those of the first level."""
     channels: tuple[Width, ...]
     """Channels at each resolution level; every level but the last halves the image."""
     attention: tuple[bool, ...]
-    """Whether each level has self-attention; the middle has it always."""
+    """Whether each level has self-attention; the middle has it always. adm's takes multiples of 64 channels."""
     layers_per_block: Depth
     """Residual layers at each level."""
     dropout: Dropout = 0.0
@@ -126,6 +131,13 @@ class EDMUNet2D:
                     f"{max(groups, 1)} groups: take powers of two, or multiples of 32",
                     (*path, "channels"),
                 )
+        for position, width in enumerate(self.channels):
+            attends = self.attention[position : position + 1] == (True,) or position + 1 == len(self.channels)
+            if self.architecture == "adm" and attends and width % ADM_HEAD:
+                yield Fault(
+                    f"expected a multiple of {ADM_HEAD}, the channels of a head, found {width}",
+                    (*path, "channels", position),
+                )
         yield from _check_levels(self.channels, self.attention, shape, path)
 
     def check_prediction(self, prediction: str, path: SpecPath) -> Iterator[Fault]:
@@ -136,7 +148,8 @@ class EDMUNet2D:
 
     def _widths(self) -> Iterator[int]:
         """The channels of all that is normalised, on the way down and up again."""
-        width, passed = self.base_channels, [self.base_channels]
+        width = self.channels[0] if self.channels and self.architecture == "adm" else self.base_channels
+        passed = [width]
         for level, channels in enumerate(self.channels):
             yield width
             passed += [width] if level else []

@@ -33,6 +33,11 @@ OUTSIDE = {
         for at in (0, 1)
         for kind in ("weight", "bias")
     },
+    **{
+        f"out_{part}.{kind}": f"conv_{ours}.{kind}"
+        for part, ours in (("norm", "norm_out"), ("conv", "out"))
+        for kind in ("weight", "bias")
+    },
 }
 """Names of the tensors that belong to no block, and ours."""
 PARTS = {
@@ -42,14 +47,18 @@ PARTS = {
 """Parts of a block, and ours."""
 FILTER, AUGMENTATION = "resample_filter", "map_augment.weight"
 """Tensors that are not taken over: the architecture says the filter, and images are drawn without augmentation."""
+FIRST = "map_layer0.weight"
+"""The weights that take the features of times: cosines before sines in ADM, sines before cosines in all of ours."""
+SONG, ADM = "SongUNet", "DhariwalUNet"
+"""EDM's classes of networks."""
 
 
 def convert(pickled: Path, out: Path) -> None:
     """Write the averaged weights of a `network-snapshot` as safetensors, with what their network is.
 
     Raises:
-        UserError: it is not such a file, or of another network than DDPM++ or NCSN++ under EDM's preconditioning; or
-            `out` is there already.
+        UserError: it is not such a file, or of a network that EDM doesn't have, or under another preconditioning than
+            its own; or `out` is there already.
     """
     if out.suffix != ".safetensors":
         raise UserError(f"{out}: expected the name of a .safetensors file.")
@@ -87,20 +96,21 @@ def _described(whole: Inert, tensors: Mapping[str, Tensor], path: Path) -> About
     """The network that the weights belong to, and its images, within the bounds of a spec."""
     model = whole.state["_modules"].get("model")
     names = (whole.name, model.name if isinstance(model, Inert) else "none")
-    if names != ("EDMPrecond", "SongUNet") or whole.state.get("sigma_data") != SIGMA_DATA:
+    if names not in (("EDMPrecond", SONG), ("EDMPrecond", ADM)) or whole.state.get("sigma_data") != SIGMA_DATA:
         raise UserError(
-            f"{path} has a {names[1]} under {names[0]}: expected a SongUNet (DDPM++ or NCSN++) under EDMPrecond, "
-            f"with sigma_data {SIGMA_DATA}."
+            f"{path} has a {names[1]} under {names[0]}: expected a {SONG} (DDPM++ or NCSN++) or a {ADM} (ADM) under "
+            f"EDMPrecond, with sigma_data {SIGMA_DATA}."
         )
+    adm = names[1] == ADM
     size = whole.state["img_resolution"]
     levels = range(sum(re.fullmatch(r"enc\.\d+x\d+_block0\.conv0\.weight", name) is not None for name in tensors))
     firsts = [f"enc.{size >> level}x{size >> level}_block0" for level in levels]
     blocks = sum(re.fullmatch(rf"enc\.{size}x{size}_block\d+\.conv0\.weight", name) is not None for name in tensors)
-    base, channels = tensors[f"enc.{size}x{size}_conv.weight"].shape[:2]
+    first, channels = tensors[f"enc.{size}x{size}_conv.weight"].shape[:2]
     network = {
         "kind": "edm-unet2d",
-        "architecture": "ncsn++" if "map_noise.freqs" in tensors else "ddpm++",
-        "base_channels": base,
+        "architecture": "adm" if adm else "ncsn++" if "map_noise.freqs" in tensors else "ddpm++",
+        "base_channels": tensors[FIRST].shape[1] if adm else first,
         "channels": [tensors[f"{name}.conv0.weight"].shape[0] for name in firsts],
         "attention": [f"{name}.qkv.weight" in tensors for name in firsts],
         "layers_per_block": blocks,
@@ -137,6 +147,8 @@ def _renamed(tensors: Mapping[str, Tensor], about: About, wanted: Iterable[str],
         if ours.endswith(("attention.qkv.weight", "attention.qkv.bias")):
             # Query, key and value of each channel are next to each other; ours are one after the other.
             tensor = tensor.reshape(-1, 3, *tensor.shape[1:]).transpose(0, 1).flatten(0, 1)
+        if name == FIRST and network.architecture == "adm":
+            tensor = tensor.roll(tensor.shape[1] // 2, dims=1)
         renamed[ours] = tensor.float().contiguous()
     renamed |= {name: kernel.clone() for name in wanted if name.endswith(".kernel")}
     return renamed
