@@ -32,7 +32,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
                "resample_filter": [1, 3, 3, 1]},
     "adm": {"model_type": "DhariwalUNet", "model_channels": 64},
 }  # fmt: skip
-"""As EDM's train.py has them."""
+"""The options by which EDM's train.py tells them apart, in smaller networks."""
 
 
 @torch.inference_mode()

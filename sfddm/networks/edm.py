@@ -33,14 +33,14 @@ NEARLY_ZERO = 1e-5
 
 
 class Style(NamedTuple):
-    """What the blocks of two architectures differ by."""
+    """How ADM's blocks differ from those of the other two. What differs outside of blocks is asked of `self.adm`."""
 
     sum_factor: float
     """What each sum of two paths is multiplied by."""
     epsilon: float
     """Of the group normalisation."""
     head_channels: int | None
-    """Channels of each head of attention; None: a single head."""
+    """Attention has a head for so many channels; None: a single one."""
     adaptive: bool
     """Whether the time scales a block's hidden channels and shifts them (after normalisation), or is added (before)."""
     projected: bool
@@ -58,8 +58,8 @@ STYLES = {
 class EDMUNet2DModel(nn.Module):
     """A U-Net under the calls and, where they mean the same, the words of diffusers' configurations.
 
-    Times are embedded in four times `base_channels`, which is also the width of the first convolution, but for ADM's. A
-    network with `class_embed_type: timestep` is also told where a jump lands, and one with `num_class_embeds` classes.
+    Times are embedded in four times `base_channels`. A network with `class_embed_type: timestep` is also told where a
+    jump lands, and one with `num_class_embeds` classes.
     """
 
     def __init__(self, **config: Any) -> None:
@@ -67,8 +67,8 @@ class EDMUNet2DModel(nn.Module):
         self.config = config
         """What it was made of."""
         base, widths = config["base_channels"], config["block_out_channels"]
-        self.plus, embedded = config["architecture"] == "ncsn++", 4 * base
-        self.adm, style = config["architecture"] == "adm", STYLES[config["architecture"]]
+        style, embedded = STYLES[config["architecture"]], 4 * base
+        self.plus, self.adm = (config["architecture"] == name for name in ("ncsn++", "adm"))
         self.times = times = base * (2 if self.plus else 1)
         if self.plus:
             self.register_buffer("frequencies", FOURIER_SCALE * torch.randn(times // 2))
@@ -80,9 +80,9 @@ class EDMUNet2DModel(nn.Module):
         def block(inputs: int, outputs: int, attention: bool = False, resample: nn.Module | None = None) -> Block:
             return Block(inputs, outputs, embedded, config["dropout"], attention, resample, style)
 
-        width, aside = widths[0] if self.adm else base, config["in_channels"]
-        self.conv_in = nn.Conv2d(aside, width, 3, padding=1)
-        self.down, self.up, skips = nn.ModuleList(), nn.ModuleList(), [width]
+        width = widths[0] if self.adm else base
+        self.conv_in = nn.Conv2d(config["in_channels"], width, 3, padding=1)
+        self.down, self.up, skips, aside = nn.ModuleList(), nn.ModuleList(), [width], config["in_channels"]
         for level, (out, attention) in enumerate(zip(widths, config["attention"], strict=True)):
             stage = Stage(block(width, width, resample=Resample(0.5, self.plus)) if level else None)
             if level and self.plus:
@@ -168,24 +168,23 @@ class EDMUNet2DModel(nn.Module):
         return torch.cat([phases.sin(), phases.cos()], dim=1)
 
     def _label_embedding(self, embedded: int) -> nn.Linear:
-        """The layer that is told classes: before those of the time, or ADM's, whose output is added to theirs."""
+        """What is told classes: its output is added to the features of times, in ADM to what becomes of those."""
         return nn.Linear(self.classes, embedded, bias=False) if self.adm else nn.Linear(self.classes, self.times)
 
     def _draw_weights(self) -> None:
         """First weights: uniform (Glorot and Bengio 2010), those of each block's last layers nearly zero.
 
-        ADM's are PyTorch's own, but for those: they are zero, and what classes add is of variance 1.
+        ADM keeps PyTorch's, but each block's last layers start at zero, and weights of classes are standard normal.
         """
         for name, layer in self.named_modules():
-            nearly_zero = name.endswith(("conv2", "attention.out", "conv_out"))
-            if self.adm and nearly_zero:
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
-            elif self.adm and layer is self.label_embedding:
-                nn.init.normal_(cast(nn.Linear, layer).weight)
-            elif not self.adm and isinstance(layer, nn.Conv2d | nn.Linear):
-                gain = NEARLY_ZERO if nearly_zero else math.sqrt(0.2) if name.endswith("attention.qkv") else 1.0
-                nn.init.xavier_uniform_(layer.weight, gain)
+            if not isinstance(layer, nn.Conv2d | nn.Linear):
+                continue
+            ends = name.endswith(("conv2", "attention.out", "conv_out"))
+            if self.adm and layer is self.label_embedding:
+                nn.init.normal_(layer.weight)
+            elif ends or not self.adm:
+                gain = math.sqrt(0.2) if name.endswith("attention.qkv") else 1.0
+                nn.init.xavier_uniform_(layer.weight, (0.0 if self.adm else NEARLY_ZERO) if ends else gain)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
 

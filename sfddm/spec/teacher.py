@@ -91,7 +91,7 @@ class PatchedUNet2D(UNet2D):
 
 
 ADM_HEAD = 64
-"""Channels of each head of ADM's attention."""
+"""ADM's attention has a head for so many channels."""
 
 
 @frozen(kw_only=True)
@@ -101,14 +101,15 @@ class EDMUNet2D:
     kind: Literal["edm-unet2d"]
     architecture: Literal["ddpm++", "ncsn++", "adm"]
     """ddpm++: EDM's for "VP". ncsn++, EDM's for "VE", also has filters, random frequencies of time, and a second path
-    downwards. adm, EDM's for ImageNet, lets the time scale what each block hides, and has heads of 64 channels."""
+    downwards. adm, EDM's for ImageNet, scales and shifts each block's hidden channels by the time, and its attention
+    has a head for every 64 channels."""
     base_channels: Width
-    """The time is embedded in four times as many. Also channels of the first convolution, but for adm, which begins
-    with those of the first level."""
+    """The time is embedded in four times this many channels. In ddpm++ and ncsn++ it is also the width of the first
+    convolution; adm's is as wide as its first level."""
     channels: tuple[Width, ...]
     """Channels at each resolution level; every level but the last halves the image."""
     attention: tuple[bool, ...]
-    """Whether each level has self-attention; the middle has it always. adm's takes multiples of 64 channels."""
+    """Whether each level has self-attention; the middle has it always. In adm it needs at least 64 channels."""
     layers_per_block: Depth
     """Residual layers at each level."""
     dropout: Dropout = 0.0
@@ -122,7 +123,8 @@ class EDMUNet2D:
     def check(self, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
         """Yield what doesn't fit together, or images of `shape` (channels, height, width)."""
         if self.base_channels % 2 or self.base_channels < 4:
-            yield Fault(f"expected an even number of at least 4, found {self.base_channels}", (*path, "base_channels"))
+            message = f"expected an even number of base channels, at least 4, found {self.base_channels}"
+            yield Fault(message, (*path, "base_channels"))
         for width in sorted({*self._widths()}):
             groups = min(32, width // 4)
             if not groups or width % groups:
@@ -133,9 +135,11 @@ class EDMUNet2D:
                 )
         for position, width in enumerate(self.channels):
             attends = self.attention[position : position + 1] == (True,) or position + 1 == len(self.channels)
-            if self.architecture == "adm" and attends and width % ADM_HEAD:
+            heads = width // ADM_HEAD
+            if self.architecture == "adm" and attends and (not heads or width % heads):
                 yield Fault(
-                    f"expected a multiple of {ADM_HEAD}, the channels of a head, found {width}",
+                    f"attention in {width} channels: adm needs at least {ADM_HEAD}, and has a head for every "
+                    f"{ADM_HEAD}, which have to share them evenly",
                     (*path, "channels", position),
                 )
         yield from _check_levels(self.channels, self.attention, shape, path)

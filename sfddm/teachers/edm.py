@@ -33,11 +33,10 @@ OUTSIDE = {
         for at in (0, 1)
         for kind in ("weight", "bias")
     },
-    **{
-        f"out_{part}.{kind}": f"conv_{ours}.{kind}"
-        for part, ours in (("norm", "norm_out"), ("conv", "out"))
-        for kind in ("weight", "bias")
-    },
+    "out_norm.weight": "conv_norm_out.weight",
+    "out_norm.bias": "conv_norm_out.bias",
+    "out_conv.weight": "conv_out.weight",
+    "out_conv.bias": "conv_out.bias",
 }
 """Names of the tensors that belong to no block, and ours."""
 PARTS = {
@@ -47,9 +46,9 @@ PARTS = {
 """Parts of a block, and ours."""
 FILTER, AUGMENTATION = "resample_filter", "map_augment.weight"
 """Tensors that are not taken over: the architecture says the filter, and images are drawn without augmentation."""
-FIRST = "map_layer0.weight"
+TIMES = "map_layer0.weight"
 """The weights that take the features of times: cosines before sines in ADM, sines before cosines in all of ours."""
-SONG, ADM = "SongUNet", "DhariwalUNet"
+SONG_CLASS, ADM_CLASS = "SongUNet", "DhariwalUNet"
 """EDM's classes of networks."""
 
 
@@ -57,8 +56,8 @@ def convert(pickled: Path, out: Path) -> None:
     """Write the averaged weights of a `network-snapshot` as safetensors, with what their network is.
 
     Raises:
-        UserError: it is not such a file, or of a network that EDM doesn't have, or under another preconditioning than
-            its own; or `out` is there already.
+        UserError: it is not such a file, or of a network that EDM's training doesn't make, or not under EDM's own
+            preconditioning; or `out` is there already.
     """
     if out.suffix != ".safetensors":
         raise UserError(f"{out}: expected the name of a .safetensors file.")
@@ -78,7 +77,10 @@ def convert(pickled: Path, out: Path) -> None:
     shapes = [{name: tuple(tensor.shape) for name, tensor in of.items()} for of in (weights, wanted)]
     if shapes[0] != shapes[1]:
         name = min(name for name, _ in shapes[0].items() ^ shapes[1].items())
-        raise UserError(f"{pickled} has a network that is not known here: {name!r} is not as in EDM's own.")
+        raise UserError(
+            f"{pickled} has a network that is not known here: {name!r} (ours) is of another shape, or is not in one of "
+            "the two."
+        )
     with atomic_file(out) as path:
         write_tensors(path, weights, {ABOUT: json.dumps(unstructure(about))})
 
@@ -96,12 +98,15 @@ def _described(whole: Inert, tensors: Mapping[str, Tensor], path: Path) -> About
     """The network that the weights belong to, and its images, within the bounds of a spec."""
     model = whole.state["_modules"].get("model")
     names = (whole.name, model.name if isinstance(model, Inert) else "none")
-    if names not in (("EDMPrecond", SONG), ("EDMPrecond", ADM)) or whole.state.get("sigma_data") != SIGMA_DATA:
+    if (
+        names not in (("EDMPrecond", SONG_CLASS), ("EDMPrecond", ADM_CLASS))
+        or whole.state.get("sigma_data") != SIGMA_DATA
+    ):
         raise UserError(
-            f"{path} has a {names[1]} under {names[0]}: expected a {SONG} (DDPM++ or NCSN++) or a {ADM} (ADM) under "
-            f"EDMPrecond, with sigma_data {SIGMA_DATA}."
+            f"{path} has a {names[1]} under {names[0]}: expected a {SONG_CLASS} (DDPM++ or NCSN++) or a {ADM_CLASS} "
+            f"(ADM) under EDMPrecond, with sigma_data {SIGMA_DATA}."
         )
-    adm = names[1] == ADM
+    adm = names[1] == ADM_CLASS
     size = whole.state["img_resolution"]
     levels = range(sum(re.fullmatch(r"enc\.\d+x\d+_block0\.conv0\.weight", name) is not None for name in tensors))
     firsts = [f"enc.{size >> level}x{size >> level}_block0" for level in levels]
@@ -110,7 +115,7 @@ def _described(whole: Inert, tensors: Mapping[str, Tensor], path: Path) -> About
     network = {
         "kind": "edm-unet2d",
         "architecture": "adm" if adm else "ncsn++" if "map_noise.freqs" in tensors else "ddpm++",
-        "base_channels": tensors[FIRST].shape[1] if adm else first,
+        "base_channels": tensors[TIMES].shape[1] if adm else first,
         "channels": [tensors[f"{name}.conv0.weight"].shape[0] for name in firsts],
         "attention": [f"{name}.qkv.weight" in tensors for name in firsts],
         "layers_per_block": blocks,
@@ -147,7 +152,8 @@ def _renamed(tensors: Mapping[str, Tensor], about: About, wanted: Iterable[str],
         if ours.endswith(("attention.qkv.weight", "attention.qkv.bias")):
             # Query, key and value of each channel are next to each other; ours are one after the other.
             tensor = tensor.reshape(-1, 3, *tensor.shape[1:]).transpose(0, 1).flatten(0, 1)
-        if name == FIRST and network.architecture == "adm":
+        if name == TIMES and network.architecture == "adm":
+            # Its cosines come first, and ours last.
             tensor = tensor.roll(tensor.shape[1] // 2, dims=1)
         renamed[ours] = tensor.float().contiguous()
     renamed |= {name: kernel.clone() for name in wanted if name.endswith(".kernel")}
