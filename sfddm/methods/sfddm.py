@@ -6,7 +6,7 @@ The student is at x_s, s = phi_k, and jumps to r = phi_(k-1); `sfddm.methods.ter
 comes from noised images, from the teacher's trajectories, or from the student's own (`sfddm.methods.sources`).
 
 With w_output > 0 and w_hidden = 0 the only optimum is the teacher's own DDIM on the index set, which is free. What
-makes distillation pay is the hidden term on the teacher's trajectory with look-ahead features.
+makes distillation pay is the hidden term on the teacher's trajectory.
 
 Expected results (8x8 digits, cosine teacher of v, 300 k forward-equivalents; docs/study.md): 0.71 0.91 0.89, 0.72 0.87
 0.90, 0.82 0.84 1.11 and 1.09 0.99 1.32 times the teacher's Frechet distance at T' = 8, 4, 2 and 1, to three scorers,
