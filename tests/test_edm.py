@@ -41,32 +41,6 @@ PLUS = evolve(EDM_PLAIN, architecture="ncsn++", attention=(False, True), dropout
 PLAIN = evolve(PLUS, architecture="ddpm++")
 ADM = evolve(PLUS, architecture="adm", channels=(8, 64))
 ALL = [PLAIN, PLUS, ADM]
-SONG_BLOCKS = {
-    "enc.8x8_block0": (8, 8, "", ""),
-    "enc.4x4_down": (8, 8, "", "resized"),
-    "enc.4x4_block0": (8, 16, "attends", ""),
-    "dec.4x4_in0": (16, 16, "attends", ""),
-    "dec.4x4_in1": (16, 16, "", ""),
-    "dec.4x4_block0": (32, 16, "", ""),
-    "dec.4x4_block1": (24, 16, "attends", ""),
-    "dec.8x8_up": (16, 16, "", "resized"),
-    "dec.8x8_block0": (24, 8, "", ""),
-    "dec.8x8_block1": (16, 8, "", ""),
-}
-"""EDM's names of the blocks, and their channels in and out."""
-ADM_BLOCKS = {
-    "enc.8x8_block0": (32, 32, "", ""),
-    "enc.4x4_down": (32, 32, "", "resized"),
-    "enc.4x4_block0": (32, 128, "attends", ""),
-    "dec.4x4_in0": (128, 128, "attends", ""),
-    "dec.4x4_in1": (128, 128, "", ""),
-    "dec.4x4_block0": (256, 128, "attends", ""),
-    "dec.4x4_block1": (160, 128, "attends", ""),
-    "dec.8x8_up": (128, 128, "", "resized"),
-    "dec.8x8_block0": (160, 32, "", ""),
-    "dec.8x8_block1": (64, 32, "", ""),
-}
-"""The same for ADM, with two heads."""
 PREDICTED = {
     "ddpm++": {
         0.01: (0.500628, -0.456579, -0.147154, 0.492463),
@@ -88,6 +62,23 @@ PREDICTED = {
 cos(1), ... times sqrt(sigma^2 + 1/4)."""
 
 
+def blocks(adm: bool) -> dict[str, tuple[int, int, str, str]]:
+    """EDM's names of the blocks, and their channels in and out; ADM's have two heads."""
+    narrow, wide = (32, 128) if adm else (8, 16)
+    return {
+        "enc.8x8_block0": (narrow, narrow, "", ""),
+        "enc.4x4_down": (narrow, narrow, "", "resized"),
+        "enc.4x4_block0": (narrow, wide, "attends", ""),
+        "dec.4x4_in0": (wide, wide, "attends", ""),
+        "dec.4x4_in1": (wide, wide, "", ""),
+        "dec.4x4_block0": (2 * wide, wide, "attends" if adm else "", ""),
+        "dec.4x4_block1": (wide + narrow, wide, "attends", ""),
+        "dec.8x8_up": (wide, wide, "", "resized"),
+        "dec.8x8_block0": (wide + narrow, narrow, "", ""),
+        "dec.8x8_block1": (2 * narrow, narrow, "", ""),
+    }
+
+
 def shapes(architecture: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The tensors of a network of 8x8 pixels, by EDM's names."""
     adm = architecture == "adm"
@@ -100,7 +91,7 @@ def shapes(architecture: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     if architecture == "ncsn++":
         yield "map_noise.freqs", (8,)
         layers["enc.4x4_aux_residual"] = (8, 1, 3, 3)
-    for name, (inputs, outputs, attends, resized) in (ADM_BLOCKS if adm else SONG_BLOCKS).items():
+    for name, (inputs, outputs, attends, resized) in blocks(adm).items():
         told = (outputs * (2 if adm else 1), embedded)
         layers |= {f"{name}.norm0": (inputs,), f"{name}.conv0": (outputs, inputs, 3, 3), f"{name}.norm1": (outputs,),
                    f"{name}.affine": told, f"{name}.conv1": (outputs, outputs, 3, 3)}  # fmt: skip
@@ -118,11 +109,8 @@ def shapes(architecture: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 def weights(architecture: str, classes: int = 0) -> dict[str, Tensor]:
     """Waves, a quicker one for each tensor; those for classes are 50 times as high."""
-    filled, told = {}, {}
-    if classes:
-        told = {"map_label.weight": (64, classes)}
-        if architecture != "adm":
-            told = {"map_label.weight": (8, classes), "map_label.bias": (8,)}
+    song = {"map_label.weight": (8, classes), "map_label.bias": (8,)}
+    filled, told = {}, ({"map_label.weight": (64, classes)} if architecture == "adm" else song) if classes else {}
     for at, (name, shape) in enumerate(sorted([*shapes(architecture), *told.items()])):
         wave = 0.3 * torch.sin(torch.arange(int(np.prod(shape)), dtype=torch.float64) * (0.7 + at))
         filled[name] = wave.reshape(shape).float() * (50 if name in told else 1)

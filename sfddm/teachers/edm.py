@@ -78,8 +78,8 @@ def convert(pickled: Path, out: Path) -> None:
     if shapes[0] != shapes[1]:
         name = min(name for name, _ in shapes[0].items() ^ shapes[1].items())
         raise UserError(
-            f"{pickled} has a network that is not known here: {name!r} (ours) is of another shape, or is not in one of "
-            "the two."
+            f"{pickled} has a network that is not known here: {name!r} (ours) is of another shape "
+            "than in EDM's own, or only one of them has it."
         )
     with atomic_file(out) as path:
         write_tensors(path, weights, {ABOUT: json.dumps(unstructure(about))})
