@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     FLIP = 9
     SCORE_NOISE = 10
     DROPOUT = 11
+    AUGMENTATION = 12
 
 
 def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generator:

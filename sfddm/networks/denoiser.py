@@ -6,7 +6,7 @@ What other libraries train, denoising-diffusion-pytorch and EDM, is given the sa
 import math
 from collections.abc import Mapping
 from copy import copy
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from attrs import frozen
@@ -114,7 +114,9 @@ class Denoiser(nn.Module):
         self.schedule = NoiseSchedule(contract.noise_schedule, contract.timesteps)
         self.register_buffer("time_input", time_input(contract), persistent=False)
         self.labels: Tensor | None = None
+        self.augmentation: nn.Linear | None = None
         self._features: list[Tensor] = []
+        self._changes: list[Tensor] = []
         _layer_of_features(network).register_forward_pre_hook(self._keep_features)
 
     time_input: Tensor
@@ -141,11 +143,15 @@ class Denoiser(nn.Module):
         """Where the network is."""
         return self.time_input.device
 
-    def forward(self, x: Tensor, level: Tensor, landing: Tensor | None = None) -> Evaluated:
+    def forward(
+        self, x: Tensor, level: Tensor, landing: Tensor | None = None, changes: Tensor | None = None
+    ) -> Evaluated:
         """Evaluate at states x [B, C, H, W] and levels (int [B], 1..T).
 
         `landing` (int [B], 0..T) is where the jump from there should end; only a network of two times asks for it.
+        `changes` ([B, numbers]) is for one that learns augmentations: what was done to the images; None: nothing.
         """
+        self._changes[:] = [] if changes is None else [changes]
         shown = to_input(self.contract.prediction, x, *self.schedule.at(level, x))
         output = self.network(shown, self.time_input[level], **self._told(landing), return_dict=False)[0]
         return Evaluated(output, self._features.pop())
@@ -157,6 +163,16 @@ class Denoiser(nn.Module):
         told = copy(self)  # shares everything else
         told.labels = labels
         return told
+
+    def learn_augmentations(self, numbers: int) -> None:
+        """Have so many numbers of each image's changes added to the embedding of time, which begins by ignoring them.
+
+        What they are multiplied by is no part of the network: one that is told zeros, or nothing, needs none of it.
+        """
+        embedding = self.network.get_submodule("time_embedding")
+        self.augmentation = nn.Linear(numbers, cast(nn.Linear, embedding.linear_2).out_features, bias=False)
+        nn.init.zeros_(self.augmentation.weight)
+        embedding.register_forward_hook(self._add_changes)
 
     def _told(self, landing: Tensor | None) -> dict[str, Tensor]:
         """What the network is told besides the level."""
@@ -193,6 +209,10 @@ class Denoiser(nn.Module):
         """The v [B, C, H, W], in fp32, predicted by an evaluation at x and level."""
         alpha, sigma = self.schedule.at(level, x)
         return to_v(self.contract.prediction, evaluated.output.float(), x, alpha, sigma)
+
+    def _add_changes(self, _: nn.Module, __: tuple[Tensor, ...], embedded: Tensor) -> Tensor:
+        assert self.augmentation is not None
+        return embedded + self.augmentation(self._changes.pop()) if self._changes else embedded
 
     def _keep_features(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._features[:] = inputs[:1]

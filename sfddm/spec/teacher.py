@@ -20,8 +20,10 @@ from sfddm.spec.fields import (
     HubModel,
     Levels,
     Natural,
+    Positive,
     Revision,
     Seed,
+    Share,
     TensorFile,
     Width,
 )
@@ -184,6 +186,17 @@ Network = UNet2D | PatchedUNet2D | EDMUNet2D
 
 
 @frozen(kw_only=True)
+class LogNormal:
+    """Levels whose noise is near a stated one, sigma / alpha being log-normal (Karras et al. 2022, table 1)."""
+
+    kind: Literal["log-normal"]
+    mean: Annotated[float, Bound(-20, 20)]
+    """Of ln(sigma / alpha): -1.2 there."""
+    deviation: Positive
+    """Its standard deviation: 1.2 there. What is drawn beyond the ends counts as the last level there."""
+
+
+@frozen(kw_only=True)
 class Trained:
     """A teacher trained here, on the spec's own data."""
 
@@ -192,6 +205,13 @@ class Trained:
     training: Training
     seed: Seed
     """Seed of its weights and of everything that its training draws."""
+    levels: Literal["uniform"] | LogNormal = "uniform"
+    """Optional: how often each noise level is trained at: all alike, or most often those near a stated noise."""
+    augmentation: Share = 0.0
+    """Optional: the probability of each of five changes of an image: being put upside down (every other one of those),
+    scaled, turned, stretched, moved. Half are mirrored besides. The network is told what was done, and in sampling that
+    nothing was, so that its images don't show it (Karras et al. 2022, appendix F.2, where it is 0.12 for CIFAR-10). 0:
+    images stay as they are."""
 
     def check(self, shape: tuple[int, int, int], path: SpecPath) -> Iterator[Fault]:
         """Yield what is wrong with the training, or with the network for images of `shape`."""
