@@ -309,13 +309,20 @@ def test_a_copy_that_is_told_where_to_land_begins_as_its_teacher(network: EDMUNe
 
 
 @pytest.mark.process
-def test_its_students_are_exported_as_programs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "network"),
+    [
+        ("torch-export", PLUS),
+        *(pytest.param("onnx", each, marks=pytest.mark.prove) for each in ALL),
+    ],
+)
+def test_its_students_are_exported_as_programs(tmp_path: Path, form: str, network: EDMUNet2D) -> None:
     """`export` compares their images itself."""
-    student = first_student(untrained_teacher("edm", network=PLUS), COPY, 0, two_times=True)
+    student = first_student(untrained_teacher("edm", network=network), COPY, 0, two_times=True)
     (tmp_path / "student").mkdir()
     storage.write(tmp_path / "student", student)
     sampler = Sampler(solver="ddim", levels=(20, 40, 64), clip_sample=True)
-    assert export(tmp_path / "student", sampler, tmp_path / "out", "torch-export", {}).difference < 1e-4
+    assert export(tmp_path / "student", sampler, tmp_path / "out", form, {}).difference < 1e-4
     with pytest.raises(
         UserError, match="one of EDM's networks, which diffusers doesn't have: use torch-export or onnx"
     ):
