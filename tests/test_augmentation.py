@@ -14,25 +14,17 @@ from torch import Tensor
 from sfddm.networks import storage
 from sfddm.networks.contract import contract_of
 from sfddm.networks.denoiser import Denoiser
-from sfddm.spec.teacher import EDMUNet2D, LogNormal, Network, Teacher, Trained
+from sfddm.spec.teacher import LogNormal, Network, Teacher, Trained
 from sfddm.training import augmentation
 from sfddm.training.augmentation import changed, draw
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.teacher import denoising_loss, levels_of, train_teacher
 from tests.mortal import Killed, Mortal
-from tests.parts import CPU, FEW, random_split, tiny, untrained_teacher
+from tests.parts import CPU, EDM_PLAIN, FEW, random_split, tiny, untrained_teacher
 
 ITERATIONS = 3
 MIRRORED, UPSIDE_DOWN, SCALED, COSINE, SINE, ALONG, ACROSS, RIGHT, DOWN = range(augmentation.NUMBERS)
-EDM = EDMUNet2D(
-    kind="edm-unet2d",
-    architecture="ddpm++",
-    base_channels=8,
-    channels=(8, 16),
-    attention=(False, False),
-    layers_per_block=1,
-)
 
 
 def told(*pairs: tuple[int, float]) -> Tensor:
@@ -200,7 +192,7 @@ def test_a_compiled_network_is_told_as_well() -> None:
         torch.testing.assert_close(denoiser(x, level, **each).output, expected)
 
 
-@pytest.mark.parametrize("network", [None, EDM])
+@pytest.mark.parametrize("network", [None, EDM_PLAIN])
 def test_without_changes_the_network_is_as_if_none_had_been_learned(network: Network | None) -> None:
     denoiser = untrained_teacher(network=network)  # type: ignore[arg-type]
     x, level = torch.randn(3, *denoiser.image_shape), torch.tensor([1, 5, 8])
