@@ -20,6 +20,7 @@ def test_purposes_keep_their_numbers() -> None:
         "FLIP": 9,
         "SCORE_NOISE": 10,
         "DROPOUT": 11,
+        "AUGMENTATION": 12,
     }
 
 
@@ -38,7 +39,7 @@ def test_streams_of_other_seeds_purposes_and_positions_are_others() -> None:
         for purpose in Purpose
         for index in (0, 1)
     }
-    assert len(drawn) == 2 * 11 * 2
+    assert len(drawn) == 2 * len(Purpose) * 2
 
 
 def test_a_noise_is_the_same_whatever_is_drawn_with_it() -> None:
