@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from attrs import evolve
 
@@ -11,6 +12,7 @@ from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.methods.trajectories import load_or_compute
 from sfddm.networks import storage
 from sfddm.networks.layout import COST
+from sfddm.pipeline.comparing import Computations, memory
 from sfddm.pipeline.params import is_current, sync
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.plan import START, TIMING, Estimate, _scorer, _trajectories, estimates
@@ -92,24 +94,57 @@ def test_an_evaluation_takes_as_long_per_image_and_step_as_it_took_before() -> N
     assert estimate.seconds == pytest.approx(START + 70 * (256 * 4) / (128 * 2))
 
 
-def test_every_scorer_is_paid_for_when_it_is_made_and_with_every_student(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second per image and pass; the classifier has 40 iterations of 64 images to learn from."""
+def only_passes_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second per image and pass, and nothing for what is computed from images and features."""
     monkeypatch.setattr("sfddm.pipeline.plan._seconds", lambda *_: 1.0)
+    monkeypatch.setattr("sfddm.pipeline.comparing.seconds", lambda _: 0.0)
+
+
+def test_every_scorer_is_paid_for_when_it_is_made_and_with_every_student(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classifier has 40 iterations of 64 images to learn from."""
+    only_passes_count(monkeypatch)
     made = {f"scorer@tiny-{name}" for name in ("convolutional", "pixels")}
     found = dict(estimates(with_a_stored_teacher(), {*made, "evaluate@tiny-ddim-t4-s0"}))
     assert found["scorer@tiny-pixels"].seconds == START + 1797
     assert found["scorer@tiny-convolutional"].seconds == START + 1797 + TRAINED * 40 * 64
-    drawn = 256 + PAIRS * STEPS
-    assert found["evaluate@tiny-ddim-t4-s0"].seconds == START + drawn * 4 + TIMING + 2 * (drawn + 256)
+    strips = PAIRS * STEPS
+    seen = 2 * (256 + strips)
+    assert found["evaluate@tiny-ddim-t4-s0"].seconds == START + (256 + strips) * 4 + TIMING + 2 * seen
 
 
 def test_the_teachers_images_are_scored_with_the_first_student(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfddm.pipeline.plan._seconds", lambda *_: 1.0)
+    only_passes_count(monkeypatch)
     rows = {f"evaluate@tiny-{name}-s0" for name in ("ddim-t4", "ours-t4")}
     first, second = dict(estimates(with_a_stored_teacher(), rows)).values()
-    drawn = 256 + PAIRS * STEPS
-    assert first.scoring == dict.fromkeys(("convolutional", "pixels"), drawn + 256)
-    assert second.scoring == dict.fromkeys(("convolutional", "pixels"), drawn)
+    strips = PAIRS * STEPS
+    assert first.scoring == dict.fromkeys(("convolutional", "pixels"), 2 * (256 + strips))
+    assert second.scoring == dict.fromkeys(("convolutional", "pixels"), 256 + 2 * strips)
+
+
+def test_the_references_own_row_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    only_passes_count(monkeypatch)
+    spec = with_a_stored_teacher()
+    same = evolve(spec.students["ddim-t4"], index_set=spec.evaluation.reference.index_set)
+    spec = evolve(spec, students={"same": same, "coarser": spec.students["ddim-t4"]})
+    same, coarser = dict(estimates(spec, {"evaluate@tiny-same-s0", "evaluate@tiny-coarser-s0"})).values()
+    strips = PAIRS * STEPS
+    assert same.seconds == START + TIMING + 2 * (256 + 2 * strips)
+    assert coarser.seconds == START + TIMING + (256 + strips) * 4 + 2 * (256 + 2 * strips)
+
+
+def test_what_is_computed_from_features_counts_as_often_as_an_evaluation_does_it() -> None:
+    """With ten blocks: 24 roots, 64 distances; 100 images and 200 real ones in moments, and in pairs of both kinds."""
+    once = dict.fromkeys(("root", "distance", "moments", "kernel", "neighbours"), 0.0)
+    totals = {key: Computations(**{**once, key: 1.0}).total(100, 200) for key in once}
+    assert totals["root"] == 24 and totals["distance"] == 64 and totals["moments"] == 4 * 100 + 3 * 200
+    assert totals["kernel"] == pytest.approx(0.55 * (100**2 + 200**2) + 100 * 200)
+    assert totals["neighbours"] == 100**2
+
+
+def test_memory_of_an_evaluation_holds_all_features_and_grows_with_images_and_features() -> None:
+    own, real = np.zeros((5000, 1024), np.float32), np.zeros((10_000, 1024 + 128), np.float32)
+    assert memory(5000, 10_000, [64, 64, 1024]) > 2 * own.nbytes + real.nbytes
+    assert memory(5000, 10_000, [1024]) < memory(10_000, 10_000, [1024]) < memory(10_000, 10_000, [2048])
 
 
 def test_the_costliest_scorer_is_named_where_evaluations_take_most() -> None:

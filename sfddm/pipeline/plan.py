@@ -23,11 +23,13 @@ from sfddm.data.prepare import load
 from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.evaluation.real import KEPT
 from sfddm.evaluation.scorers.extractor import load_extractor, write_untrained
+from sfddm.evaluation.similarity import BATCH, pixel_similarities
 from sfddm.networks import storage
 from sfddm.networks.contract import contract_of
 from sfddm.networks.denoiser import Denoiser, Evaluated, build, class_of, unet_config
 from sfddm.networks.layout import read_cost
 from sfddm.networks.size import share
+from sfddm.pipeline import comparing
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.pending import stages
 from sfddm.runtime.machine import device, machine
@@ -37,7 +39,7 @@ from sfddm.spec.evaluation import Classifier, Scorer
 from sfddm.spec.experiment import Run, Spec
 from sfddm.spec.parse import read_mapping
 from sfddm.spec.parts import TRAINED, Cache, DataSource, distribution_of
-from sfddm.spec.students import Trained
+from sfddm.spec.students import Free, Trained
 from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import Training
 from sfddm.teachers.importing import find_teacher
@@ -138,6 +140,26 @@ class _Plan:
         return found
 
     @cached_property
+    def real(self) -> int:
+        """How many real images distances are measured to, as far as that is known before they are there."""
+        return min(self.images // 2, KEPT)
+
+    @cached_property
+    def comparing(self) -> dict[str, float]:
+        """Seconds that an evaluation spends on each scorer's features, once these are there."""
+        samples = self.spec.evaluation.samples
+        return {
+            name: comparing.time_computations(features, device()).total(samples, self.real)
+            for name, (_, features) in self.scoring.items()
+        }
+
+    @cached_property
+    def compared(self) -> float:
+        """Seconds that it takes to compare one image of a student with the teacher's, pixel by pixel."""
+        images = np.zeros((BATCH, *self.spec.data.shape), np.uint8)
+        return comparing.seconds(lambda: pixel_similarities(images, images, device())) / BATCH
+
+    @cached_property
     def measured(self) -> dict[str, float]:
         """Seconds per forward-equivalent of the students of this teacher that were trained here before, by run."""
         found = {}
@@ -228,19 +250,29 @@ class _Plan:
         )
 
     def evaluate(self, run: Run) -> Estimate:
-        """Images and their features beside the teacher's: as long as it took before, or as the passes take."""
-        folder, memory = self.paths.result(run.student, run.seed), self.base + 2 * self.weights
+        """Images, their features and what is computed from these, or as long as it took before."""
         samples, steps = self.spec.evaluation.samples, len(self.spec.levels(run.student))
+        folder, sizes = self.paths.result(run.student, run.seed), [features for _, features in self.scoring.values()]
+        memory = self.base + 2 * self.weights + comparing.memory(samples, self.real, sizes)
         if self.teacher_is_done and (took := _took(folder / "timing.json")):
             before = read_mapping(folder / "metrics.json")
             scale = samples * steps / (before["samples"] * before["nfe"])
             return Estimate(seconds=START + scale * took["evaluation_seconds"], memory=memory)
-        drawn = samples + PAIRS * STEPS
-        seen = drawn if self.teachers_are_scored else drawn + samples
+        other, strips = 0 if self._is_reference(run) else 1, PAIRS * STEPS
+        drawn, seen = other * (samples + strips), 2 * strips + samples * (other + (not self.teachers_are_scored))
         self.teachers_are_scored = True
-        scoring = {name: seen * seconds for name, (seconds, _) in self.scoring.items()}
-        seconds = START + (drawn * steps + TIMING) * self.forward + sum(scoring.values())
+        scoring = {name: seen * seconds + self.comparing[name] for name, (seconds, _) in self.scoring.items()}
+        own = (drawn * steps + TIMING) * self.forward + samples * self.compared
+        seconds = START + own + sum(scoring.values())
         return Estimate(seconds=seconds, memory=memory, scoring=scoring)
+
+    def _is_reference(self, run: Run) -> bool:
+        """Whether its images are those of the reference, so that none are drawn."""
+        student, wanted = self.spec.students[run.student], self.spec.evaluation.reference
+        method, levels = student.method, self.spec.levels_of(wanted.index_set)
+        return isinstance(method, Free) and (method.solver, self.spec.levels(run.student), student.clip_sample) == (
+            (wanted.solver, levels, wanted.clip_sample)
+        )
 
 
 def _trajectories(teacher: Denoiser, steps: int, asked: Cache) -> int:
