@@ -73,7 +73,7 @@ def _train(teacher: Teacher, folder: Path, checkpoints: Timed) -> int:
     assert isinstance(teacher.source, Trained)
     training = teacher.source.training
     with Curve(folder / "curve", "teacher", training.iterations, training.batch_size) as curve:
-        network = train_teacher(teacher, split, device(), curve, checkpoints)
+        network = train_teacher(teacher, split, device(), curve, checkpoints).network
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     return 4 * int(weights)  # weights, their average, and Adam's two moments
 

@@ -36,7 +36,7 @@ def main(out: str) -> None:
         prepare(spec.data, folder)
         split = store.read(folder, "train")
         with Curve(folder / "curve", "teacher", training.iterations, training.batch_size) as curve:
-            trained = train_teacher(teacher, split, device(), curve, Checkpoints(folder / "checkpoints", {}))
+            trained = train_teacher(teacher, split, device(), curve, Checkpoints(folder / "checkpoints", {})).network
     scheduler = DDPMScheduler(T, beta_schedule="linear", beta_start=1e-4, beta_end=0.02)
     DDPMPipeline(unet=trained.network.cpu(), scheduler=scheduler).save_pretrained(out)
 

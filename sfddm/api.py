@@ -165,7 +165,7 @@ def train_teacher(
     iterations, batch = source.training.iterations, source.training.batch_size
     with Curve(scratch() / "curves" / f"{name}.jsonl", "teacher", iterations, batch) as curve:
         trained = minimise(described, store.read(data, "train"), device(), curve, checkpoints)
-    model = _written(Path(out), trained, described)
+    model = _written(Path(out), trained.network, described, trained.others)
     checkpoints.remove()
     return model
 
@@ -348,13 +348,13 @@ def _learns_from_images(student: Student) -> bool:
     return isinstance(student.method, Progressive | Consistency | TRACT)
 
 
-def _written(out: Path, denoiser: Denoiser, described: Teacher) -> Model:
+def _written(out: Path, denoiser: Denoiser, described: Teacher, others: Mapping[str, Denoiser] | None = None) -> Model:
     """A teacher, which is drawn in as many steps as the spec of `sfddm new` draws its reference in."""
     _require_new(out)
     wanted = _begun(denoiser.image_shape, _described(denoiser.contract)).evaluation.reference
     levels = resolve(wanted.index_set, described.noise_schedule, described.timesteps)
     with atomic_folder(out) as folder:
-        storage.write(folder, denoiser)
+        storage.write(folder, denoiser, others)
         write_sampler(folder, Sampler(solver=wanted.solver, levels=levels, clip_sample=wanted.clip_sample))
         write_json(folder / COST, Cost().to_json())
     return Model(out)

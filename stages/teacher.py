@@ -53,7 +53,7 @@ def _train(spec: Spec, source: Trained) -> Checkpoints:
         trained = train_teacher(spec.teacher, split, device(), curve, checkpoints)
     if is_main():
         with atomic_folder(paths.teacher) as folder:
-            storage.write(folder, trained)
+            storage.write(folder, trained.network, trained.others)
             write_text(folder / "curve.jsonl", curve.text)
     return checkpoints
 

@@ -145,7 +145,7 @@ def augmented(probability: float = 0.5, **others: Any) -> Teacher:
 def trained(folder: Path, described: Teacher, checkpoints: Callable[..., Checkpoints] = Checkpoints) -> Denoiser:
     folder.mkdir(exist_ok=True)
     with Curve(folder / "curve.jsonl", "teacher", ITERATIONS, 8) as curve:
-        return train_teacher(described, random_split(), CPU, curve, checkpoints(folder / "checkpoints", {}))
+        return train_teacher(described, random_split(), CPU, curve, checkpoints(folder / "checkpoints", {})).network
 
 
 def equal(one: Denoiser, other: Denoiser) -> bool:

@@ -173,7 +173,7 @@ def test_a_teacher_learns_which_class_is_which(tmp_path: Path) -> None:
     described = evolve(described, classes=2, source=evolve(described.source, training=training))
     with Curve(tmp_path / "curve", "test", 60, 32) as curve:
         split = Split(images, labels, flip=False)
-        trained = train_teacher(described, split, CPU, curve, Checkpoints(tmp_path / "checkpoints", {}))
+        trained = train_teacher(described, split, CPU, curve, Checkpoints(tmp_path / "checkpoints", {})).network
     assert trained.contract.classes == 2
     x, level = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([64, 64])
     dark, bright = trained.given(torch.tensor([0, 1])).predict(x, level, torch.zeros_like(level))[0].mean((1, 2, 3))

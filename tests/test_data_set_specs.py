@@ -152,7 +152,7 @@ def test_teacher_and_students_train_for_an_iteration(name: str, tmp_path: Path) 
     with Curve(tmp_path / "curve", "teacher", 1, 2) as curve:
         teacher = train_teacher(
             spec.teacher, split, torch.device("cpu"), curve, Checkpoints(tmp_path / "checkpoints" / "t", {})
-        )
+        ).network
     storage.write(tmp_path / "teacher", teacher)
     for job in jobs(spec, tmp_path):
         made = distill(job)

@@ -12,7 +12,7 @@ from sfddm.methods.job import Distilled, Job, distill
 from sfddm.networks.contract import Contract
 from sfddm.networks.layout import write_sampler
 from sfddm.spec.index_set import Explicit
-from sfddm.spec.students import Free, Resampled
+from sfddm.spec.students import Free, Method, Resampled
 from tests.gaussian import gaussian_job
 
 EXACT = Contract(timesteps=64, noise_schedule="cosine", prediction="v")
@@ -52,6 +52,22 @@ def test_a_free_sampler_is_the_teachers_files_and_a_name(
     searched = evolve(made_of, index_set=Explicit(kind="explicit", levels=(8, 64), search=500))
     assert distill(evolve(teachers, student=searched)).cost == {**NOTHING, "search": 500, "total": 500}
     assert written(made, tmp_path / "made") == {name: (tmp_path / "teacher" / name).read_bytes() for name in FILES}
+
+
+@pytest.mark.parametrize("kind", ["free", "resampled"])
+def test_another_average_of_the_weights_is_copied_as_the_rows_own(tmp_path: Path, teachers: Job, kind: str) -> None:
+    parent = tmp_path / "teacher"
+    (parent / "diffusion_pytorch_model.short.safetensors").write_bytes(b"the other average")
+    if kind == "resampled":
+        write_sampler(parent, Sampler(solver="ddim", levels=(8, 64), clip_sample=False))
+        (parent / "cost.json").write_text(json.dumps(NOTHING))
+        method: Method = Resampled(kind="resampled", student="parent", average="short")
+    else:
+        method = Free(kind="free", solver="ddim", average="short")
+    found = written(distill(evolve(teachers, student=evolve(teachers.student, method=method))), tmp_path / "made")
+    assert sorted(found) == sorted(FILES)
+    assert found["diffusion_pytorch_model.safetensors"] == b"the other average"
+    assert found["config.json"] == (parent / "config.json").read_bytes()
 
 
 @pytest.mark.parametrize("clip", [False, True])

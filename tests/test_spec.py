@@ -204,6 +204,7 @@ TEACHER = "teacher_steps: {solver: ddim, substeps: 1, clip_sample: false}"
 COMMON = f"start: {COPY}, {TEACHER}, distance: mse, weighting: snr+1, training: *training"
 TARGETS = f"target_average: 0.5, {COMMON}"
 FINE = ("substeps: 1", "substeps: 5")
+NAMED_KEPT = ("*training", "{<<: *training, other_averages: {kept: 0.9}}")
 HIDDEN = "{kind: hidden, weight: 1.0, distance: mse, weighting: snr+1}"
 FEATURE = "{kind: feature, weight: 0.3, state: landing}"
 CACHE = "{noises: 128, seed: 2, solver: ddim, substeps: 1, clip_sample: true}"
@@ -264,6 +265,11 @@ def test_every_method_can_be_written_in_a_spec_and_survives_plain_data(method: s
         (f"{{kind: tract, substeps: 4, {TARGETS.replace(COPY, ON_PATCHES.replace('patch: 2', 'patch: 8'))}}}", None,
          "method.start.network.channels", "1x1 images can't be halved that often"),
         ("{kind: free, solver: ddim}", "{kind: uniform-log-snr, steps: 60}", "index_set.steps", "use fewer"),
+        ("{kind: free, solver: ddim, average: short}", None, "method.average",
+         "the teacher keeps no average 'short': its training has no `other_averages`"),
+        ("{kind: resampled, student: ours-t4, average: short}", None, "method.average", "ours-t4 keeps no average"),
+        (f"{{kind: tract, substeps: 4, {TARGETS.replace(*NAMED_KEPT)}}}", None, "method.training.other_averages.kept",
+         "give it another name"),
         (f"{{kind: any-step, start: {COPY}, cache: {CACHE}, unaligned: 0.2, "
          f"terms: [{FEATURE}], training: *training}}", None, "method.terms", "add one"),
     ],
@@ -275,6 +281,39 @@ def test_methods_and_index_sets_that_do_not_fit_are_refused_with_a_remedy(
         parse_spec(with_student(method, index_set or "{kind: uniform, steps: 4}"), "tiny.yaml")
     named = [line for line in str(caught.value).splitlines() if f"@ $.students.new.{path}" in line]
     assert named and words in named[0]
+
+
+AVERAGES = "other_averages: {short: 0.5, long: {kind: half-life, images: 200, ramp: 0.05}}"
+KEEPS_THREE = f"{{kind: tract, substeps: 4, {TARGETS.replace('*training', f'{{<<: *training, {AVERAGES}}}')}}}"
+
+
+def test_other_averages_have_rows_of_their_own_on_the_same_levels() -> None:
+    def with_row(average: str, steps: int) -> str:
+        row = f"{{kind: resampled, student: new, average: {average}}}"
+        again = (
+            f"  again:\n    index_set: {{kind: uniform, steps: {steps}}}\n    clip_sample: true\n    method: {row}\n"
+        )
+        return with_student(KEEPS_THREE).replace("\nevaluation:", f"{again}    seeds: [0]\n\nevaluation:")
+
+    spec = parse_spec(with_row("long", 4), "tiny.yaml")
+    assert structure(unstructure(spec), Spec) == spec and spec.students["again"].method.average == "long"
+    with pytest.raises(SpecError) as caught:
+        parse_spec(with_row("lon", 4), "tiny.yaml")
+    assert "new keeps no average 'lon', did you mean 'long'?: it keeps short, long" in str(caught.value)
+    for average, steps in (("long", 2), ("kept", 4)):
+        with pytest.raises(SpecError, match="can be sampled on its own index set alone"):
+            parse_spec(with_row(average, steps), "tiny.yaml")
+    with pytest.raises(SpecError, match="again is resampled itself: name the student that is trained"):
+        parse_spec(with_row_of("again", "third", "long", 4, with_row("long", 4)), "tiny.yaml")
+
+
+def with_row_of(student: str, name: str, average: str, steps: int, text: str) -> str:
+    """A spec with a row of another student's average."""
+    row = (
+        f"  {name}:\n    index_set: {{kind: uniform, steps: {steps}}}\n    clip_sample: true\n"
+        f"    method: {{kind: resampled, student: {student}, average: {average}}}\n    seeds: [0]\n"
+    )
+    return text.replace("\nevaluation:", f"{row}\nevaluation:")
 
 
 def test_a_panel_has_a_scorer() -> None:

@@ -71,7 +71,7 @@ def test_a_teacher_starts_from_its_seed_with_the_contract_of_its_spec(tmp_path: 
     source = described.source
     assert isinstance(source, Trained)
     still = evolve(described, prediction="epsilon", source=evolve(source, training=evolve(source.training, **STILL)))
-    trained, loss = train_still(tmp_path, lambda *kept: train_teacher(still, data, CPU, *kept))
+    trained, loss = train_still(tmp_path, lambda *kept: train_teacher(still, data, CPU, *kept).network)
     contract = Contract(timesteps=64, noise_schedule="cosine", prediction="epsilon")
     start = build(unet_config(source.network, (1, 8, 8)), contract, source.seed)
     assert isinstance(trained, Denoiser) and trained.contract == contract and equal(trained, start)

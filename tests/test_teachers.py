@@ -78,7 +78,7 @@ def fit(teacher: Teacher, images: np.ndarray, folder: Path) -> Denoiser:
     training = teacher.source.training
     with Curve(folder / "curve", "test", training.iterations, training.batch_size) as curve:
         split = store.Split(images=images, labels=None, flip=False)
-        return train_teacher(teacher, split, CPU, curve, Checkpoints(folder / "checkpoints", {}))
+        return train_teacher(teacher, split, CPU, curve, Checkpoints(folder / "checkpoints", {})).network
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def fit(path: Path, settings: Training, loss: Callable[[int, nn.Linear], Tensor]
         return {"loss": loss(step, network) if loss else (network.weight - 3).square().mean()}
 
     with Curve(path, "test", settings.iterations, settings.batch_size) as curve:
-        return train(network, named, settings, curve, Checkpoints(path.parent / "checkpoints", {}))
+        return train(network, named, settings, curve, Checkpoints(path.parent / "checkpoints", {})).network
 
 
 def test_the_loop_finds_the_minimum_and_writes_its_curve(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from sfddm.spec.training import HalfLife, Training
 from sfddm.training import loop
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
-from sfddm.training.loop import Companion, Losses, begin, iterate, learning_rate_factor, train
+from sfddm.training.loop import Companion, Fitted, Losses, begin, iterate, learning_rate_factor, train
 from tests.ranks import group_of_itself, one_of
 
 SETTINGS = Training(
@@ -72,6 +72,17 @@ def fit(
     seen: Callable[[int, Line, Line], None] | None = None,
     target_average: float | None = None,
 ) -> Line:
+    """The line, trained."""
+    return fit_all(folder, settings, before, seen, target_average).network
+
+
+def fit_all(
+    folder: Path,
+    settings: Training = SETTINGS,
+    before: int = 0,
+    seen: Callable[[int, Line, Line], None] | None = None,
+    target_average: float | None = None,
+) -> Fitted[Line]:
     """Train the line; `seen` is told iteration, network and average before every step."""
     network = Line().eval()  # as what was loaded is
 
@@ -136,6 +147,19 @@ def test_a_half_life_is_measured_in_images_and_rises_with_them(
         assert found.weight.numpy() == pytest.approx(expected, rel=1e-4)
 
 
+def test_other_averages_have_decays_of_their_own_and_change_nothing_else(tmp_path: Path) -> None:
+    last, half_life = adam(CLIPPED, RATES), HalfLife(kind="half-life", images=7, ramp=0)
+    settings = evolve(SETTINGS, other_averages={"short": 0.2, "last": 0.0, "long": half_life})
+    for before in (0, 300):  # iterations of earlier folds
+        fitted = fit_all(tmp_path / str(before), settings, before)
+        assert torch.equal(fitted.network.weight, fit(tmp_path / f"alone-{before}", before=before).weight)
+        found = {name: other.weight.numpy() for name, other in fitted.others.items()}
+        assert list(found) == ["short", "last", "long"]
+        assert found["short"] == pytest.approx(averages(last, 0.2)[-1], rel=1e-4)
+        assert found["last"] == pytest.approx(last[-1], rel=1e-4)
+        assert found["long"] == pytest.approx(averages(last, 0.5)[-1], rel=1e-4)
+
+
 @pytest.mark.parametrize(("target_average", "decay"), [(None, 0.7), (0.7, 0.7), (0.2, 0.2), (0.0, 0.0)])
 def test_a_loss_is_given_the_weights_and_the_average_of_its_own_decay(
     tmp_path: Path, target_average: float | None, decay: float
@@ -176,11 +200,14 @@ def test_a_later_fold_counts_its_iterations_on_and_has_its_own_learning_rates(tm
 
 
 def test_what_was_trained_is_fixed_and_comes_from_its_result_the_second_time(tmp_path: Path) -> None:
-    first = fit(tmp_path)
-    again = fit(tmp_path, seen=lambda *_: pytest.fail("trained again"))
-    for trained in (first, again):
-        assert not trained.training and not trained.weight.requires_grad
-    assert torch.equal(first.weight, again.weight)
+    settings = evolve(SETTINGS, other_averages={"short": 0.2})
+    first = fit_all(tmp_path, settings)
+    again = fit_all(tmp_path, settings, seen=lambda *_: pytest.fail("trained again"))
+    for fitted in (first, again):
+        for trained in (fitted.network, fitted.others["short"]):
+            assert not trained.training and not trained.weight.requires_grad
+    assert torch.equal(first.network.weight, again.network.weight)
+    assert torch.equal(first.others["short"].weight, again.others["short"].weight)
     assert len(points(tmp_path)) == 5
 
 
@@ -206,12 +233,16 @@ def test_a_training_that_goes_on_ends_with_the_same_weights_and_points(
     def keep(name: str) -> Callable[[int, Line, Line], None]:
         return lambda step, _, average: given[name].append((step, average.weight.tolist()))
 
-    undisturbed = fit(tmp_path / "undisturbed", seen=keep("undisturbed"), target_average=target_average)
+    settings = evolve(SETTINGS, other_averages={"short": 0.3, "target": 0.1})
+    undisturbed = fit_all(tmp_path / "undisturbed", settings, seen=keep("undisturbed"), target_average=target_average)
     for last in (2, 4):
         with pytest.raises(Stopped):
-            fit(tmp_path / "stopped", seen=stop_at(last), target_average=target_average)
-    survived = fit(tmp_path / "stopped", seen=keep("survived"), target_average=target_average)
-    assert given["survived"] == given["undisturbed"][4:] and torch.equal(survived.weight, undisturbed.weight)
+            fit(tmp_path / "stopped", settings, seen=stop_at(last), target_average=target_average)
+    survived = fit_all(tmp_path / "stopped", settings, seen=keep("survived"), target_average=target_average)
+    assert given["survived"] == given["undisturbed"][4:]
+    assert torch.equal(survived.network.weight, undisturbed.network.weight)
+    for name in ("short", "target"):
+        assert torch.equal(survived.others[name].weight, undisturbed.others[name].weight)
     assert points(tmp_path / "stopped") == points(tmp_path / "undisturbed")
 
 
@@ -358,7 +389,9 @@ def picture(folder: Path, settings: Training) -> Picture:
     network = Picture()
     with Curve(folder / "curve.jsonl", "test", 1, 1) as curve:
         checkpoints = Checkpoints(folder / "checkpoints", {})
-        return train(network, lambda *_: {"loss": network.convolution.weight.sum()}, settings, curve, checkpoints)
+        return train(
+            network, lambda *_: {"loss": network.convolution.weight.sum()}, settings, curve, checkpoints
+        ).network
 
 
 def test_too_little_memory_before_the_first_checkpoint(tmp_path: Path) -> None:

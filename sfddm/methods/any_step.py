@@ -29,7 +29,7 @@ from sfddm.networks.student import first_student
 from sfddm.randomness import Purpose, generator
 from sfddm.spec.students import AnyStep
 from sfddm.training.batches import Rows, gathered, moved, take
-from sfddm.training.loop import Losses
+from sfddm.training.loop import Fitted, Losses
 
 FROM_THE_TOP = 0.25
 """Share of the free jumps that start at the noisiest level, as every sampler does."""
@@ -42,7 +42,7 @@ def distill(job: Job) -> Distilled:
     return distilled(job, make, AnyStep)
 
 
-def make(task: Task[AnyStep]) -> Denoiser:
+def make(task: Task[AnyStep]) -> Fitted[Denoiser]:
     """The trained student."""
     method, teacher, levels = task.method, task.teacher, (0, *task.levels)
     student = first_student(teacher, method.start, task.seed, two_times=True)

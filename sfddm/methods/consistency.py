@@ -17,6 +17,7 @@ from sfddm.methods.job import Distilled, Job
 from sfddm.methods.train import Task, distilled
 from sfddm.networks.denoiser import Denoiser
 from sfddm.spec.students import Consistency
+from sfddm.training.loop import Fitted
 
 
 def distill(job: Job) -> Distilled:
@@ -24,7 +25,7 @@ def distill(job: Job) -> Distilled:
     return distilled(job, make, Consistency, solver="consistency")
 
 
-def make(task: Task[Consistency]) -> Denoiser:
+def make(task: Task[Consistency]) -> Fitted[Denoiser]:
     """The trained student: the whole grid is one stretch."""
     contract = task.teacher.contract
     grid = resolve(task.method.grid, contract.noise_schedule, contract.timesteps)

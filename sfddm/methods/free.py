@@ -19,5 +19,7 @@ def distill(job: Job) -> Distilled:
     assert isinstance(method, Free)
     sampler = Sampler(solver=method.solver, levels=job.levels, clip_sample=job.student.clip_sample)
     return Distilled(
-        write=partial(copy_denoiser, job.parent), sampler=sampler, cost=Cost(search=job.student.search).to_json()
+        write=partial(copy_denoiser, job.parent, average=method.average),
+        sampler=sampler,
+        cost=Cost(search=job.student.search).to_json(),
     )

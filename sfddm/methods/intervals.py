@@ -20,10 +20,10 @@ from sfddm.randomness import Purpose, generator
 from sfddm.spec.parts import TeacherSteps
 from sfddm.spec.students import TRACT, Consistency
 from sfddm.training.batches import Rows
-from sfddm.training.loop import Losses
+from sfddm.training.loop import Fitted, Losses
 
 
-def train_to_the_ends(task: Task[Consistency] | Task[TRACT], stretches: Tensor) -> Denoiser:
+def train_to_the_ends(task: Task[Consistency] | Task[TRACT], stretches: Tensor) -> Fitted[Denoiser]:
     """Train on stretches of levels, int64 [K, M + 1], each falling from its start to its end."""
     method, teacher = task.method, task.teacher
     student = first_student(teacher, method.start, task.seed)

@@ -29,7 +29,7 @@ from sfddm.randomness import Purpose, generator
 from sfddm.spec.parts import TeacherSteps
 from sfddm.spec.students import Progressive
 from sfddm.training.batches import Draw, Rows
-from sfddm.training.loop import Losses, train
+from sfddm.training.loop import Fitted, Losses, train
 
 JUMPS = TeacherSteps(solver="ddim", substeps=1, clip_sample=False)
 """How a student of an earlier fold goes on."""
@@ -40,7 +40,7 @@ def distill(job: Job) -> Distilled:
     return distilled(job, make, Progressive)
 
 
-def make(task: Task[Progressive]) -> Denoiser:
+def make(task: Task[Progressive]) -> Fitted[Denoiser]:
     """The last fold's student."""
     method, teacher = task.method, task.teacher
     draw = task.images(Rows(method.training.batch_size))
@@ -52,9 +52,9 @@ def make(task: Task[Progressive]) -> Denoiser:
             steps = JUMPS if fold else method.teacher_steps
             walks = paths(levels, 2 * steps.substeps, teacher.contract).to(teacher.device)
             loss = _loss(task, student, teacher, draw, walks, steps)
-            teacher = train(student, loss, each, curve, task.checkpoints, before=fold * each.iterations)
-            student = _continued(teacher)
-    return teacher
+            fitted = train(student, loss, each, curve, task.checkpoints, before=fold * each.iterations)
+            teacher, student = fitted.network, _continued(fitted.network)
+    return fitted
 
 
 def _levels_of_folds(method: Progressive, levels: tuple[int, ...], teacher: Denoiser) -> list[tuple[int, ...]]:

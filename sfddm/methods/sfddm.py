@@ -23,7 +23,7 @@ from sfddm.methods.train import Task, distilled, require_same_features
 from sfddm.networks.denoiser import Denoiser
 from sfddm.networks.student import first_student
 from sfddm.spec.students import SFDDM
-from sfddm.training.loop import Losses
+from sfddm.training.loop import Fitted, Losses
 
 
 def distill(job: Job) -> Distilled:
@@ -31,7 +31,7 @@ def distill(job: Job) -> Distilled:
     return distilled(job, make, SFDDM)
 
 
-def make(task: Task[SFDDM]) -> Denoiser:
+def make(task: Task[SFDDM]) -> Fitted[Denoiser]:
     """The trained student."""
     method, teacher = task.method, task.teacher
     student = first_student(teacher, method.start, task.seed, task.levels if method.time_input == "index" else ())

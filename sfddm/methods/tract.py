@@ -15,6 +15,7 @@ from sfddm.methods.teaching import paths
 from sfddm.methods.train import Task, distilled
 from sfddm.networks.denoiser import Denoiser
 from sfddm.spec.students import TRACT
+from sfddm.training.loop import Fitted
 
 
 def distill(job: Job) -> Distilled:
@@ -22,6 +23,6 @@ def distill(job: Job) -> Distilled:
     return distilled(job, make, TRACT)
 
 
-def make(task: Task[TRACT]) -> Denoiser:
+def make(task: Task[TRACT]) -> Fitted[Denoiser]:
     """The trained student: each segment is a stretch."""
     return train_to_the_ends(task, paths(task.levels, task.method.substeps, task.teacher.contract))

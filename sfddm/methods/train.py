@@ -23,7 +23,7 @@ from sfddm.spec.students import Trained
 from sfddm.training.batches import Draw, Rows, real_classes, real_images
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
-from sfddm.training.loop import Companion, Losses, prepare, train
+from sfddm.training.loop import Companion, Fitted, Losses, prepare, train
 
 Loss = Callable[[int, Denoiser], Losses]
 """The loss of an iteration, given the average so far that targets may come from."""
@@ -56,8 +56,8 @@ class Task(Generic[M]):
         loss: Loss,
         target_average: float | None = None,
         companion: Companion | None = None,
-    ) -> Denoiser:
-        """Train a student in one go, and return its average: `sfddm.training.loop.train`."""
+    ) -> Fitted[Denoiser]:
+        """Train a student in one go: `sfddm.training.loop.train`."""
         training = self.method.training
         with self.curve(training.iterations) as curve:
             return train(
@@ -71,13 +71,15 @@ class Task(Generic[M]):
             )
 
 
-def distilled(job: Job, make: Callable[[Task[M]], Denoiser], kind: type[M], solver: Solver = "ddim") -> Distilled:
+def distilled(
+    job: Job, make: Callable[[Task[M]], Fitted[Denoiser]], kind: type[M], solver: Solver = "ddim"
+) -> Distilled:
     """The student that a method of `kind` makes, its sampler and what it cost."""
     task = task_of(job, kind)
-    student, contract, method = make(task), task.teacher.contract, task.method
+    fitted, contract, method = make(task), task.teacher.contract, task.method
     network = share(getattr(method, "start", None), task.teacher.config)  # a method may do without
     return Distilled(
-        write=partial(storage.write, denoiser=student),
+        write=partial(storage.write, denoiser=fitted.network, others=fitted.others),
         sampler=Sampler(solver=solver, levels=job.levels, clip_sample=job.student.clip_sample),
         cost=job.student.cost(job.levels, contract.noise_schedule, contract.timesteps, network).to_json(),
         curve=job.curve,

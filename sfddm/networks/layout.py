@@ -1,6 +1,7 @@
 """The files of a stored denoiser, in diffusers' layout, plus what its numbers mean. Nothing here needs torch.
 
 config.json, diffusion_pytorch_model.safetensors    as diffusers writes and reads them
+diffusion_pytorch_model.NAME.safetensors            another average of the weights, which diffusers calls a variant
 denoiser.json                                       the contract: T, noise schedule, prediction, time input
 sampler.json                                        a student's sampler; a teacher has none
 source.json                                         where an imported teacher comes from, and how well it denoises
@@ -15,6 +16,7 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import damaged, missing
 from sfddm.runtime.files import digest, digest_file, write_json
 from sfddm.spec.parse import read_mapping, read_stored
+from sfddm.spec.training import KEPT
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONFIG = "config.json"
@@ -24,11 +26,16 @@ SOURCE = "source.json"
 COST = "cost.json"
 
 
-def copy_denoiser(source: Path, folder: Path) -> None:
-    """Copy a stored denoiser, without a sampler, into an existing folder."""
-    for name in (CONFIG, CONTRACT, WEIGHTS):
+def weights_file(average: str) -> str:
+    """The file with the weights that are kept, or with another average of them."""
+    return WEIGHTS if average == KEPT else WEIGHTS.replace(".", f".{average}.")
+
+
+def copy_denoiser(source: Path, folder: Path, average: str = KEPT) -> None:
+    """Copy a stored denoiser, without a sampler, into an existing folder; its weights, or another average of them."""
+    for name, copied in ((CONFIG, CONFIG), (CONTRACT, CONTRACT), (weights_file(average), WEIGHTS)):
         try:
-            shutil.copyfile(source / name, folder / name)
+            shutil.copyfile(source / name, folder / copied)
         except FileNotFoundError:
             raise missing(source / name) from None
 

@@ -1,5 +1,6 @@
 """Denoisers to and from folders; the layout is described in `sfddm.networks.layout`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from attrs import fields_dict, frozen
 from sfddm.errors import UserError, damaged
 from sfddm.networks.contract import Contract, read_contract
 from sfddm.networks.denoiser import Denoiser, Network, classes_of, make_network
-from sfddm.networks.layout import CONFIG, CONTRACT, WEIGHTS, rises_within
+from sfddm.networks.layout import CONFIG, CONTRACT, WEIGHTS, rises_within, weights_file
 from sfddm.networks.weights import load_weights, write_weights
 from sfddm.runtime.files import write_json
 from sfddm.spec.fields import Depth, Pixels, Width
@@ -19,11 +20,13 @@ MOST_BLOCKS = 16
 """Resolution levels of a network."""
 
 
-def write(folder: Path, denoiser: Denoiser) -> None:
-    """Write a denoiser into an existing folder."""
+def write(folder: Path, denoiser: Denoiser, others: Mapping[str, Denoiser] | None = None) -> None:
+    """Write a denoiser, with other averages of its weights by their names, into an existing folder."""
     write_json(folder / CONFIG, {"_class_name": type(denoiser.network).__name__, **denoiser.config})
     write_json(folder / CONTRACT, denoiser.contract.to_json())
     write_weights(folder / WEIGHTS, denoiser.network)
+    for name, other in (others or {}).items():
+        write_weights(folder / weights_file(name), other.network)
 
 
 @frozen(kw_only=True)

@@ -184,7 +184,12 @@ class _Plan:
         """Bytes; arrays that are larger than their share of the free memory are read from files instead."""
         held = sum(size for size in arrays if size <= RESIDENT * free_memory(device().type))
         batch = settings.batch_size * _activations(self.network, settings.precision)
-        return self.base + TRAINED_BYTES * self.weights // FLOAT + batch + held
+        trained = TRAINED_BYTES + FLOAT * len(settings.other_averages)
+        return self.base + trained * self.weights // FLOAT + batch + held
+
+    def stored(self, settings: Training) -> int:
+        """Bytes of the weights that a training leaves."""
+        return (1 + len(settings.other_averages)) * self.weights
 
     def fake_memory(self, method: Trained) -> int:
         """Bytes of a fake in training and of its activations, with the teacher's."""
@@ -217,7 +222,9 @@ class _Plan:
         training = source.training
         equivalents = TRAINED * training.images
         memory = self.training_memory(training, self.images * self.pixels)
-        return Estimate(seconds=START + equivalents * self.equivalent(training), disk=self.weights, memory=memory)
+        return Estimate(
+            seconds=START + equivalents * self.equivalent(training), disk=self.stored(training), memory=memory
+        )
 
     def reference(self) -> Estimate:
         """The teacher's own images."""
@@ -242,7 +249,7 @@ class _Plan:
         images = self.images * self.pixels if real else 0
         return Estimate(
             seconds=START + (cost.total if new else cost.training) * self.equivalent(method.training, run.name),
-            disk=self.weights,
+            disk=self.stored(method.training),
             scratch=sum(sizes[each] for each in new),
             memory=self.weights
             + self.training_memory(method.training, images, *sizes.values())

@@ -149,6 +149,8 @@ def _check_scorer(scorer: Scorer, data: Data, path: SpecPath) -> Iterator[Fault]
         if not data.labelled:
             yield Fault(_no_labels(data), (*path, "kind"))
         yield from scorer.training.check((*path, "training"))
+        if scorer.training.other_averages:
+            yield Fault("a scorer has one average", (*path, "training", "other_averages"))
         yield from scorer.network.check(data.shape, (*path, "network"))
     elif isinstance(scorer, PixelValues):
         yield from scorer.check(data.shape, path)

@@ -29,7 +29,7 @@ from sfddm.spec.parts import (
     distribution_of,
     split,
 )
-from sfddm.spec.training import Training
+from sfddm.spec.training import KEPT, Training
 
 LISTED = 6
 """Numbers that an error names."""
@@ -65,20 +65,26 @@ class Free(MethodBase):
     solver: FreeSolver
     """ddim (Song et al. 2021, eta = 0), dpm-solver (DPM-Solver++(2M), Lu et al. 2022), unipc (UniPC-2 with bh2, Zhao et
     al. 2023), angle-2m (a two-step exponential integrator in the angle), or ancestral (Ho et al. 2020)."""
+    average: Name = KEPT
+    """Optional: one of `other_averages` in the teacher's training. kept: the average that students are made from."""
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
-        """Yield a fault where a free sampler has several seeds."""
+        """Yield a fault where a free sampler has several seeds, or the teacher has no such average."""
         if len(student.seeds) > 1:
             yield Fault("a free sampler trains nothing: give it one seed", (*path[:-1], "seeds"))
+        yield from _check_average(self.average, "the teacher", context.teacher.source, path)
 
 
 @frozen(kw_only=True)
 class Resampled(MethodBase):
-    """Another student of the spec, of the same seed, sampled on this index set: free once that student is there."""
+    """Another student of the spec, of the same seed, sampled on this index set or with another average of its weights:
+    free once that student is there."""
 
     kind: Literal["resampled"]
     student: Name
     """The name of the other student."""
+    average: Name = KEPT
+    """Optional: one of `other_averages` in that student's training. kept: the one that is kept of it anyway."""
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield what is wrong with the student that is sampled again."""
@@ -90,12 +96,28 @@ class Resampled(MethodBase):
             yield Fault(
                 f"{self.student} is the teacher itself: use `{{kind: free, solver: {source.method.solver}}}` here", here
             )
-        elif not source.method.any_steps:
+        elif isinstance(source.method, Resampled):
+            yield Fault(f"{self.student} is resampled itself: name the student that is trained", here)
+        elif not source.method.any_steps and not self._on_its_levels(student, source, context):
             yield Fault(f"{self.student} ({source.method.kind}) can be sampled on its own index set alone", here)
         if missing := [seed for seed in student.seeds if seed not in source.seeds]:
             yield Fault(f"{self.student} has no seed {_listed(missing)}", (*path[:-1], "seeds"))
         if isinstance(source.method, Consistency):
             yield from source.method.check_on_grid(student, context, path)
+        yield from _check_average(self.average, self.student, source.method, path)
+
+    def _on_its_levels(self, student: "Student", source: "Student", context: Context) -> bool:
+        """Whether another average is sampled as the student itself is."""
+        return self.average != KEPT and context.levels(student.index_set) == context.levels(source.index_set)
+
+
+def _check_average(name: str, whose: str, trained: object, path: SpecPath) -> Iterator[Fault]:
+    """Yield a fault where the training of a teacher or a student keeps no other average of this name."""
+    training: Training | None = getattr(trained, "training", None)
+    known = training.other_averages if training else {}
+    if name != KEPT and name not in known:
+        listed = f"it keeps {', '.join(known)}" if known else "its training has no `other_averages`"
+        yield Fault(f"{whose} keeps no average {name!r}{nearest(name, known)}: {listed}", (*path, "average"))
 
 
 def scoring_cost(terms: tuple[Term, ...], training: Training) -> int:

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
-from sfddm.spec.fields import Batch, Count, Natural, NotNegative, Positive, Share
+from sfddm.spec.fields import Batch, Count, Name, Natural, NotNegative, Positive, Share
 from sfddm.spec.parse import Fault, SpecPath
+
+KEPT = "kept"
+"""What rows call the average that is kept anyway; no other one may have this name."""
 
 
 @frozen(kw_only=True)
@@ -51,20 +54,26 @@ class Training:
     """Memory layout of activations and convolutions' weights; with bf16, channels_last is often faster."""
     compile: bool
     """Run the networks, the teacher included, through torch.compile: minutes before the first iteration, less after."""
+    other_averages: dict[Name, Share | HalfLife] = field(factory=dict)
+    """Optional: further moving averages of the same training, by names of your own. Rows `free` (of a teacher) and
+    `resampled` (of a student) with `average: NAME` show them in the comparison, at the cost of their images alone."""
 
     @property
     def images(self) -> int:
         """Images that pass the network, each as often as it comes."""
         return self.iterations * self.batch_size
 
-    def average_decay(self, step: int) -> float:
-        """The decay of the average in iteration `step`, counted from 0."""
-        if isinstance(self.average, HalfLife):
-            return self.average.decay((step + 1) * self.batch_size, self.batch_size)
-        return self.average
+    def average_decay(self, step: int, other: str = "") -> float:
+        """The decay of the average, or of another one by its name, in iteration `step`, counted from 0."""
+        average = self.other_averages[other] if other else self.average
+        if isinstance(average, HalfLife):
+            return average.decay((step + 1) * self.batch_size, self.batch_size)
+        return average
 
     def check(self, path: SpecPath) -> Iterator[Fault]:
-        """Yield a fault where the learning rate would fall before it has risen."""
+        """Yield a fault where the learning rate would fall before it has risen, or averages have the same name."""
+        if KEPT in self.other_averages:
+            yield Fault("this is what rows call `average`: give it another name", (*path, "other_averages", KEPT))
         if self.warmup + self.decay * self.iterations > self.iterations:
             room = int((1 - self.decay) * self.iterations)
             yield Fault(

@@ -6,7 +6,8 @@ the same bytes: an iteration depends on the state that is kept there and on its 
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from attrs import frozen
@@ -45,6 +46,16 @@ class Companion:
     """Of that average."""
 
 
+@frozen(kw_only=True)
+class Fitted(Generic[Network]):
+    """What a training leaves."""
+
+    network: Network
+    """With the moving average that is kept as its weights."""
+    others: dict[str, Network]
+    """Copies with the other averages that the settings ask for, by their names."""
+
+
 def train(
     network: Network,
     loss: Callable[[int, Network], Losses],
@@ -54,8 +65,8 @@ def train(
     before: int = 0,
     target_average: float | None = None,
     companion: Companion | None = None,
-) -> Network:
-    """Minimise `loss` over the weights of `network`, and return their moving average.
+) -> Fitted[Network]:
+    """Minimise `loss` over the weights of `network`, and return their moving averages.
 
     Args:
         network: changed in place.
@@ -77,15 +88,24 @@ def train(
     kept = checkpoints.read(before, end)
     if kept is not None:
         curve.restore(kept.curve, kept.step)
+    others = {name: deepcopy(network) for name in settings.other_averages}
+    result: dict[str, nn.Module] = {"network": network, **_named(others)}
     if kept is not None and kept.step == end:
         prepare(network, settings)  # as its training leaves it: the next fold computes with it
-        unpack(kept.tensors, {"network": network})
+        unpack(kept.tensors, result)
     else:
         with postponed() as signalled, memory_errors(lambda: _lower_the_batch(settings, checkpoints)):
-            state = begin(network, settings, target_average, companion, before)
+            state = begin(network, settings, target_average, companion, before, others)
             _minimise(state, loss, settings, curve, checkpoints, before, kept, signalled)
-            checkpoints.write_result(end, pack({"network": network}), curve.text)
-    return network.eval().requires_grad_(False)
+            checkpoints.write_result(end, pack(result), curve.text)
+    for each in (network, *others.values()):
+        each.eval().requires_grad_(False)
+    return Fitted(network=network, others=others)
+
+
+def _named(others: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Other averages by what checkpoints call them."""
+    return {f"average_{name}": module for name, module in others.items()}
 
 
 def _minimise(
@@ -147,6 +167,8 @@ class State:
     optimizer: torch.optim.Optimizer
     """For the network's weights, and then the companion's."""
     companion: Companion | None
+    others: dict[str, Average]
+    """The other moving averages that the settings ask for, by their names."""
 
     @property
     def drops(self) -> bool:
@@ -162,14 +184,16 @@ class State:
     @property
     def parts(self) -> dict[str, nn.Module]:
         """The modules by name, for checkpoints."""
-        own = {"target": self.target.module} if self.target is not self.average else {}
+        own = _named({name: other.module for name, other in self.others.items()})
+        if self.target is not self.average:
+            own["target"] = self.target.module
         if self.companion and self.companion.average:
             own[f"{self.companion.loss}_average"] = self.companion.average
         return {**self.networks, "average": self.average.module, **own}
 
     def follow(self, step: int, first: bool) -> None:
         """Have every average follow its network after iteration `step`, the first time to where that is."""
-        for average in {id(each): each for each in (self.average, self.target)}.values():
+        for average in {id(each): each for each in (self.average, self.target, *self.others.values())}.values():
             average.update(self.network, step, first)
         if (own := self.companion) and own.average:
             Average(own.average, _always(own.decay)).update(own.network, step, first)
@@ -181,8 +205,12 @@ def begin(
     target_average: float | None = None,
     companion: Companion | None = None,
     before: int = 0,
+    others: Mapping[str, nn.Module] | None = None,
 ) -> State:
-    """The state before iteration `before`, the first one; the networks are changed in place from here on."""
+    """The state before iteration `before`, the first one; the networks are changed in place from here on.
+
+    `others` are copies of the network that become the other averages of the settings.
+    """
     prepare(network, settings)
     groups: list[dict[str, Any]] = [{"params": network.parameters()}]
     if companion:
@@ -191,11 +219,19 @@ def begin(
             prepare(companion.average, settings)
         groups.append({"params": companion.network.parameters(), "lr": companion.learning_rate})
     optimizer = torch.optim.Adam(groups, lr=settings.learning_rate, fused=True)
-    average = target = _average(network, settings, lambda step: settings.average_decay(step - before))
+    average = target = _average(network, settings, partial(_decay, settings, before, ""))
     if target_average is not None and target_average != settings.average:
         target = _average(network, settings, _always(target_average))
     network.train()
-    return State(network, average, target, optimizer, companion)
+    further = {}
+    for name, module in (others or {}).items():
+        prepare(module.requires_grad_(False), settings)
+        further[name] = Average(module, partial(_decay, settings, before, name))
+    return State(network, average, target, optimizer, companion, further)
+
+
+def _decay(settings: Training, before: int, name: str, step: int) -> float:
+    return settings.average_decay(step - before, name)
 
 
 def _always(decay: float) -> Callable[[int], float]:

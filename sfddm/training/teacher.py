@@ -19,7 +19,7 @@ from sfddm.training import augmentation
 from sfddm.training.batches import Rows, noise_like, real_classes, real_images, sent
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
-from sfddm.training.loop import Losses, train
+from sfddm.training.loop import Fitted, Losses, train
 
 Distribution = Literal["uniform"] | LogNormal
 DrawLevels = Callable[[np.random.Generator, int], np.ndarray]
@@ -27,7 +27,7 @@ DrawLevels = Callable[[np.random.Generator, int], np.ndarray]
 
 def train_teacher(
     teacher: Teacher, split: Split, device: torch.device, curve: Curve, checkpoints: Checkpoints
-) -> Denoiser:
+) -> Fitted[Denoiser]:
     """Train on a split's images: mean squared error of the output (Ho et al. 2020, equation 14)."""
     source = teacher.source
     assert isinstance(source, Trained)
