@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+# A follower imports MLflow, which takes longer than the trainings of most tests: those that are about it turn it on.
+os.environ["SFDDM_LIVE_CURVES"] = "off"
 for name in ("MLFLOW_TRACKING_URI", "SFDDM_DEVICE", "SFDDM_SCRATCH", "DVC_ROOT", "DVC_STAGE"):
     os.environ.pop(name, None)
 
@@ -92,7 +94,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
     def make(folder: Path) -> None:
         made = Project(folder)
-        dvc = made.start("dvc", "repro", *LEAVES)
+        dvc = made.start("dvc", "repro", *LEAVES, SFDDM_LIVE_CURVES="on")
         printed, _ = dvc.communicate(timeout=900)
         assert dvc.returncode == 0, printed
 

@@ -59,7 +59,7 @@ def outage(
 
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     server = (f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"), {}, port)
-    environment = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+    environment = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}", "SFDDM_LIVE_CURVES": "on"}
     client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
     far, third = Project(tmp_path_factory.mktemp("far")), folder / "scratch"
     for name in ("data", "teacher"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SCORERS = ("convolutional", "pixels")
-UNREACHABLE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+UNREACHABLE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "SFDDM_LIVE_CURVES": "on"}
 
 
 @pytest.fixture(scope="module")
