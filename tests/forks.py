@@ -3,6 +3,9 @@
 Importing torch, MLflow and DVC takes seconds, and most of what tests let a command do takes tenths of one. A fork is a
 process like any other, with its own environment, folder and exit code, but its code is this repository's, also in a
 folder that has a copy of it.
+
+Stages that DVC starts are forks as well, where the environment has what `for_stages` adds: `python` is then a script
+that has them forked (`tests.fork_client`).
 """
 
 import atexit
@@ -12,15 +15,21 @@ import json
 import os
 import pkgutil
 import runpy
+import select
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, mkdtemp
 from typing import Any
+
+from attrs import evolve, frozen
 
 ROOT = Path(__file__).parents[1]
 LAZY = (
@@ -30,6 +39,10 @@ LAZY = (
     "sqlalchemy.dialects.sqlite", "stages.harness", "torchmetrics", "typer.rich_utils",
 )  # fmt: skip
 """What commands and stages import when they need it, beside this library's own modules."""
+ADDRESS = "SFDDM_TESTS_FORKS"
+"""The variable with the socket where stages are asked for."""
+OF_INTERPRETERS = ("PYTHONPATH", "PYTHONHASHSEED", "LC_ALL", "TZ")
+"""Variables that an interpreter reads at its start."""
 SECONDS = 900
 """After these a process is taken to hang."""
 
@@ -50,14 +63,36 @@ def run(folder: Path, command: Sequence[str], environment: Mapping[str, str]) ->
         return int(server.stdout.readline()), printed.read()
 
 
+def for_stages(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which `python -m stages.NAME` is a fork, if it asks for no other interpreter."""
+    if any(environment.get(name) != os.environ.get(name) for name in OF_INTERPRETERS):
+        return dict(environment)
+    _server()
+    path = f"{_folder() / 'bin'}{os.pathsep}{environment['PATH']}"
+    return {**environment, "PATH": path, ADDRESS: str(_folder() / "socket")}
+
+
 @cache
 def _server() -> "subprocess.Popen[str]":
     """The process that forks; it ends with this one, which holds its standard input."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "tests.forks"]
+    command = [sys.executable, "-m", "tests.forks", str(_folder() / "socket")]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+
+
+@cache
+def _folder() -> Path:
+    """A folder with the server's address and, under the name `python`, the script that asks it for stages."""
+    folder = Path(mkdtemp(prefix="sfddm-forks-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    script = folder / "bin" / "python"
+    script.parent.mkdir()
+    client = f"exec '{sys.executable}' -I -S '{ROOT / 'tests' / 'fork_client.py'}' '{sys.executable}' \"$@\""
+    script.write_text(f"#!/bin/sh\n{client}\n")
+    script.chmod(0o755)
+    return folder
 
 
 def _import_everything() -> None:
@@ -70,13 +105,67 @@ def _import_everything() -> None:
     gc.freeze()  # no collection touches it, so that forks share it
 
 
-def _serve() -> None:
-    """Fork for every request, one after the other."""
-    for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            os._exit(_end_of(_become, **json.loads(line)))
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+def _serve(address: str) -> None:
+    """Fork for every request: of the tests' process, one after the other, and of stages, side by side."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen()
+        running: dict[int, Child] = {}
+        while True:
+            asked = {child.asked_by: child for child in running.values() if child.asked_by}
+            ready, _, _ = select.select([sys.stdin, listening, *running, *asked], [], [])
+            for each in ready:
+                if each in asked:  # what asked is gone, and DVC has not waited for its stage
+                    signal.pidfd_send_signal(asked[each].process, signal.SIGKILL)
+                    running[asked[each].process] = evolve(asked[each], asked_by=None)
+            for each in running.keys() & set(ready):
+                running.pop(each).tell()
+            if listening in ready:
+                child = _forked(*_request(listening.accept()[0]))
+                running[child.process] = child
+            if sys.stdin in ready:
+                if not (line := sys.stdin.readline()):
+                    return
+                child = _forked(json.loads(line))
+                running[child.process] = child
+
+
+@frozen
+class Child:
+    """A fork that works."""
+
+    number: int
+    process: int
+    """Its file descriptor."""
+    asked_by: socket.socket | None
+    """Who waits for it; None for the tests' process."""
+
+    def tell(self) -> None:
+        """Say how it ended."""
+        code = os.waitstatus_to_exitcode(os.waitpid(self.number, 0)[1])
+        os.close(self.process)
+        if self.asked_by is None:
+            print(code, flush=True)
+        else:
+            with self.asked_by, suppress(BrokenPipeError):
+                self.asked_by.sendall(str(code).encode())
+
+
+def _request(asking: socket.socket) -> tuple[dict[str, Any], socket.socket]:
+    size, streams, _, _ = socket.recv_fds(asking, 8, 3)
+    text = b""
+    while len(text) < int.from_bytes(size):
+        text += asking.recv(2**16)
+    return {**json.loads(text), "streams": streams}, asking
+
+
+def _forked(request: dict[str, Any], asked_by: socket.socket | None = None) -> Child:
+    child = os.fork()
+    if not child:
+        os._exit(_end_of(_become, **request))
+    for stream in request.get("streams", ()):
+        os.close(stream)
+    return Child(child, os.pidfd_open(child), asked_by)
 
 
 def _end_of(work: Callable[..., None], **arguments: Any) -> int:
@@ -95,13 +184,16 @@ def _end_of(work: Callable[..., None], **arguments: Any) -> int:
     return code if isinstance(code, int) else int(code is not None)
 
 
-def _become(folder: str, command: list[str], environment: dict[str, str], output: str) -> None:
-    """Be the process that a command would have started."""
+def _become(
+    folder: str, command: list[str], environment: dict[str, str], output: str = "", streams: Sequence[int] = ()
+) -> None:
+    """Be the process that a command would have started, which prints to a file or has three streams of its own."""
     os.setsid()
     signal.alarm(SECONDS)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for stream in (1, 2):
-        os.dup2(os.open(output, os.O_WRONLY | os.O_APPEND), stream)
+    appended = os.O_WRONLY | os.O_APPEND
+    opened = streams or [os.open(os.devnull, os.O_RDONLY), os.open(output, appended), os.open(output, appended)]
+    for number, stream in enumerate(opened):
+        os.dup2(stream, number)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -122,5 +214,5 @@ def _become(folder: str, command: list[str], environment: dict[str, str], output
 
 if __name__ == "__main__":
     _import_everything()
-    _serve()
+    _serve(sys.argv[1])
     os._exit(0)  # taking all modules apart takes a second

@@ -69,7 +69,7 @@ class Project:
     def run(self, *command: str, code: int = 0, **environment: str) -> str:
         """Run a command and return what it printed; it has to end with `code`. Our own and DVC's are forks."""
         if forks.can_fork(command):
-            ended, output = forks.run(self.folder, command, _environment(environment))
+            ended, output = forks.run(self.folder, command, forks.for_stages(_environment(environment)))
         else:
             process = self.start(*command, **environment)
             output, _ = process.communicate(timeout=900)
