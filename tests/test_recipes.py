@@ -75,11 +75,12 @@ def add_method(folder: Path) -> None:
     )
     (folder / "sfddm/methods/halved.py").write_text(
         '"""The teacher\'s weights, halved."""\n\nimport torch\n\n'
-        "from sfddm.methods.train import distilled\nfrom sfddm.spec.students import Halved\n\n\n"
+        "from sfddm.methods.train import distilled\nfrom sfddm.spec.students import Halved\n"
+        "from sfddm.training.loop import Fitted\n\n\n"
         "def distill(job):\n    return distilled(job, make, Halved)\n\n\n"
         "@torch.no_grad()\ndef make(task):\n"
         "    for weights in task.teacher.parameters():\n        weights.mul_(0.5)\n"
-        "    return task.teacher\n"
+        "    return Fitted(network=task.teacher, others={})\n"
     )
 
 
