@@ -5,15 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from attrs import evolve
+from diffusers import UNet2DModel
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.methods.job import Distilled, Job, distill
+from sfddm.networks import storage
 from sfddm.networks.contract import Contract
 from sfddm.networks.layout import write_sampler
 from sfddm.spec.index_set import Explicit
 from sfddm.spec.students import Free, Method, Resampled
 from tests.gaussian import gaussian_job
+from tests.parts import untrained_teacher
 
 EXACT = Contract(timesteps=64, noise_schedule="cosine", prediction="v")
 FILES = ("config.json", "denoiser.json", "diffusion_pytorch_model.safetensors")
@@ -68,6 +72,17 @@ def test_another_average_of_the_weights_is_copied_as_the_rows_own(tmp_path: Path
     assert sorted(found) == sorted(FILES)
     assert found["diffusion_pytorch_model.safetensors"] == b"the other average"
     assert found["config.json"] == (parent / "config.json").read_bytes()
+
+
+def test_another_average_is_stored_as_a_variant_that_diffusers_reads(tmp_path: Path) -> None:
+    kept, other = untrained_teacher(), untrained_teacher()
+    for parameter in other.parameters():
+        parameter.data += 1
+    storage.write(tmp_path, kept, {"short": other})
+    for variant, wanted in ((None, kept), ("short", other)):
+        found = UNet2DModel.from_pretrained(tmp_path, variant=variant, use_safetensors=True).state_dict()
+        expected = wanted.network.state_dict()
+        assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
 
 
 @pytest.mark.parametrize("clip", [False, True])
