@@ -266,7 +266,7 @@ def test_every_method_can_be_written_in_a_spec_and_survives_plain_data(method: s
          "method.start.network.channels", "1x1 images can't be halved that often"),
         ("{kind: free, solver: ddim}", "{kind: uniform-log-snr, steps: 60}", "index_set.steps", "use fewer"),
         ("{kind: free, solver: ddim, average: short}", None, "method.average",
-         "the teacher keeps no average 'short': its training has no `other_averages`"),
+         "the teacher keeps no average 'short' (its training has no `other_averages`)"),
         ("{kind: resampled, student: ours-t4, average: short}", None, "method.average", "ours-t4 keeps no average"),
         (f"{{kind: tract, substeps: 4, {TARGETS.replace(*NAMED_KEPT)}}}", None, "method.training.other_averages.kept",
          "give it another name"),
@@ -299,7 +299,7 @@ def test_other_averages_have_rows_of_their_own_on_the_same_levels() -> None:
     assert structure(unstructure(spec), Spec) == spec and spec.students["again"].method.average == "long"
     with pytest.raises(SpecError) as caught:
         parse_spec(with_row("lon", 4), "tiny.yaml")
-    assert "new keeps no average 'lon', did you mean 'long'?: it keeps short, long" in str(caught.value)
+    assert "new keeps no average 'lon' (it keeps short, long), did you mean 'long'?" in str(caught.value)
     for average, steps in (("long", 2), ("kept", 4)):
         with pytest.raises(SpecError, match="can be sampled on its own index set alone"):
             parse_spec(with_row(average, steps), "tiny.yaml")

@@ -117,7 +117,7 @@ def _check_average(name: str, whose: str, trained: object, path: SpecPath) -> It
     known = training.other_averages if training else {}
     if name != KEPT and name not in known:
         listed = f"it keeps {', '.join(known)}" if known else "its training has no `other_averages`"
-        yield Fault(f"{whose} keeps no average {name!r}{nearest(name, known)}: {listed}", (*path, "average"))
+        yield Fault(f"{whose} keeps no average {name!r} ({listed}){nearest(name, known)}", (*path, "average"))
 
 
 def scoring_cost(terms: tuple[Term, ...], training: Training) -> int:
