@@ -112,12 +112,12 @@ def _serve(address: str) -> None:
         listening.listen()
         running: dict[int, Child] = {}
         while True:
-            asked = {child.asked_by: child for child in running.values() if child.asked_by}
+            asked = {child.asked_by: child for child in running.values() if child.asked_by and not child.given_up}
             ready, _, _ = select.select([sys.stdin, listening, *running, *asked], [], [])
             for each in ready:
                 if each in asked:  # what asked is gone, and DVC has not waited for its stage
                     signal.pidfd_send_signal(asked[each].process, signal.SIGKILL)
-                    running[asked[each].process] = evolve(asked[each], asked_by=None)
+                    running[asked[each].process] = evolve(asked[each], given_up=True)
             for each in running.keys() & set(ready):
                 running.pop(each).tell()
             if listening in ready:
@@ -139,6 +139,8 @@ class Child:
     """Its file descriptor."""
     asked_by: socket.socket | None
     """Who waits for it; None for the tests' process."""
+    given_up: bool = False
+    """Whether nobody waits any longer."""
 
     def tell(self) -> None:
         """Say how it ended."""
@@ -147,7 +149,7 @@ class Child:
         if self.asked_by is None:
             print(code, flush=True)
         else:
-            with self.asked_by, suppress(BrokenPipeError):
+            with self.asked_by, suppress(BrokenPipeError, ConnectionResetError):
                 self.asked_by.sendall(str(code).encode())
 
 
