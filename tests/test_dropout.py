@@ -30,7 +30,8 @@ def with_dropout(share: float) -> Teacher:
 
 def trained(folder: Path, share: float, checkpoints: Callable[..., Checkpoints] = Checkpoints) -> Denoiser:
     with Curve(folder / "curve.jsonl", "teacher", ITERATIONS, 8) as curve:
-        return train_teacher(with_dropout(share), random_split(), CPU, curve, checkpoints(folder / "checkpoints", {}))
+        kept = checkpoints(folder / "checkpoints", {})
+        return train_teacher(with_dropout(share), random_split(), CPU, curve, kept).network
 
 
 def equal(one: Denoiser, other: Denoiser) -> bool:

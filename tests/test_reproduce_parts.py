@@ -70,7 +70,7 @@ def test_a_free_student_started_where_its_teacher_did(tmp_path: Path) -> None:
     assert isinstance(source, Trained)
     still = evolve(spec.teacher, source=evolve(source, training=evolve(source.training, **STILL), seed=8))
     with Curve(tmp_path / "curve.jsonl", "teacher", 1, 5) as curve:
-        teacher = train_teacher(still, random_split(), CPU, curve, Checkpoints(tmp_path / "checkpoints", {}))
+        teacher = train_teacher(still, random_split(), CPU, curve, Checkpoints(tmp_path / "checkpoints", {})).network
     storage.write(tmp_path, teacher)
     spec = evolve(spec, teacher=still)
     assert isinstance(spec.students["ddim-t4"].method, Free)
