@@ -23,6 +23,7 @@ from sfddm.randomness import Purpose, generator
 from sfddm.spec.students import Progressive
 from sfddm.spec.training import Training
 from sfddm.training.batches import Rows, real_images
+from sfddm.training.loop import Fitted
 from tests.gaussian import gaussian_job, level, linear_teacher, use_linear_networks
 from tests.parts import COPY, CPU, FEW, HIDDEN, METHODS, data_of, job, loss_points, of, points, untrained_teacher
 
@@ -52,13 +53,13 @@ class Recorder:
         self.ends, self.folds = list(ends), list[Fold]()
 
     def __call__(self, network: Denoiser, loss: Callable[..., Any], settings: Training, curve: Any, checkpoints: Any,
-                 before: int) -> Denoiser:  # fmt: skip
+                 before: int) -> Fitted[Denoiser]:  # fmt: skip
         assert network.training and all(weights.requires_grad for weights in network.parameters())
         first = float(loss(before, network)["loss"].detach())
         self.folds.append(Fold(network, factors_of(network), first, settings, before))
         made = linear_teacher(EXACT)
         made.get_parameter("network.conv_out.weight").data.fill_(self.ends[len(self.folds) - 1])
-        return made.eval().requires_grad_(False)
+        return Fitted(network=made.eval().requires_grad_(False), others={})
 
 
 def factors_of(network: Denoiser) -> Tensor:
