@@ -31,18 +31,24 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from tests.fork_client import ADDRESS, REFUSED
+
 ROOT = Path(__file__).parents[1]
 LAZY = (
     "alembic.config", "diffusers", "dulwich.repo", "dvc.cli.parser", "dvc.repo.index", "dvc.repo.stage",
     "matplotlib.backends.backend_svg", "mlflow.pyfunc", "mlflow.store.model_registry.sqlalchemy_workspace_store",
-    "mlflow.store.tracking.sqlalchemy_workspace_store", "mlflow.tracing.export", "scmrepo.git",
+    "mlflow.store.tracking.sqlalchemy_workspace_store", "mlflow.tracing.export", "scmrepo.git", "sklearn.datasets",
     "sqlalchemy.dialects.sqlite", "stages.harness", "torchmetrics", "typer.rich_utils",
 )  # fmt: skip
 """What commands and stages import when they need it, beside this library's own modules."""
-ADDRESS = "SFDDM_TESTS_FORKS"
-"""The variable with the socket where stages are asked for."""
 OF_INTERPRETERS = ("PYTHONPATH", "PYTHONHASHSEED", "LC_ALL", "TZ")
-"""Variables that an interpreter reads at its start."""
+"""Variables that an interpreter reads at its start: for each choice of them another one forks."""
+OF_TORCH = ("ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "MKL_CBWR")
+"""Variables that torch and what it calls read once, beside ATEN_CPU_CAPABILITY."""
+Interpreter = tuple[tuple[str, str], ...]
+"""The variables of one, and their values."""
+LISTENS = "listens\n"
+"""What a process that forks says when it can."""
 SECONDS = 900
 """After these a process is taken to hang."""
 
@@ -56,7 +62,7 @@ def run(folder: Path, command: Sequence[str], environment: Mapping[str, str]) ->
     """Run a command in a folder: its exit code, and what it printed."""
     with NamedTemporaryFile("r", errors="replace") as printed:
         request = {"folder": str(folder), "command": command, "environment": environment, "output": printed.name}
-        server = _server()
+        server = _server(_interpreter(os.environ))
         assert server.stdin is not None and server.stdout is not None
         server.stdin.write(json.dumps(request) + "\n")
         server.stdin.flush()
@@ -64,27 +70,34 @@ def run(folder: Path, command: Sequence[str], environment: Mapping[str, str]) ->
 
 
 def for_stages(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which `python -m stages.NAME` is a fork, if it asks for no other interpreter."""
-    if any(environment.get(name) != os.environ.get(name) for name in OF_INTERPRETERS):
-        return dict(environment)
-    _server()
-    path = f"{_folder() / 'bin'}{os.pathsep}{environment['PATH']}"
-    return {**environment, "PATH": path, ADDRESS: str(_folder() / "socket")}
+    """An environment in which `python -m stages.NAME` is a fork of an interpreter as that environment asks for."""
+    interpreter = _interpreter(environment)
+    _server(interpreter)
+    folder = _folder(interpreter)
+    path = f"{folder / 'bin'}{os.pathsep}{environment['PATH']}"
+    return {**environment, "PATH": path, ADDRESS: str(folder / "socket")}
+
+
+def _interpreter(environment: Mapping[str, str]) -> Interpreter:
+    return tuple((name, environment[name]) for name in OF_INTERPRETERS if name in environment)
 
 
 @cache
-def _server() -> "subprocess.Popen[str]":
+def _server(interpreter: Interpreter) -> "subprocess.Popen[str]":
     """The process that forks; it ends with this one, which holds its standard input."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "tests.forks", str(_folder() / "socket")]
-    return subprocess.Popen(
+    other = {name: text for name, text in os.environ.items() if name not in OF_INTERPRETERS}
+    environment = {**other, **dict(interpreter), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "tests.forks", str(_folder(interpreter) / "socket")]
+    server = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+    assert server.stdout is not None and server.stdout.readline() == LISTENS
+    return server
 
 
 @cache
-def _folder() -> Path:
-    """A folder with the server's address and, under the name `python`, the script that asks it for stages."""
+def _folder(interpreter: Interpreter) -> Path:
+    """A folder with a server's address and, under the name `python`, the script that asks it for stages."""
     folder = Path(mkdtemp(prefix="sfddm-forks-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     script = folder / "bin" / "python"
@@ -110,6 +123,7 @@ def _serve(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen()
+        print(LISTENS, end="", flush=True)
         running: dict[int, Child] = {}
         while True:
             asked = {child.asked_by: child for child in running.values() if child.asked_by and not child.given_up}
@@ -121,8 +135,12 @@ def _serve(address: str) -> None:
             for each in running.keys() & set(ready):
                 running.pop(each).tell()
             if listening in ready:
-                child = _forked(*_request(listening.accept()[0]))
-                running[child.process] = child
+                request, asking = _request(listening.accept()[0])
+                if _computes_as_here(request["environment"]):
+                    child = _forked(request, asking)
+                    running[child.process] = child
+                else:
+                    _refuse(request, asking)
             if sys.stdin in ready:
                 if not (line := sys.stdin.readline()):
                     return
@@ -159,6 +177,23 @@ def _request(asking: socket.socket) -> tuple[dict[str, Any], socket.socket]:
     while len(text) < int.from_bytes(size):
         text += asking.recv(2**16)
     return {**json.loads(text), "streams": streams}, asking
+
+
+def _computes_as_here(environment: Mapping[str, str]) -> bool:
+    """Whether a process with this environment would use what this one's torch uses of the processor."""
+    import torch
+
+    here = torch.backends.cpu.get_cpu_capability().lower()
+    same = all(environment.get(name) == os.environ.get(name) for name in OF_TORCH)
+    return same and environment.get("ATEN_CPU_CAPABILITY", here) == here
+
+
+def _refuse(request: dict[str, Any], asking: socket.socket) -> None:
+    """Have a stage started as a process of its own."""
+    for stream in request["streams"]:
+        os.close(stream)
+    with asking, suppress(BrokenPipeError, ConnectionResetError):
+        asking.sendall(REFUSED)
 
 
 def _forked(request: dict[str, Any], asked_by: socket.socket | None = None) -> Child:
@@ -198,6 +233,8 @@ def _become(
         os.dup2(stream, number)
     os.environ.clear()
     os.environ.update(environment)
+    if ADDRESS in environment:  # what puts its own interpreter first has stages forked, too
+        sys.executable = str(Path(environment[ADDRESS]).parent / "bin" / "python")
     os.chdir(folder)
     program, *arguments = command
     sys.argv = command

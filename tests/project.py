@@ -54,12 +54,13 @@ class Project:
         shutil.copytree(self.folder, folder, symlinks=True, ignore=left_out)
         return self.at(folder)
 
-    def start(self, *command: str, **environment: str) -> "subprocess.Popen[str]":
-        """Start a command in the clone, in a session of its own."""
+    def start(self, *command: str, forked: bool = False, **environment: str) -> "subprocess.Popen[str]":
+        """Start a command in the clone, in a session of its own; stages of it are forks, if so asked."""
+        whole = _environment(environment)
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env=_environment(environment),
+            env=forks.for_stages(whole) if forked else whole,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

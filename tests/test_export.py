@@ -92,6 +92,7 @@ CASES: dict[str, tuple[Denoiser, Sampler]] = {
     "two outputs": (student("epsilon-sample"), DDIM),
     "its own index": (student(index_levels=LEVELS), DDIM),
     "any step": (student(two_times=True), DDIM),
+    "two of any steps": (student(two_times=True), evolve(DDIM, levels=(20, 64))),
     "on patches": (student("epsilon-sample", PATCHED, two_times=True), DDIM),
     "dpm-solver": (student(), evolve(DDIM, solver="dpm-solver")),
     "angle-2m": (student(), evolve(DDIM, solver="angle-2m")),
@@ -99,12 +100,13 @@ CASES: dict[str, tuple[Denoiser, Sampler]] = {
     "two steps of unipc": (student(), evolve(DDIM, solver="unipc", levels=(20, 64))),
     "two steps of angle-2m": (student(), evolve(DDIM, solver="angle-2m", levels=(20, 64))),
     "ancestral": (student(), evolve(DDIM, solver="ancestral")),
+    "two steps of ancestral": (student(), evolve(DDIM, solver="ancestral", levels=(20, 64))),
     "consistency": (student(), evolve(DDIM, solver="consistency")),
     "one step of consistency": (student(), evolve(DDIM, solver="consistency", levels=(64,))),
 }
 TRACED = ("on patches", "one step", "two outputs", "its own index", "any step", "angle-2m", "unipc", "ancestral")
-"""A loop, none, one of its own solver, and every kind of network: tracing takes seconds."""
-ALWAYS = {"torch-export": ("one step", "any step"), "onnx": ("ancestral",)}
+"""A loop, none, one of its own solver, and every kind of network: tracing takes seconds a step."""
+ALWAYS = {"torch-export": ("one step", "two of any steps"), "onnx": ("two steps of ancestral",)}
 """What is traced at every commit: no loop, a loop and one that takes noise."""
 REST = {form: tuple(case for case in TRACED if case not in always) for form, always in ALWAYS.items()}
 

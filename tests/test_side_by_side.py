@@ -36,7 +36,7 @@ TRAINED = "tiny-ours-t4-s0"
 
 def beside(project: Project, code: int) -> str:
     """What `sfddm run` printed that ended with `code`."""
-    going = project.start("sfddm", "run", "tiny", "--jobs", "2")
+    going = project.start("sfddm", "run", "tiny", "--jobs", "2", forked=True)
     printed, _ = going.communicate(timeout=600)
     assert going.returncode == code, printed
     return printed

@@ -113,7 +113,7 @@ def put_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], path: P
     types = {name: expected[name][0] if name in expected else tensor.dtype for name, tensor in tensors.items()}
     _require(path, expected, {name: (types[name], tuple(tensor.shape)) for name, tensor in tensors.items()})
     _require_finite(path, tensors, "Replace it")
-    network.to_empty(device="cpu").load_state_dict(tensors)
+    _put(network, tensors)
 
 
 def load_weights(network: torch.nn.Module, path: Path) -> None:
@@ -126,8 +126,15 @@ def load_weights(network: torch.nn.Module, path: Path) -> None:
     Raises:
         UserError: as `read_tensors`, or the tensors don't fit the network.
     """
-    tensors = read_tensors(path, _layout(network))
-    network.to_empty(device="cpu").load_state_dict(tensors)
+    _put(network, read_tensors(path, _layout(network)))
+
+
+def _put(network: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    # Not `to_empty`: from the meta device it imports sympy, which takes a second of every stage. A copy has memory of
+    # its own, aligned as torch wants it, and not that of a file.
+    own = network.state_dict()
+    copies = {name: tensor.to(own[name].dtype, copy=True) for name, tensor in tensors.items()}
+    network.load_state_dict(copies, assign=True)
 
 
 def _layout(network: torch.nn.Module) -> Layout:
