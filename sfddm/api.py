@@ -49,7 +49,9 @@ from sfddm.spec.parts import Context, Cost, DataSource
 from sfddm.spec.read import parse_spec
 from sfddm.spec.starter import TO_COME, folder_of, starter
 from sfddm.spec.students import SFDDM, TRACT, Consistency, Progressive, Student
+from sfddm.spec.students import Trained as TrainedMethod
 from sfddm.spec.teacher import FromDiffusers, Teacher, Trained
+from sfddm.spec.training import Training
 from sfddm.teachers.inspection import LARGE, look
 from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
@@ -160,12 +162,13 @@ def train_teacher(
     source, data, name = described.source, _stored(images, labels=labels), _name("teacher", out)
     if not isinstance(source, Trained):
         raise UserError("this teacher is not one to be trained: its source has to be of kind train.")
+    _require_one_average(source.training)
     inputs = {"teacher": unstructure(described), "data": data.name, "code": _code()}
     checkpoints = Checkpoints(scratch() / "checkpoints" / name, inputs)
     iterations, batch = source.training.iterations, source.training.batch_size
     with Curve(scratch() / "curves" / f"{name}.jsonl", "teacher", iterations, batch) as curve:
         trained = minimise(described, store.read(data, "train"), device(), curve, checkpoints)
-    model = _written(Path(out), trained.network, described, trained.others)
+    model = _written(Path(out), trained.network, described)
     checkpoints.remove()
     return model
 
@@ -330,6 +333,8 @@ def _checked(student: Student, teacher: Model, steps: int) -> tuple[int, ...]:
     shape = storage.load(teacher.folder, device()).image_shape
     context = Context(teacher=_described(teacher.contract), shape=shape, students={"student": student})
     _refuse(student.check(context, ("student",)))
+    if isinstance(student.method, TrainedMethod):
+        _require_one_average(student.method.training)
     levels = context.levels(student.index_set)
     if len(levels) != steps:
         raise SpecError(f"the student's index set has {len(levels)} steps, and {steps} are asked for.")
@@ -342,19 +347,26 @@ def _refuse(faults: Iterable[Fault]) -> None:
         raise SpecError("\n".join(lines))
 
 
+def _require_one_average(training: Training) -> None:
+    if training.other_averages:
+        raise SpecError(
+            "other_averages: a model has one average here; the rows of a spec compare several. Remove them."
+        )
+
+
 def _learns_from_images(student: Student) -> bool:
     if isinstance(student.method, SFDDM):
         return any(isinstance(source, DataSource) for source in student.method.sources)
     return isinstance(student.method, Progressive | Consistency | TRACT)
 
 
-def _written(out: Path, denoiser: Denoiser, described: Teacher, others: Mapping[str, Denoiser] | None = None) -> Model:
+def _written(out: Path, denoiser: Denoiser, described: Teacher) -> Model:
     """A teacher, which is drawn in as many steps as the spec of `sfddm new` draws its reference in."""
     _require_new(out)
     wanted = _begun(denoiser.image_shape, _described(denoiser.contract)).evaluation.reference
     levels = resolve(wanted.index_set, described.noise_schedule, described.timesteps)
     with atomic_folder(out) as folder:
-        storage.write(folder, denoiser, others)
+        storage.write(folder, denoiser)
         write_sampler(folder, Sampler(solver=wanted.solver, levels=levels, clip_sample=wanted.clip_sample))
         write_json(folder / COST, Cost().to_json())
     return Model(out)

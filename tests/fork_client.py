@@ -46,13 +46,16 @@ def _forked(address: str, command: list[str]) -> int | None:
         socket.send_fds(server, [len(request).to_bytes(8)], [0, 1, 2])
         server.sendall(request)
         answer = server.recv(16)
-        return None if answer == REFUSED else int(answer)
+    if not answer:
+        sys.exit("the process that forks stages has ended")
+    return None if answer == REFUSED else int(answer)
 
 
 def _end_like(code: int) -> None:
     """End with an exit code, or by the signal that -`code` is."""
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     sys.exit(code)
 

@@ -131,16 +131,13 @@ def _serve(address: str) -> None:
             for each in ready:
                 if each in asked:  # what asked is gone, and DVC has not waited for its stage
                     signal.pidfd_send_signal(asked[each].process, signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # it has no group of its own yet
+                        os.killpg(asked[each].number, signal.SIGKILL)
                     running[asked[each].process] = evolve(asked[each], given_up=True)
             for each in running.keys() & set(ready):
                 running.pop(each).tell()
-            if listening in ready:
-                request, asking = _request(listening.accept()[0])
-                if _computes_as_here(request["environment"]):
-                    child = _forked(request, asking)
-                    running[child.process] = child
-                else:
-                    _refuse(request, asking)
+            if listening in ready and (child := _answered(listening.accept()[0])):
+                running[child.process] = child
             if sys.stdin in ready:
                 if not (line := sys.stdin.readline()):
                     return
@@ -171,12 +168,20 @@ class Child:
                 self.asked_by.sendall(str(code).encode())
 
 
-def _request(asking: socket.socket) -> tuple[dict[str, Any], socket.socket]:
+def _answered(asking: socket.socket) -> Child | None:
+    """The fork for a stage that was asked for; None where it is refused, or what asked is gone already."""
     size, streams, _, _ = socket.recv_fds(asking, 8, 3)
-    text = b""
-    while len(text) < int.from_bytes(size):
-        text += asking.recv(2**16)
-    return {**json.loads(text), "streams": streams}, asking
+    text, part = b"", b"..."
+    while part and len(text) < int.from_bytes(size):
+        part = asking.recv(2**16)
+        text += part
+    if part and streams and _computes_as_here((request := json.loads(text))["environment"]):
+        return _forked({**request, "streams": streams}, asking)
+    for stream in streams:
+        os.close(stream)
+    with asking, suppress(BrokenPipeError, ConnectionResetError):
+        asking.sendall(REFUSED)
+    return None
 
 
 def _computes_as_here(environment: Mapping[str, str]) -> bool:
@@ -186,14 +191,6 @@ def _computes_as_here(environment: Mapping[str, str]) -> bool:
     here = torch.backends.cpu.get_cpu_capability().lower()
     same = all(environment.get(name) == os.environ.get(name) for name in OF_TORCH)
     return same and environment.get("ATEN_CPU_CAPABILITY", here) == here
-
-
-def _refuse(request: dict[str, Any], asking: socket.socket) -> None:
-    """Have a stage started as a process of its own."""
-    for stream in request["streams"]:
-        os.close(stream)
-    with asking, suppress(BrokenPipeError, ConnectionResetError):
-        asking.sendall(REFUSED)
 
 
 def _forked(request: dict[str, Any], asked_by: socket.socket | None = None) -> Child:

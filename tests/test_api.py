@@ -80,6 +80,10 @@ def test_a_recipe_suits_the_teacher(here: Path) -> None:
         sfddm.distil(model, 65, "student")
     with pytest.raises(SpecError, match="2 steps, and 4 are asked for"):
         sfddm.distil(model, 4, "student", student=few(model, 2))
+    student = few(model, 2)
+    several = evolve(student, method=evolve(student.method, training=evolve(FEW, other_averages={"short": 0.5})))
+    with pytest.raises(SpecError, match="other_averages: a model has one average here"):
+        sfddm.distil(model, 2, "student", student=several)
     assert not Path("student").exists()
 
 

@@ -125,11 +125,13 @@ def test_the_references_own_row_draws_nothing(monkeypatch: pytest.MonkeyPatch) -
     only_passes_count(monkeypatch)
     spec = with_a_stored_teacher()
     same = evolve(spec.students["ddim-t4"], index_set=spec.evaluation.reference.index_set)
-    spec = evolve(spec, students={"same": same, "coarser": spec.students["ddim-t4"]})
-    same, coarser = dict(estimates(spec, {"evaluate@tiny-same-s0", "evaluate@tiny-coarser-s0"})).values()
+    other = evolve(same, method=evolve(same.method, average="other"))
+    spec = evolve(spec, students={"same": same, "coarser": spec.students["ddim-t4"], "other": other})
+    same, coarser, other = dict(estimates(spec, {f"evaluate@tiny-{name}-s0" for name in spec.students})).values()
     strips = PAIRS * STEPS
     assert same.seconds == START + TIMING + 2 * (256 + 2 * strips)
     assert coarser.seconds == START + TIMING + (256 + strips) * 4 + 2 * (256 + 2 * strips)
+    assert other.seconds == START + TIMING + (256 + strips) * 16 + 2 * (256 + 2 * strips), "of another average"
 
 
 def test_what_is_computed_from_features_counts_as_often_as_an_evaluation_does_it() -> None:

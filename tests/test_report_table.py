@@ -451,9 +451,9 @@ def test_what_trainings_took_is_that_of_the_longest_and_largest_seed() -> None:
 
 
 def test_students_that_are_sampled_from_others_weights_are_named() -> None:
-    others = {name: Resampled(kind="resampled", student="ours") for name in ("two", "four")}
-    assert resampled(spec_of({"ours": OURS, **others})) == (
-        "Sampled from weights in this table, at no further cost: two (of ours), four (of ours)."
+    two = Resampled(kind="resampled", student="ours")
+    assert resampled(spec_of({"ours": OURS, "two": two, "fast": evolve(two, average="short")})) == (
+        "From trainings in this table, at no further cost: two (of ours), fast (of ours, its average short)."
     )
     assert resampled(spec_of({"ours": OURS, "free": FREE})) == ""
 

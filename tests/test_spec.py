@@ -14,6 +14,7 @@ from sfddm.spec.checks import remarks
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import structure, unstructure
 from sfddm.spec.read import load_spec, parse_spec, spec_names
+from sfddm.spec.students import Free
 from sfddm.spec.teacher import FromDiffusers
 from tests.parts import tiny, with_scorers
 
@@ -266,10 +267,10 @@ def test_every_method_can_be_written_in_a_spec_and_survives_plain_data(method: s
          "method.start.network.channels", "1x1 images can't be halved that often"),
         ("{kind: free, solver: ddim}", "{kind: uniform-log-snr, steps: 60}", "index_set.steps", "use fewer"),
         ("{kind: free, solver: ddim, average: short}", None, "method.average",
-         "the teacher keeps no average 'short' (its training has no `other_averages`)"),
+         "the teacher keeps no average 'short': add it to `other_averages` of its training"),
         ("{kind: resampled, student: ours-t4, average: short}", None, "method.average", "ours-t4 keeps no average"),
         (f"{{kind: tract, substeps: 4, {TARGETS.replace(*NAMED_KEPT)}}}", None, "method.training.other_averages.kept",
-         "give it another name"),
+         "choose another one"),
         (f"{{kind: any-step, start: {COPY}, cache: {CACHE}, unaligned: 0.2, "
          f"terms: [{FEATURE}], training: *training}}", None, "method.terms", "add one"),
     ],
@@ -288,32 +289,46 @@ KEEPS_THREE = f"{{kind: tract, substeps: 4, {TARGETS.replace('*training', f'{{<<
 
 
 def test_other_averages_have_rows_of_their_own_on_the_same_levels() -> None:
-    def with_row(average: str, steps: int) -> str:
-        row = f"{{kind: resampled, student: new, average: {average}}}"
-        again = (
-            f"  again:\n    index_set: {{kind: uniform, steps: {steps}}}\n    clip_sample: true\n    method: {row}\n"
-        )
-        return with_student(KEEPS_THREE).replace("\nevaluation:", f"{again}    seeds: [0]\n\nevaluation:")
+    kept = with_student(KEEPS_THREE)
+    spec = parse_spec(with_row("new", "long", 4, kept), "tiny.yaml")
+    assert structure(unstructure(spec), Spec) == spec and spec.students["of-new"].method.average == "long"
+    twice = with_row("of-new", "long", 4, with_row("new", "long", 4, kept))
+    for text, said in (
+        (with_row("new", "lon", 4, kept), "new keeps no average 'lon', did you mean 'long'?"),
+        (with_row("new", "other", 4, kept), "new keeps no average 'other': expected 'short' or 'long'"),
+        (with_row("ours-t4", "long", 4, TINY), "ours-t4 keeps no average 'long': add it to `other_averages` of its"),
+        (with_row("new", "long", 2, kept), "new (tract) can be sampled on its own index set alone"),
+        (with_row("new", "kept", 4, kept), "this row is new once more: name another `average` of its training here"),
+        (with_row("ddim-t4", "long", 4, TINY), "use `{kind: free, solver: ddim, average: long}` here"),
+        (twice, "of-new is resampled itself: name the student that is trained"),
+    ):
+        with pytest.raises(SpecError) as caught:
+            parse_spec(text, "tiny.yaml")
+        assert said in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
-    spec = parse_spec(with_row("long", 4), "tiny.yaml")
-    assert structure(unstructure(spec), Spec) == spec and spec.students["again"].method.average == "long"
-    with pytest.raises(SpecError) as caught:
-        parse_spec(with_row("lon", 4), "tiny.yaml")
-    assert "new keeps no average 'lon' (it keeps short, long), did you mean 'long'?" in str(caught.value)
-    for average, steps in (("long", 2), ("kept", 4)):
-        with pytest.raises(SpecError, match="can be sampled on its own index set alone"):
-            parse_spec(with_row(average, steps), "tiny.yaml")
-    with pytest.raises(SpecError, match="again is resampled itself: name the student that is trained"):
-        parse_spec(with_row_of("again", "third", "long", 4, with_row("long", 4)), "tiny.yaml")
+
+def test_a_teacher_from_elsewhere_has_one_average() -> None:
+    source = FromDiffusers(kind="diffusers", model="mine", revision="0" * 64)
+    context = evolve(tiny().context, teacher=evolve(tiny().teacher, source=source))
+    row = evolve(tiny().students["ddim-t4"], method=Free(kind="free", solver="ddim", average="long"))
+    (fault,) = row.check(context, ("students", "long"))
+    assert "the teacher was trained elsewhere, and one average of it is here: remove `average`" in fault.message
 
 
-def with_row_of(student: str, name: str, average: str, steps: int, text: str) -> str:
+def with_row(student: str, average: str, steps: int, text: str) -> str:
     """A spec with a row of another student's average."""
     row = (
-        f"  {name}:\n    index_set: {{kind: uniform, steps: {steps}}}\n    clip_sample: true\n"
+        f"  of-{student}:\n    index_set: {{kind: uniform, steps: {steps}}}\n    clip_sample: true\n"
         f"    method: {{kind: resampled, student: {student}, average: {average}}}\n    seeds: [0]\n"
     )
     return text.replace("\nevaluation:", f"{row}\nevaluation:")
+
+
+def test_other_averages_of_a_scorer_are_refused_with_a_remedy_where_they_are_merged() -> None:
+    with pytest.raises(SpecError, match="a scorer keeps one average: remove this or, where its training is merged"):
+        parse_spec(
+            TINY.replace("    training: &training\n", f"    training: &training\n      {AVERAGES}\n"), "tiny.yaml"
+        )
 
 
 def test_a_panel_has_a_scorer() -> None:

@@ -52,7 +52,8 @@ def make(task: Task[Progressive]) -> Fitted[Denoiser]:
             steps = JUMPS if fold else method.teacher_steps
             walks = paths(levels, 2 * steps.substeps, teacher.contract).to(teacher.device)
             loss = _loss(task, student, teacher, draw, walks, steps)
-            fitted = train(student, loss, each, curve, task.checkpoints, before=fold * each.iterations)
+            settings = each if levels is sets[-1] else evolve(each, other_averages={})
+            fitted = train(student, loss, settings, curve, task.checkpoints, before=fold * each.iterations)
             teacher, student = fitted.network, _continued(fitted.network)
     return fitted
 

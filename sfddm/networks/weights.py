@@ -131,9 +131,9 @@ def load_weights(network: torch.nn.Module, path: Path) -> None:
 
 def _put(network: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
     # Not `to_empty`: from the meta device it imports sympy, which takes a second of every stage. A copy has memory of
-    # its own, aligned as torch wants it, and not that of a file.
-    own = network.state_dict()
-    copies = {name: tensor.to(own[name].dtype, copy=True) for name, tensor in tensors.items()}
+    # its own, aligned and in the order in which torch would have made it, and not that of a file.
+    own, dense = network.state_dict(), torch.contiguous_format
+    copies = {name: tensor.to(own[name].dtype, copy=True, memory_format=dense) for name, tensor in tensors.items()}
     network.load_state_dict(copies, assign=True)
 
 

@@ -157,6 +157,7 @@ class _Plan:
     def compared(self) -> float:
         """Seconds that it takes to compare one image of a student with the teacher's, pixel by pixel."""
         images = np.zeros((BATCH, *self.spec.data.shape), np.uint8)
+        pixel_similarities(images[:1], images[:1], device())  # the first one imports what it needs
         return comparing.seconds(lambda: pixel_similarities(images, images, device())) / BATCH
 
     @cached_property
@@ -276,10 +277,9 @@ class _Plan:
     def _is_reference(self, run: Run) -> bool:
         """Whether its images are those of the reference, so that none are drawn."""
         student, wanted = self.spec.students[run.student], self.spec.evaluation.reference
-        method, levels = student.method, self.spec.levels_of(wanted.index_set)
-        return isinstance(method, Free) and (method.solver, self.spec.levels(run.student), student.clip_sample) == (
-            (wanted.solver, levels, wanted.clip_sample)
-        )
+        same_levels = self.spec.levels(run.student) == self.spec.levels_of(wanted.index_set)
+        same_sampler = student.method == Free(kind="free", solver=wanted.solver)
+        return same_levels and same_sampler and student.clip_sample == wanted.clip_sample
 
 
 def _trajectories(teacher: Denoiser, steps: int, asked: Cache) -> int:

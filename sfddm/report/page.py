@@ -24,6 +24,7 @@ from sfddm.runtime.files import to_yaml
 from sfddm.spec.experiment import Spec
 from sfddm.spec.parse import unstructure
 from sfddm.spec.students import Resampled, Trained
+from sfddm.spec.training import KEPT
 
 HERE = Path(__file__).parent
 SHOWN = 5
@@ -115,10 +116,14 @@ def cost_rows(spec: Spec, entries: list[Entry]) -> list[list[str]]:
 
 
 def resampled(spec: Spec) -> str:
-    """A sentence on the students that are others on index sets of their own; empty if there are none."""
+    """A sentence on the students that come from another one's training; empty if there are none."""
     pairs = [(name, student.method) for name, student in spec.students.items()]
-    free = [f"{name} (of {method.student})" for name, method in pairs if isinstance(method, Resampled)]
-    return f"Sampled from weights in this table, at no further cost: {', '.join(free)}." if free else ""
+    free = [f"{name} (of {_source(method)})" for name, method in pairs if isinstance(method, Resampled)]
+    return f"From trainings in this table, at no further cost: {', '.join(free)}." if free else ""
+
+
+def _source(method: Resampled) -> str:
+    return method.student if method.average == KEPT else f"{method.student}, its average {method.average}"
 
 
 def _cost_cells(entry: Entry) -> list[str]:

@@ -150,7 +150,11 @@ def _check_scorer(scorer: Scorer, data: Data, path: SpecPath) -> Iterator[Fault]
             yield Fault(_no_labels(data), (*path, "kind"))
         yield from scorer.training.check((*path, "training"))
         if scorer.training.other_averages:
-            yield Fault("a scorer has one average", (*path, "training", "other_averages"))
+            yield Fault(
+                "a scorer keeps one average: remove this or, where its training is merged from a student's, add "
+                "`other_averages: {}` to it",
+                (*path, "training", "other_averages"),
+            )
         yield from scorer.network.check(data.shape, (*path, "network"))
     elif isinstance(scorer, PixelValues):
         yield from scorer.check(data.shape, path)

@@ -92,6 +92,6 @@ class Spec:
         return self.context.levels(index_set)
 
     def parent(self, run: Run) -> str | None:
-        """The run whose student this one samples on another index set; None for one that is made from the teacher."""
+        """The run whose training this one has its weights from; None for one that is made from the teacher."""
         method = self.students[run.student].method
         return f"{method.student}-s{run.seed}" if isinstance(method, Resampled) else None

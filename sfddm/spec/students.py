@@ -29,6 +29,7 @@ from sfddm.spec.parts import (
     distribution_of,
     split,
 )
+from sfddm.spec.teacher import Trained as TrainedTeacher
 from sfddm.spec.training import KEPT, Training
 
 LISTED = 6
@@ -66,13 +67,17 @@ class Free(MethodBase):
     """ddim (Song et al. 2021, eta = 0), dpm-solver (DPM-Solver++(2M), Lu et al. 2022), unipc (UniPC-2 with bh2, Zhao et
     al. 2023), angle-2m (a two-step exponential integrator in the angle), or ancestral (Ho et al. 2020)."""
     average: Name = KEPT
-    """Optional: one of `other_averages` in the teacher's training. kept: the average that students are made from."""
+    """Optional: one of `other_averages` in the teacher's training. kept, the default: its own `average`, which students
+    are made from."""
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where a free sampler has several seeds, or the teacher has no such average."""
         if len(student.seeds) > 1:
             yield Fault("a free sampler trains nothing: give it one seed", (*path[:-1], "seeds"))
-        yield from _check_average(self.average, "the teacher", context.teacher.source, path)
+        source = context.teacher.source
+        yield from _check_average(
+            self.average, "the teacher", source.training if isinstance(source, TrainedTeacher) else None, path
+        )
 
 
 @frozen(kw_only=True)
@@ -84,7 +89,7 @@ class Resampled(MethodBase):
     student: Name
     """The name of the other student."""
     average: Name = KEPT
-    """Optional: one of `other_averages` in that student's training. kept: the one that is kept of it anyway."""
+    """Optional: one of `other_averages` in that student's training. kept, the default: its own `average`."""
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield what is wrong with the student that is sampled again."""
@@ -93,31 +98,41 @@ class Resampled(MethodBase):
             yield Fault(f"unknown student {self.student!r}{nearest(self.student, context.students)}", here)
             return
         if isinstance(source.method, Free):
-            yield Fault(
-                f"{self.student} is the teacher itself: use `{{kind: free, solver: {source.method.solver}}}` here", here
-            )
-        elif isinstance(source.method, Resampled):
+            average = "" if self.average == KEPT else f", average: {self.average}"
+            row = f"{{kind: free, solver: {source.method.solver}{average}}}"
+            yield Fault(f"{self.student} is the teacher itself: use `{row}` here", here)
+            return
+        if isinstance(source.method, Resampled):
             yield Fault(f"{self.student} is resampled itself: name the student that is trained", here)
-        elif not source.method.any_steps and not self._on_its_levels(student, source, context):
-            yield Fault(f"{self.student} ({source.method.kind}) can be sampled on its own index set alone", here)
+            return
+        if not source.method.any_steps:
+            yield from self._check_levels(student, source, context, here)
         if missing := [seed for seed in student.seeds if seed not in source.seeds]:
             yield Fault(f"{self.student} has no seed {_listed(missing)}", (*path[:-1], "seeds"))
         if isinstance(source.method, Consistency):
             yield from source.method.check_on_grid(student, context, path)
-        yield from _check_average(self.average, self.student, source.method, path)
+        yield from _check_average(self.average, self.student, source.method.training, path)
 
-    def _on_its_levels(self, student: "Student", source: "Student", context: Context) -> bool:
-        """Whether another average is sampled as the student itself is."""
-        return self.average != KEPT and context.levels(student.index_set) == context.levels(source.index_set)
+    def _check_levels(self, student: "Student", source: "Student", context: Context, here: SpecPath) -> Iterator[Fault]:
+        """Yield a fault where a student of one index set would be sampled on another, or once more as it is."""
+        if context.levels(student.index_set) != context.levels(source.index_set):
+            yield Fault(f"{self.student} ({source.method.kind}) can be sampled on its own index set alone", here)
+        elif self.average == KEPT:
+            yield Fault(f"this row is {self.student} once more: name another `average` of its training here", here)
 
 
-def _check_average(name: str, whose: str, trained: object, path: SpecPath) -> Iterator[Fault]:
-    """Yield a fault where the training of a teacher or a student keeps no other average of this name."""
-    training: Training | None = getattr(trained, "training", None)
+def _check_average(name: str, whose: str, training: Training | None, path: SpecPath) -> Iterator[Fault]:
+    """Yield a fault where a training, None for one elsewhere, keeps no other average of this name."""
     known = training.other_averages if training else {}
-    if name != KEPT and name not in known:
-        listed = f"it keeps {', '.join(known)}" if known else "its training has no `other_averages`"
-        yield Fault(f"{whose} keeps no average {name!r} ({listed}){nearest(name, known)}", (*path, "average"))
+    if name == KEPT or name in known:
+        return
+    if training is None:
+        message = f"{whose} was trained elsewhere, and one average of it is here: remove `average`"
+    elif known:
+        message = f"{whose} keeps no average {name!r}{nearest(name, known)}"
+    else:
+        message = f"{whose} keeps no average {name!r}: add it to `other_averages` of its training, or remove `average`"
+    yield Fault(message, (*path, "average"))
 
 
 def scoring_cost(terms: tuple[Term, ...], training: Training) -> int:

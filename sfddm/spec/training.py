@@ -9,7 +9,7 @@ from sfddm.spec.fields import Batch, Count, Name, Natural, NotNegative, Positive
 from sfddm.spec.parse import Fault, SpecPath
 
 KEPT = "kept"
-"""What rows call the average that is kept anyway; no other one may have this name."""
+"""What rows call a training's own `average`; no other one may have this name."""
 
 
 @frozen(kw_only=True)
@@ -63,9 +63,9 @@ class Training:
         """Images that pass the network, each as often as it comes."""
         return self.iterations * self.batch_size
 
-    def average_decay(self, step: int, other: str = "") -> float:
-        """The decay of the average, or of another one by its name, in iteration `step`, counted from 0."""
-        average = self.other_averages[other] if other else self.average
+    def average_decay(self, step: int, name: str = KEPT) -> float:
+        """The decay of an average in iteration `step`, counted from 0."""
+        average = self.average if name == KEPT else self.other_averages[name]
         if isinstance(average, HalfLife):
             return average.decay((step + 1) * self.batch_size, self.batch_size)
         return average
@@ -73,7 +73,8 @@ class Training:
     def check(self, path: SpecPath) -> Iterator[Fault]:
         """Yield a fault where the learning rate would fall before it has risen, or averages have the same name."""
         if KEPT in self.other_averages:
-            yield Fault("this is what rows call `average`: give it another name", (*path, "other_averages", KEPT))
+            fault = "this name means the training's own `average`: choose another one"
+            yield Fault(fault, (*path, "other_averages", KEPT))
         if self.warmup + self.decay * self.iterations > self.iterations:
             room = int((1 - self.decay) * self.iterations)
             yield Fault(

@@ -19,7 +19,7 @@ from sfddm.runtime.machine import PARTS, require_bf16
 from sfddm.runtime.memory import memory_errors
 from sfddm.runtime.processes import all_reduce_max, all_reduce_sum, each_part, own_rows, own_share
 from sfddm.runtime.signals import Interrupted, postponed
-from sfddm.spec.training import Training
+from sfddm.spec.training import KEPT, Training
 from sfddm.training.checkpoints import Checkpoint, Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.guard import Guard
@@ -88,16 +88,16 @@ def train(
     kept = checkpoints.read(before, end)
     if kept is not None:
         curve.restore(kept.curve, kept.step)
-    others = {name: deepcopy(network) for name in settings.other_averages}
-    result: dict[str, nn.Module] = {"network": network, **_named(others)}
     if kept is not None and kept.step == end:
         prepare(network, settings)  # as its training leaves it: the next fold computes with it
-        unpack(kept.tensors, result)
+        others = {name: deepcopy(network) for name in settings.other_averages}
+        unpack(kept.tensors, {"network": network, **_named(others)})
     else:
         with postponed() as signalled, memory_errors(lambda: _lower_the_batch(settings, checkpoints)):
-            state = begin(network, settings, target_average, companion, before, others)
+            state = begin(network, settings, target_average, companion, before)
             _minimise(state, loss, settings, curve, checkpoints, before, kept, signalled)
-            checkpoints.write_result(end, pack(result), curve.text)
+            others = {name: cast(Network, average.module) for name, average in state.others.items()}
+            checkpoints.write_result(end, pack({"network": network, **_named(others)}), curve.text)
     for each in (network, *others.values()):
         each.eval().requires_grad_(False)
     return Fitted(network=network, others=others)
@@ -205,12 +205,8 @@ def begin(
     target_average: float | None = None,
     companion: Companion | None = None,
     before: int = 0,
-    others: Mapping[str, nn.Module] | None = None,
 ) -> State:
-    """The state before iteration `before`, the first one; the networks are changed in place from here on.
-
-    `others` are copies of the network that become the other averages of the settings.
-    """
+    """The state before iteration `before`, the first one; the networks are changed in place from here on."""
     prepare(network, settings)
     groups: list[dict[str, Any]] = [{"params": network.parameters()}]
     if companion:
@@ -219,15 +215,14 @@ def begin(
             prepare(companion.average, settings)
         groups.append({"params": companion.network.parameters(), "lr": companion.learning_rate})
     optimizer = torch.optim.Adam(groups, lr=settings.learning_rate, fused=True)
-    average = target = _average(network, settings, partial(_decay, settings, before, ""))
+    average = target = _average(network, settings, partial(_decay, settings, before, KEPT))
     if target_average is not None and target_average != settings.average:
         target = _average(network, settings, _always(target_average))
     network.train()
-    further = {}
-    for name, module in (others or {}).items():
-        prepare(module.requires_grad_(False), settings)
-        further[name] = Average(module, partial(_decay, settings, before, name))
-    return State(network, average, target, optimizer, companion, further)
+    others = {
+        name: _average(network, settings, partial(_decay, settings, before, name)) for name in settings.other_averages
+    }
+    return State(network, average, target, optimizer, companion, others)
 
 
 def _decay(settings: Training, before: int, name: str, step: int) -> float:
