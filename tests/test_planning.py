@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from attrs import evolve
 
 from sfddm.cli.plan import _costliest_scorer, duration, plan
@@ -13,6 +14,7 @@ from sfddm.methods.trajectories import load_or_compute
 from sfddm.networks import storage
 from sfddm.networks.layout import COST
 from sfddm.pipeline.comparing import Computations, memory
+from sfddm.pipeline.held import held
 from sfddm.pipeline.params import is_current, sync
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.plan import START, TIMING, Estimate, _scorer, _trajectories, estimates
@@ -180,9 +182,34 @@ def test_a_published_scorer_is_timed_without_its_weights() -> None:
     settings = Torchvision(
         kind="torchvision", model="resnet18", size=32, sha256="0" * 64, statistics=OwnStatistics(kind="data")
     )
-    forward, features = _scorer(settings, (3, 8, 8))
-    assert features == 512
-    assert forward(2).shape == (2, 512)
+    scorer = _scorer(settings, (3, 8, 8))
+    assert scorer.features == 512
+    assert scorer.extract(np.zeros((2, 3, 8, 8), np.uint8))[0].shape == (2, 512)
+
+
+def test_what_a_computation_holds_is_what_it_has_made_and_not_yet_forgotten() -> None:
+    there = torch.ones(1000)
+    assert held(lambda: there.view(10, 100).T) == 0
+    assert held(lambda: there + 1) == 4000
+    assert held(lambda: there.clone().add_(1).view(10, 100)) == 4000
+
+    def chain(kept: list[torch.Tensor] | None = None) -> None:
+        made = there
+        for _ in range(5):
+            made = made + 1
+            if kept is not None:
+                kept.append(made)
+
+    assert held(chain) == 2 * 4000, "one, and what is made of it"
+    assert held(lambda: chain([])) == 5 * 4000
+    assert held(lambda: chain([]) or chain([])) == 5 * 4000, "the first ones are gone by then"
+
+
+def test_what_passes_the_networks_counts_in_an_evaluations_memory() -> None:
+    spec = with_a_stored_teacher()
+    large = evolve(spec, evaluation=evolve(spec.evaluation, batch_size=100_000))
+    (small,), (more,) = (dict(estimates(each, {"evaluate@tiny-ddim-t4-s0"})).values() for each in (spec, large))
+    assert more.memory - small.memory > 100_000 * 8 * 64 * 4, "eight channels of 8x8 places, at least"
 
 
 def test_memory_that_is_not_there_is_warned_of(

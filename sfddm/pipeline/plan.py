@@ -7,7 +7,7 @@ forward pass. docs/planning.md has all formulas, and what they leave out.
 
 import time
 from collections.abc import Callable, Collection, Iterator
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from math import prod
 from pathlib import Path
 from statistics import median
@@ -22,7 +22,7 @@ from torch import Tensor
 from sfddm.data.prepare import load
 from sfddm.evaluation.interpolation import PAIRS, STEPS
 from sfddm.evaluation.real import KEPT
-from sfddm.evaluation.scorers.extractor import load_extractor, write_untrained
+from sfddm.evaluation.scorers.extractor import Extractor, load_extractor, write_untrained
 from sfddm.evaluation.similarity import BATCH, pixel_similarities
 from sfddm.networks import storage
 from sfddm.networks.contract import contract_of
@@ -30,6 +30,7 @@ from sfddm.networks.denoiser import Denoiser, Evaluated, build, class_of, unet_c
 from sfddm.networks.layout import read_cost
 from sfddm.networks.size import share
 from sfddm.pipeline import comparing
+from sfddm.pipeline.held import held
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.pending import stages
 from sfddm.runtime.machine import device, machine
@@ -51,6 +52,8 @@ LONG_ENOUGH = 0.25
 TRAINED_BYTES = 20
 """Per parameter in training, in fp32: itself, its average, its gradient, and Adam's two moments."""
 FLOAT = 4
+FEW = 8
+"""Images whose memory on their way through a network is added up."""
 TIMING = 8000
 """About as many network evaluations is the speed of a sampler measured with."""
 NO_TEACHER = ("data@", "scorer@", "track@", "report@")
@@ -131,13 +134,32 @@ class _Plan:
         return prod(self.spec.data.shape)
 
     @cached_property
-    def scoring(self) -> dict[str, tuple[float, int]]:
-        """Seconds per image in each scorer's network, and how many features it has."""
-        found = {}
-        for name, settings in self.spec.evaluation.scorers.items():
-            forward, features = _scorer(settings, self.spec.data.shape)
-            found[name] = _seconds(forward, self.spec.evaluation.batch_size), features
-        return found
+    def scorers(self) -> dict[str, Extractor]:
+        """The scorers' networks, with random weights."""
+        return {
+            name: _scorer(settings, self.spec.data.shape) for name, settings in self.spec.evaluation.scorers.items()
+        }
+
+    @cached_property
+    def scoring(self) -> dict[str, float]:
+        """Seconds per image in each scorer's network."""
+        most = self.spec.evaluation.batch_size
+        return {name: _seconds(self.through(scorer), most) for name, scorer in self.scorers.items()}
+
+    def through(self, scorer: Extractor) -> Callable[[int], Tensor]:
+        """A scorer's features of so many images."""
+        return lambda count: scorer.extract(self.blank(count))[0]
+
+    def blank(self, count: int) -> np.ndarray:
+        """So many images."""
+        return np.zeros((count, *self.spec.data.shape), np.uint8)
+
+    @cached_property
+    def passing(self) -> int:
+        """Bytes of what the sampler's network, or a scorer's, holds of the batch that passes it."""
+        drawn = self.spec.evaluation.batch_size * held(lambda: _evaluated(self.network, FEW, "fp32"))
+        scored = (each.batch * held(partial(self.through(each), FEW)) for each in self.scorers.values())
+        return max(drawn, *scored) // FEW
 
     @cached_property
     def real(self) -> int:
@@ -149,14 +171,14 @@ class _Plan:
         """Seconds that an evaluation spends on each scorer's features, once these are there."""
         samples = self.spec.evaluation.samples
         return {
-            name: comparing.time_computations(features, device()).total(samples, self.real)
-            for name, (_, features) in self.scoring.items()
+            name: comparing.time_computations(scorer.features, device()).total(samples, self.real)
+            for name, scorer in self.scorers.items()
         }
 
     @cached_property
     def compared(self) -> float:
         """Seconds that it takes to compare one image of a student with the teacher's, pixel by pixel."""
-        images = np.zeros((BATCH, *self.spec.data.shape), np.uint8)
+        images = self.blank(BATCH)
         pixel_similarities(images[:1], images[:1], device())  # the first one imports what it needs
         return comparing.seconds(lambda: pixel_similarities(images, images, device())) / BATCH
 
@@ -207,13 +229,13 @@ class _Plan:
 
     def scorer(self, name: str) -> Estimate:
         """Its training, where it has one, and the features of all real images."""
-        settings, (seconds, features) = self.spec.evaluation.scorers[name], self.scoring[name]
+        settings, features = self.spec.evaluation.scorers[name], self.scorers[name].features
         passes, memory = self.images, self.base
         if isinstance(settings, Classifier):
             passes += TRAINED * settings.training.images
             memory += self.images * self.pixels
         disk = min(self.images, KEPT) * features * FLOAT + 8 * features**2
-        return Estimate(seconds=START + passes * seconds, disk=disk, memory=memory)
+        return Estimate(seconds=START + passes * self.scoring[name], disk=disk, memory=memory)
 
     def teacher(self) -> Estimate:
         """Its training; nearly nothing where it is taken over."""
@@ -260,8 +282,8 @@ class _Plan:
     def evaluate(self, run: Run) -> Estimate:
         """Images, their features and what is computed from these, or as long as it took before."""
         samples, steps = self.spec.evaluation.samples, len(self.spec.levels(run.student))
-        folder, sizes = self.paths.result(run.student, run.seed), [features for _, features in self.scoring.values()]
-        memory = self.base + 2 * self.weights + comparing.memory(samples, self.real, sizes)
+        folder, sizes = self.paths.result(run.student, run.seed), [scorer.features for scorer in self.scorers.values()]
+        memory = self.base + 2 * self.weights + self.passing + comparing.memory(samples, self.real, sizes)
         if self.teacher_is_done and (took := _took(folder / "timing.json")):
             before = read_mapping(folder / "metrics.json")
             scale = samples * steps / (before["samples"] * before["nfe"])
@@ -269,7 +291,7 @@ class _Plan:
         other, strips = 0 if self._is_reference(run) else 1, PAIRS * STEPS
         drawn, seen = other * (samples + strips), 2 * strips + samples * (other + (not self.teachers_are_scored))
         self.teachers_are_scored = True
-        scoring = {name: seen * seconds + self.comparing[name] for name, (seconds, _) in self.scoring.items()}
+        scoring = {name: seen * seconds + self.comparing[name] for name, seconds in self.scoring.items()}
         own = (drawn * steps + TIMING) * self.forward + samples * self.compared
         seconds = START + own + sum(scoring.values())
         return Estimate(seconds=seconds, memory=memory, scoring=scoring)
@@ -336,9 +358,8 @@ def _activations(network: Denoiser, precision: str) -> int:
     return sum(size for pointer, size in saved.items() if pointer not in weights)
 
 
-def _scorer(settings: Scorer, shape: tuple[int, int, int]) -> tuple[Callable[[int], Tensor], int]:
-    """The scorer's network, with random weights, as a function of how many images it is given; and its features."""
+def _scorer(settings: Scorer, shape: tuple[int, int, int]) -> Extractor:
+    """The scorer with random weights."""
     with TemporaryDirectory() as folder:
         write_untrained(Path(folder), settings, shape)
-        extractor = load_extractor(Path(folder), device())
-    return lambda size: extractor.extract(np.zeros((size, *shape), np.uint8))[0], extractor.features
+        return load_extractor(Path(folder), device())
