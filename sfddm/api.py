@@ -40,8 +40,9 @@ from sfddm.networks.generation import generate
 from sfddm.networks.layout import CONTRACT, COST, SAMPLER, denoiser_digest, read_sampler, write_sampler
 from sfddm.runtime.files import atomic_folder, digest, write_json
 from sfddm.runtime.fingerprint import fingerprint
+from sfddm.runtime.kinds import modules_of
 from sfddm.runtime.machine import device, scratch
-from sfddm.spec.evaluation import PixelValues, Scorer
+from sfddm.spec.evaluation import Classifier, PixelValues, Scorer
 from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Uniform, UniformAngle
 from sfddm.spec.parse import Fault, read_mapping, unstructure
@@ -222,7 +223,7 @@ def distil(
         raise UserError("this student is told classes: give the images' `labels`, integers [N].")
     name, data = _name("student", out), scratch() if images is None else _stored(images, labels=labels)
     inputs = {"student": unstructure(wanted), "levels": list(levels), "seed": seed, "data": data.name}
-    inputs |= {"parent": denoiser_digest(teacher.folder), "code": _code()}
+    inputs |= {"parent": denoiser_digest(teacher.folder), "code": _code(*modules_of("distill", wanted.kinds))}
     job = Job(
         name=name,
         student=wanted,
@@ -265,10 +266,11 @@ def evaluate(
     Raises:
         UserError: too few images, images of another shape, or the network puts out NaN.
     """
+    panel = scorers or {"pixels": PixelValues(kind="pixels")}
+    _require_usable(panel, _shape(train))
     data = _stored(train, held_out)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        panel = scorers or {"pixels": PixelValues(kind="pixels")}
         for name, settings in panel.items():
             job = ScorerJob(
                 data=data,
@@ -291,6 +293,15 @@ def evaluate(
             label="student",
         )
         return dict(read_mapping(folder / "results" / "metrics.json"))
+
+
+def _require_usable(panel: Mapping[str, Scorer], shape: tuple[int, int, int]) -> None:
+    """Raises: UserError: a scorer has to be trained on labels. SpecError: one doesn't suit the images."""
+    for name, scorer in panel.items():
+        if isinstance(scorer, Classifier):
+            raise UserError(f"{name}: classifiers are trained by pipelines alone: take pixels or a published network.")
+        if isinstance(scorer, PixelValues):
+            _refuse(scorer.check(shape, (name,)))
 
 
 def _reference(teacher: Model, samples: int) -> Path:
@@ -410,8 +421,9 @@ def _name(what: str, out: str | Path) -> str:
     return f"{what}-{digest({'out': str(Path(out).absolute())})[:8]}"
 
 
-def _code() -> str:
-    return fingerprint("sfddm.api")
+def _code(*modules: str) -> str:
+    """The fingerprint of this code and of modules that are imported by their kinds."""
+    return fingerprint("sfddm.api", *modules)
 
 
 def _require_new(out: Path) -> None:

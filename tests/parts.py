@@ -12,12 +12,15 @@ from attrs import evolve
 
 from sfddm.data.prepare import prepare
 from sfddm.data.store import Split
+from sfddm.diffusion.sampler import Sampler
 from sfddm.methods.job import Job
 from sfddm.methods.train import Task, task_of
 from sfddm.networks import storage
 from sfddm.networks.contract import Contract
 from sfddm.networks.denoiser import Denoiser, build, unet_config
+from sfddm.networks.generation import draw_from
 from sfddm.pipeline.params import sync
+from sfddm.randomness import Purpose, normals
 from sfddm.spec.evaluation import Classifier, Convolutions
 from sfddm.spec.experiment import Spec
 from sfddm.spec.index_set import Uniform
@@ -226,3 +229,9 @@ METHODS = {
     ),
 }
 """One of each method that trains, for four iterations."""
+
+
+def draw(denoiser: Denoiser, sampler: Sampler, seed: int, indices: range) -> torch.Tensor:
+    """The images [len(indices), C, H, W] from these noises of `seed`."""
+    noise = normals(seed, Purpose.EVALUATION_NOISE, indices, denoiser.image_shape)
+    return draw_from(denoiser, sampler, noise, seed, indices)

@@ -11,10 +11,11 @@ from attrs import evolve
 import sfddm
 from sfddm.api import Model
 from sfddm.errors import SpecError, UserError
+from sfddm.spec.evaluation import PixelValues
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.students import SFDDM, Student
 from sfddm.spec.teacher import Trained
-from tests.parts import FEW, METHODS, SOURCES, tiny
+from tests.parts import FEW, METHODS, SOURCES, still_classifier, tiny
 from tests.project import ROOT
 
 TEACHER = tiny().teacher
@@ -68,6 +69,12 @@ def test_from_images_to_figures(here: Path) -> None:
     assert len(list(drawn.parent.iterdir())) == 2
     with pytest.raises(UserError, match="-1 images: expected 1 or more"):
         student.sample(-1)
+    for scorer, said in (
+        (still_classifier(), "classifiers are trained by pipelines alone"),
+        (PixelValues(kind="pixels", size=5), ""),
+    ):
+        with pytest.raises((SpecError, UserError), match=f"mine.*{said}"):
+            sfddm.evaluate(model, model, digits(100), digits(60, 1), {"mine": scorer}, samples=64)
     assert {path.name for path in here.iterdir()} == {"scratch", "teacher", "student"}
     assert list((here / "scratch" / "checkpoints").iterdir()) == []
 

@@ -1,10 +1,13 @@
 """`sfddm clean`: what it offers, what it deletes, and what it leaves."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from sfddm.pipeline.cleaning import PARTS
 from sfddm.runtime.locks import locked
+from tests.project import ROOT
 from tests.typed import sfddm
 
 
@@ -48,3 +51,12 @@ def test_what_runs_keeps_all(here: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert "DVC is at work here" in capsys.readouterr().err and "trajectories" in kept(here)
     assert sfddm(monkeypatch, "clean", "photos") == 2
     assert "nothing here is called 'photos'" in capsys.readouterr().err
+
+
+def test_every_folder_in_scratch_that_the_code_names_can_be_deleted_or_is_meant_to_stay() -> None:
+    named = {
+        name
+        for path in (ROOT / "sfddm").rglob("*.py")
+        for name in re.findall(r'scratch\(\) / "(\w+)"', path.read_text())
+    }
+    assert named and named <= {*PARTS, "locks", "datasets"}, "sfddm/pipeline/cleaning.py lists them"

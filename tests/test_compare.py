@@ -65,11 +65,11 @@ def test_every_scorers_distances_differ_only_beyond_what_common_noises_explain()
 
 
 @pytest.mark.parametrize("key", JACKKNIFE)
-def test_a_difference_is_how_much_the_second_is_above_the_first_by_its_own_jackknife(key: str) -> None:
+def test_a_difference_is_how_much_the_first_is_above_the_second_by_its_own_jackknife(key: str) -> None:
     others = {name: {"images": [9.0, 0, 0, 0, 0]} for name in JACKKNIFE.values()}
     a, b = ({"scorers": {"one": {**others, key: whole, JACKKNIFE[key]: {"images": images}}}}
             for whole, images in ((1.0, [1.0, 2, 3, 4, 5]), (1.5, [2.0, 2, 5, 6, 5])))  # fmt: skip
-    found = difference(a, b, key, "one")
+    found = difference(b, a, key, "one")
     # Differences 1, 0, 2, 2, 0 without each block: variance 1, of which the jackknife makes 16 / 5.
     assert found is not None and found.estimate == pytest.approx(0.5)
     assert found.half_width == pytest.approx(2.776445 * (16 / 5) ** 0.5, rel=1e-6)

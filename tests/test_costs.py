@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from sfddm.diffusion.solvers import Deterministic
+from sfddm.diffusion.solvers import Teaching
 from sfddm.methods.job import distill
 from sfddm.networks.contract import Contract
 from sfddm.networks.size import share
@@ -74,7 +74,7 @@ def test_a_cost_is_stored_with_its_total() -> None:
 
 @pytest.mark.parametrize(("solver", "more"), [("ddim", 0), ("dpm-solver", 1), ("angle-2m", 1)])
 def test_a_teachers_steps_cost_their_substeps_and_a_look_ahead_of_multistep_solvers(
-    solver: Deterministic, more: int
+    solver: Teaching, more: int
 ) -> None:
     """One look ahead a walk; two folds of progressive, of which the second is taught by two jumps of the first."""
     steps = evolve(DDIM, solver=solver, substeps=3)

@@ -22,12 +22,12 @@ from sfddm.evaluation.scorers.classifier import make
 from sfddm.evaluation.scorers.extractor import Job, load_extractor, write_extractor
 from sfddm.images import from_bytes, to_bytes
 from sfddm.networks import storage
-from sfddm.networks.generation import draw, generate
+from sfddm.networks.generation import generate
 from sfddm.networks.weights import write_tensors
 from sfddm.spec.evaluation import Classifier
 from sfddm.training.checkpoints import Checkpoints
 from tests.judges import drawn, reference, splits
-from tests.parts import tiny, untrained_teacher
+from tests.parts import draw, tiny, untrained_teacher
 
 CPU = torch.device("cpu")
 

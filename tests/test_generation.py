@@ -10,9 +10,9 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import UserError
 from sfddm.images import to_bytes
 from sfddm.networks.denoiser import Denoiser
-from sfddm.networks.generation import draw, draw_from, generate
+from sfddm.networks.generation import draw_from, generate
 from sfddm.randomness import Purpose, normals
-from tests.parts import untrained_teacher
+from tests.parts import draw, untrained_teacher
 
 DDIM = Sampler(solver="ddim", levels=(32, 64), clip_sample=True)
 STOCHASTIC = Sampler(solver="ancestral", levels=(16, 32, 64), clip_sample=True)

@@ -107,3 +107,26 @@ def test_a_student_that_begins_with_more_spread_than_its_teacher_may_lose_it(tmp
     with pytest.raises(UserError, match=r"from 1.00 to 0.\d+ times"):
         for step in range(300, 400):
             watching.add(step, 0.25, {"loss": torch.tensor(1.0), "spread": torch.tensor(0.3)})
+
+
+def test_a_spread_that_is_measured_late_counts_from_then_on(tmp_path: Path) -> None:
+    """The distribution term begins after a share of the iterations; before, nothing is known."""
+    watching = guard(tmp_path)
+    take(watching, *[1.0] * 100)
+    for step in range(100, 300):
+        watching.add(step, 0.25, {"loss": torch.tensor(1.0), "spread": torch.tensor(0.45)})
+    with pytest.raises(UserError, match=r"from 0.45 to 0.2\d times"):
+        for step in range(300, 400):
+            watching.add(step, 0.25, {"loss": torch.tensor(1.0), "spread": torch.tensor(0.2)})
+
+
+def test_after_a_checkpoint_a_collapse_is_one_from_what_was_before_it(tmp_path: Path) -> None:
+    watching = guard(tmp_path)
+    watching.remember([{"loss": 1.0}, *[{"loss": 1.0, "spread": 1.0}] * 30])
+    with pytest.raises(UserError, match=r"from 1.00 to 0.4\d times .* at iteration 225"):
+        for step in range(200, 300):
+            watching.add(step, 0.25, {"loss": torch.tensor(1.0), "spread": torch.tensor(0.3)})
+    watching = guard(tmp_path)
+    watching.remember([{"loss": 2.0}])
+    with pytest.raises(UserError, match="exploded from 2 to 3e"):
+        take(watching, 3e4)

@@ -10,7 +10,6 @@ from sfddm.diffusion.sampler import Sampler
 from sfddm.errors import UserError
 from sfddm.methods.job import distill
 from sfddm.networks import storage
-from sfddm.networks.generation import draw
 from sfddm.networks.layout import weights_digest
 from sfddm.spec.parts import FeatureTerm, FromScratch, OutputTerm, Term
 from sfddm.spec.teacher import UNet2D
@@ -24,6 +23,7 @@ from tests.parts import (
     PUBLISHED,
     SCRATCH,
     SOURCES,
+    draw,
     job,
     loss_points,
     of,

@@ -99,7 +99,7 @@ def add_metric(folder: Path) -> None:
     edit(
         metrics,
         '    Metric(\n        key="psnr"',
-        '    Metric(key="mae_to_teacher", group=TEACHER, better="lower", heading="MAE", form="{:.3f}"),\n'
+        '    Metric(key="mae_to_teacher", group=TEACHER, heading="MAE", form="{:.3f}"),\n'
         '    Metric(\n        key="psnr"',
     )
 
@@ -139,12 +139,11 @@ from attrs import evolve
 from sfddm.data import store
 from sfddm.data.prepare import prepare
 from sfddm.methods.job import distill
-from sfddm.networks.generation import draw
 from sfddm.spec.data import Data
 from sfddm.spec.parse import structure, unstructure
 from sfddm.spec.read import parse_spec
 from sfddm.spec.students import Method
-from tests.parts import TINY, job, untrained_teacher
+from tests.parts import TINY, draw, job, untrained_teacher
 
 
 def made_of(name, method):

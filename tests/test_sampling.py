@@ -10,7 +10,7 @@ from torch import Tensor
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import advance, sample, trajectory
 from sfddm.diffusion.schedule import NoiseSchedule
-from sfddm.diffusion.solvers import SOLVERS, Deterministic, Solver
+from sfddm.diffusion.solvers import SOLVERS, Solver, Teaching
 from sfddm.diffusion.steps import Step
 from tests.gaussian import NO_NOISE, ONE, GaussianTeacher, Told, image_factor, level
 
@@ -37,7 +37,7 @@ def states(network: GaussianTeacher | Told, x: float, clip: bool, solver: Solver
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("solver", get_args(Deterministic))
+@pytest.mark.parametrize("solver", get_args(Teaching))
 def test_predictions_beyond_the_range_lead_to_its_end_where_they_are_clipped(solver: Solver, sign: int) -> None:
     """Whatever is predicted counts as 1, so that the trajectory is alpha + sigma * noise with one noise throughout."""
     x, (alpha, sigma) = 12.0, at(48)
@@ -68,9 +68,13 @@ def test_the_angle_integrator_extrapolates_to_clean_data_and_clips_what_it_finds
     assert states(network, 0.7, True, "angle-2m")[-1] == 1
 
 
+def test_solvers_that_students_learn_from_have_one_evaluation_and_look_back_at_most_once() -> None:
+    assert all(SOLVERS[solver][:3] in ((1, 0, False), (1, 1, False)) for solver in get_args(Teaching))
+
+
 def test_states_on_the_way_are_not_clipped() -> None:
     alpha, sigma = at(48)
-    for solver in get_args(Deterministic):
+    for solver in get_args(Teaching):
         passed = states(told(0.5, 0.5, 0.5), 3.0, True, solver)
         expected = [a * 0.5 + s * (3.0 - alpha * 0.5) / sigma for a, s in map(at, (48, 32, 16, 0))]
         assert passed == pytest.approx(expected, rel=1e-5) and min(passed[:3]) > 1

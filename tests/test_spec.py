@@ -315,6 +315,15 @@ def test_a_teacher_from_elsewhere_has_one_average() -> None:
     assert "the teacher was trained elsewhere, and one average of it is here: remove `average`" in fault.message
 
 
+def test_any_step_needs_the_hidden_term_beside_that_of_distributions() -> None:
+    alone = "terms: [{kind: distribution, weight: 1.0, begin: 0.0, ramp: 0.0, learning_rate: 1.0e-4, average: 0.0}]"
+    cache = "cache: {noises: 128, seed: 2, solver: ddim, substeps: 2, clip_sample: true}"
+    start = "start: {kind: teacher, prediction: same}"
+    method = f"{{kind: any-step, {start}, {cache}, unaligned: 0.5, {alone}, training: *training}}"
+    with pytest.raises(SpecError, match="any-step learns where to land from the hidden term: add one"):
+        parse_spec(with_student(method), "tiny.yaml")
+
+
 def with_row(student: str, average: str, steps: int, text: str) -> str:
     """A spec with a row of another student's average."""
     row = (

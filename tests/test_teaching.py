@@ -10,7 +10,7 @@ import torch
 from attrs import evolve
 
 from sfddm.diffusion.schedule import NoiseSchedule
-from sfddm.diffusion.solvers import Deterministic
+from sfddm.diffusion.solvers import Teaching
 from sfddm.methods.job import distill
 from sfddm.methods.teaching import halfway, paths, walk
 from sfddm.networks import storage
@@ -22,12 +22,12 @@ from tests.parts import CPU, DDIM, FEW, HIDDEN, METHODS, OURS, data_of
 from tests.solvers import Known, angle_2m, ddim, dpm_solver
 
 EXACT = Contract(timesteps=64, noise_schedule="cosine", prediction="v")
-BY_HAND: dict[Deterministic, Callable[..., float]] = {"ddim": ddim, "dpm-solver": dpm_solver, "angle-2m": angle_2m}
+BY_HAND: dict[Teaching, Callable[..., float]] = {"ddim": ddim, "dpm-solver": dpm_solver, "angle-2m": angle_2m}
 PATHS = [(64, 32), (48, 0), (60, 40, 20), (30, 20, 10, 0), (9, 8, 6), (1, 0), (7, 7, 3), (5, 3, 3, 0)]
 """With and without clean data, levels between, and steps from a level to itself."""
 
 
-def taught(solver: Deterministic, **changes: bool | int) -> TeacherSteps:
+def taught(solver: Teaching, **changes: bool | int) -> TeacherSteps:
     return evolve(DDIM, solver=solver, **changes)
 
 
@@ -44,7 +44,7 @@ def middle(s: int, r: int) -> int:
     return next((m for m in between if angle(m) >= (angle(s) + angle(r)) / 2), s - 1)
 
 
-def walked(solver: Deterministic, x: float, path: tuple[int, ...], clip: bool) -> float:
+def walked(solver: Teaching, x: float, path: tuple[int, ...], clip: bool) -> float:
     """A walk of the exact teacher on plain numbers."""
 
     def predicted(at: float, t: int) -> float:
@@ -67,9 +67,7 @@ def walked(solver: Deterministic, x: float, path: tuple[int, ...], clip: bool) -
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("clip", [False, True])
 @pytest.mark.parametrize("solver", BY_HAND)
-def test_a_walk_is_its_solvers_steps_one_after_another(
-    solver: Deterministic, clip: bool, path: tuple[int, ...]
-) -> None:
+def test_a_walk_is_its_solvers_steps_one_after_another(solver: Teaching, clip: bool, path: tuple[int, ...]) -> None:
     """The larger states lead to predictions beyond 1, which only a clipped walk changes."""
     x = torch.tensor([0.7, -1.3, 9.0]).view(3, 1, 1, 1).expand(3, 1, 8, 8)
     steps = taught(solver, clip_sample=clip)
@@ -91,9 +89,7 @@ def test_rows_of_a_batch_walk_ways_of_their_own() -> None:
 
 @pytest.mark.parametrize(("solver", "order"), [("ddim", 1), ("dpm-solver", 2), ("angle-2m", 2)])
 @pytest.mark.parametrize("substeps", [1, 3])
-def test_walks_one_after_another_converge_with_their_solvers_order(
-    solver: Deterministic, order: int, substeps: int
-) -> None:
+def test_walks_one_after_another_converge_with_their_solvers_order(solver: Teaching, order: int, substeps: int) -> None:
     """Each starts anew, as from noised images; twice as many divide the error by 2^order."""
     contract = Contract(timesteps=1024, noise_schedule="cosine", prediction="v")
     teacher, errors = linear_teacher(contract), []

@@ -9,7 +9,7 @@ import torch
 from attrs import evolve
 from torch import Tensor
 
-from sfddm.diffusion.solvers import Deterministic
+from sfddm.diffusion.solvers import Teaching
 from sfddm.diffusion.spacing import finer
 from sfddm.diffusion.steps import ddim_step
 from sfddm.errors import UserError
@@ -169,11 +169,11 @@ def test_a_teacher_whose_trajectories_are_no_numbers_is_named_and_nothing_is_kep
 
 
 @pytest.mark.parametrize("solver", ["dpm-solver", "angle-2m"])
-def test_other_solvers_are_used_where_they_are_asked_for(tmp_path: Path, solver: Deterministic) -> None:
+def test_other_solvers_are_used_where_they_are_asked_for(tmp_path: Path, solver: Teaching) -> None:
     """Second order: nearer to many steps than as many of DDIM's."""
     teacher = linear_teacher(Contract(timesteps=64, noise_schedule="cosine", prediction="v"))
 
-    def found(used: Deterministic, substeps: int) -> Trajectories:
+    def found(used: Teaching, substeps: int) -> Trajectories:
         return load_or_compute(teacher, "key", LEVELS, evolve(PLAIN, solver=used, substeps=substeps), tmp_path)
 
     many, few, ddim = found("ddim", 16), found(solver, 4), found("ddim", 4)

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sfddm.cli.models import Spacing, spaced
-from sfddm.diffusion.solvers import Deterministic
+from sfddm.diffusion.solvers import Teaching
 from sfddm.errors import SpecError, UserError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def search(
     ] = None,
     noises: Annotated[int, typer.Option(min=1, max=100_000, help="Trajectories of the teacher to search on.")] = 256,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of their noises.")] = 0,
-    solver: Annotated[Deterministic, typer.Option(help="The teacher's sampler over the grid.")] = "dpm-solver",
+    solver: Annotated[Teaching, typer.Option(help="The teacher's sampler over the grid.")] = "dpm-solver",
 ) -> None:
     """Find the levels on which DDIM comes nearest to the teacher's own images, and print them as lines of a spec."""
     from sfddm.pipeline.paths import Paths

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sfddm.diffusion.sampler import Sampler
 from sfddm.diffusion.sampling import Denoises, Levels, sample, trajectory
-from sfddm.diffusion.solvers import Solver
+from sfddm.diffusion.solvers import Teaching
 from sfddm.diffusion.steps import ddim_step
 
 BATCH = 250
@@ -62,14 +62,14 @@ def search(teacher: Denoises, walk: Walk, steps: int) -> tuple[int, ...]:
 
 
 @torch.inference_mode()
-def take_walk(teacher: Denoises, noise: Tensor, grid: tuple[int, ...], solver: Solver, clip_sample: bool) -> Walk:
+def take_walk(teacher: Denoises, noise: Tensor, grid: tuple[int, ...], solver: Teaching, clip_sample: bool) -> Walk:
     """Run the teacher's deterministic sampler over a grid.
 
     Args:
         teacher: predicts images.
         noise: [N, C, H, W], on the teacher's device.
         grid: increasing levels from 1 to T.
-        solver: ddim or dpm-solver.
+        solver: one without noise.
         clip_sample: clip the predicted images to [-1, 1].
     """
     sampler = Sampler(solver=solver, levels=grid, clip_sample=clip_sample)

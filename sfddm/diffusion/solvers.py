@@ -2,8 +2,9 @@
 
 from typing import Literal, NamedTuple
 
-Deterministic = Literal["ddim", "dpm-solver", "angle-2m"]
-"""Solvers that add no noise, so that each noise leads to one image."""
+Teaching = Literal["ddim", "dpm-solver", "angle-2m"]
+"""Solvers that students learn from: without noise, of one evaluation and of at most one prediction before.
+Trajectories, teachers' steps (`sfddm.methods.teaching`) and their costs rely on it."""
 Free = Literal["ddim", "dpm-solver", "unipc", "angle-2m", "ancestral"]
 """Solvers under which the teacher itself is a row of the comparison."""
 Solver = Literal["ddim", "dpm-solver", "unipc", "angle-2m", "ancestral", "consistency"]

@@ -6,7 +6,7 @@ it starts fast.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from attrs import frozen
 
@@ -27,7 +27,6 @@ class Metric:
     judged: bool = False
     """Whether each scorer of the panel has its own: then the key is in the scorer's part of metrics.json."""
     group: str
-    better: Literal["lower", "higher"] | None
     heading: str = ""
     """The heading of its column in the report, on the terminal and in MLflow's descriptions."""
     form: str = "{}"
@@ -60,95 +59,94 @@ class Metric:
 METRICS = (
     # MLflow's compare page opens with the metric that is logged first.
     Metric(
-        key="frechet_distance", judged=True, group=QUALITY, better="lower", heading="distance", form="{:.3f}",
+        key="frechet_distance", judged=True, group=QUALITY, heading="distance", form="{:.3f}",
         spread=True,
         meaning="distance: Frechet distance to the real images in the scorer's features, less what it has because "
         "images are few; mean [lowest, highest] over training seeds.",
         compared="Frechet distance", exact="{:.4f}", card="Frechet distance to real images",
     ),
     Metric(
-        key="frechet_distance_at_n", judged=True, group=QUALITY, better="lower", heading="at this n", form="{:.3f}",
+        key="frechet_distance_at_n", judged=True, group=QUALITY, heading="at this n", form="{:.3f}",
         meaning="at this n: the usual Frechet distance, with the bias that few images give it.",
         compared="Frechet distance of so many images", exact="{:.4f}",
     ),
     Metric(
-        key="frechet_distance_at_floor", judged=True, group=QUALITY, better="lower", heading="at floor", form="{:.3f}",
+        key="frechet_distance_at_floor", judged=True, group=QUALITY, heading="at floor", form="{:.3f}",
         meaning="at floor: the same of only as many images as the floor is based on, where a perfect sampler is.",
         tracked=False,
     ),
     Metric(
-        key="train_distance", judged=True, group=QUALITY, better="lower", heading="to training", form="{:.3f}",
+        key="train_distance", judged=True, group=QUALITY, heading="to training", form="{:.3f}",
         meaning="to training: Frechet distance to the images that the teacher was trained with. A row that is nearer "
         "to these than others are, but no nearer to the held-out images, copies.",
         compared="distance to training images", exact="{:.4f}",
     ),
     Metric(
-        key="kernel_distance", judged=True, group=QUALITY, better="lower", heading="KID", form="{:.4f}",
+        key="kernel_distance", judged=True, group=QUALITY, heading="KID", form="{:.4f}",
         meaning="KID: kernel distance in the same features.",
         compared="KID", exact="{:.5f}",
     ),
     Metric(
-        key="precision", judged=True, group=QUALITY, better="higher", heading="precision", form="{:.3f}",
+        key="precision", judged=True, group=QUALITY, heading="precision", form="{:.3f}",
         meaning="precision, recall: share of images that lie among the real ones, and of real ones that lie among the "
         "images.",
         compared="precision", exact="{:.3f}", card="precision",
     ),
     Metric(
-        key="recall", judged=True, group=QUALITY, better="higher", heading="recall", form="{:.3f}",
+        key="recall", judged=True, group=QUALITY, heading="recall", form="{:.3f}",
         compared="recall", exact="{:.3f}", card="recall",
     ),
     Metric(
-        key="agreement", judged=True, group=TEACHER, better="higher", heading="agrees", form="{:.1f} %", scale=100,
+        key="agreement", judged=True, group=TEACHER, heading="agrees", form="{:.1f} %", scale=100,
         meaning="agrees: share of images in the class of the teacher's image from the same noise.",
         compared="agrees", exact="{:.4f}", card="share of images in the class of the teacher's",
     ),
     Metric(
-        key="mse_to_teacher", group=TEACHER, better="lower", heading="MSE", form="{:.4f}", terminal=True,
+        key="mse_to_teacher", group=TEACHER, heading="MSE", form="{:.4f}", terminal=True,
         meaning="MSE: mean squared error to the teacher's images from the same noises.",
         compared="MSE to the teacher", exact="{:.5f}", card="mean squared error to the teacher's images",
     ),
     Metric(
-        key="psnr", group=TEACHER, better="higher", heading="PSNR", form="{:.1f}",
+        key="psnr", group=TEACHER, heading="PSNR", form="{:.1f}",
         meaning="PSNR, SSIM: likewise; the first in dB.",
         compared="PSNR", exact="{:.2f}",
         tracked=False,  # infinite for the teacher's own images
     ),
     Metric(
-        key="ssim", group=TEACHER, better="higher", heading="SSIM", form="{:.3f}",
+        key="ssim", group=TEACHER, heading="SSIM", form="{:.3f}",
         compared="SSIM", exact="{:.4f}",
     ),
     Metric(
-        key="feature_cosine", judged=True, group=TEACHER, better="higher", heading="cosine", form="{:.3f}",
+        key="feature_cosine", judged=True, group=TEACHER, heading="cosine", form="{:.3f}",
         meaning="cosine: between the features of an image and those of the teacher's from the same noise.",
         compared="feature cosine", exact="{:.4f}",
     ),
     Metric(
-        key="path_length", judged=True, group=TEACHER, better=None, heading="path", form="{:.2f} x",
+        key="path_length", judged=True, group=TEACHER, heading="path", form="{:.2f} x",
         relative_to="teacher_path_length", meaning="path: length in features between noises, over the teacher's.",
         compared="path length", exact="{:.3f}",
     ),
     Metric(
-        key="nfe", group="", better="lower", heading="T'", form="{:.0f}", terminal=True,
+        key="nfe", group="", heading="T'", form="{:.0f}", terminal=True,
         meaning="T': steps, which are network evaluations per image.",
         compared="network evaluations", exact="{:.0f}",
     ),
     Metric(
-        key="seconds_per_1000_images", timed=True, group=COST, better="lower", heading="s/1000", form="{:.2f}",
+        key="seconds_per_1000_images", timed=True, group=COST, heading="s/1000", form="{:.2f}",
         meaning="s/1000: seconds per thousand images on this machine.",
         compared="s/1000", exact="{:.3f}",
     ),
     Metric(
-        key="latency_ms", timed=True, group=COST, better="lower", heading="latency", form="{:.1f} ms",
+        key="latency_ms", timed=True, group=COST, heading="latency", form="{:.1f} ms",
         meaning="latency: of a single image.",
         compared="latency, ms", exact="{:.2f}",
     ),
     Metric(
-        key="speed_up", timed=True, group=COST, better="higher", heading="speed-up", form="{:.0f} x",
+        key="speed_up", timed=True, group=COST, heading="speed-up", form="{:.0f} x",
         meaning="speed-up: against DDIM on all of the teacher's levels, timed on a few of them.",
     ),
-    Metric(key="peak_memory_mb", timed=True, group=COST, better="lower"),
+    Metric(key="peak_memory_mb", timed=True, group=COST),
 )  # fmt: skip
-METRIC = {metric.key: metric for metric in METRICS}
 
 # Apart from the rows: these decide which numbers are stored, and words of a row must not evaluate a student anew.
 JACKKNIFE = {

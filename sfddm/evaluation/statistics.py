@@ -113,9 +113,9 @@ def with_bias(of: Measured, more: float) -> float:
 
 
 def difference(a: Mapping[str, Any], b: Mapping[str, Any], key: str, scorer: str | None = None) -> Difference | None:
-    """How much larger a metric of `b` is than that of `a`, two trained networks' metrics.json; None without errors."""
+    """The difference a - b of a metric of two trained networks, given by their metrics.json; None without errors."""
     one, other = measured(a, key, scorer), measured(b, key, scorer)
-    return paired_difference([other], [one]) if one and other else None
+    return paired_difference([one], [other]) if one and other else None
 
 
 def why_not(a: Mapping[str, Any], b: Mapping[str, Any], scorer: str | None = None) -> list[str]:

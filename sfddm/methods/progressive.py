@@ -53,7 +53,8 @@ def make(task: Task[Progressive]) -> Fitted[Denoiser]:
             walks = paths(levels, 2 * steps.substeps, teacher.contract).to(teacher.device)
             loss = _loss(task, student, teacher, draw, walks, steps)
             settings = each if levels is sets[-1] else evolve(each, other_averages={})
-            fitted = train(student, loss, settings, curve, task.checkpoints, before=fold * each.iterations)
+            before = fold * each.iterations
+            fitted = train(student, loss, settings, curve, task.checkpoints, before, seed=task.seed)
             teacher, student = fitted.network, _continued(fitted.network)
     return fitted
 

@@ -73,7 +73,7 @@ def _stepped(
     if last is not None:
         solver, (last_x0, last_level) = steps.solver, last
         known = last_x0, schedule.at(last_level, x)
-        curved = STEPS[solver](Step(x, x0, at_s, at_r, (known,), iter(()), lambda there: there))
+        curved = STEPS[solver](Step(x, x0, at_s, at_r, (known,), iter(()), _one_evaluation))
         straight = (last_level == level) | ((lower == 0) & (not SOLVERS[solver].last_step))
         moved = torch.where(_column(straight), moved, curved)
     return torch.where(_column(lower == 0), moved.clamp(-1, 1), moved) if steps.clip_sample else moved
@@ -86,6 +86,10 @@ def _from_the_middle(
     middle = halfway(teacher.schedule, level, lower)
     there = ddim_step(x, x0, teacher.schedule.at(level, x), teacher.schedule.at(middle, x))
     return _predicted(teacher, there, middle, lower, steps), middle
+
+
+def _one_evaluation(there: Tensor) -> Tensor:
+    raise AssertionError("a solver that students learn from has one evaluation a step")
 
 
 def halfway(schedule: NoiseSchedule, level: Tensor, lower: Tensor) -> Tensor:

@@ -68,6 +68,7 @@ class Task(Generic[M]):
                 self.checkpoints,
                 target_average=target_average,
                 companion=companion,
+                seed=self.seed,
             )
 
 
@@ -77,7 +78,7 @@ def distilled(
     """The student that a method of `kind` makes, its sampler and what it cost."""
     task = task_of(job, kind)
     fitted, contract, method = make(task), task.teacher.contract, task.method
-    network = share(getattr(method, "start", None), task.teacher.config)  # a method may do without
+    network = share(method.start, task.teacher.config)
     return Distilled(
         write=partial(storage.write, denoiser=fitted.network, others=fitted.others),
         sampler=Sampler(solver=solver, levels=job.levels, clip_sample=job.student.clip_sample),

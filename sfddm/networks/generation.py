@@ -69,16 +69,6 @@ def _room(shape: tuple[int, ...]) -> np.ndarray:
         raise could_not_write(scratch(), error) from error
 
 
-def draw(denoiser: Denoiser, sampler: Sampler, seed: int, indices: range) -> Tensor:
-    """The images [len(indices), C, H, W] from these noises of `seed`.
-
-    Raises:
-        UserError: the network put out NaN.
-    """
-    noise = normals(seed, Purpose.EVALUATION_NOISE, indices, denoiser.image_shape)
-    return draw_from(denoiser, sampler, noise, seed, indices)
-
-
 @torch.inference_mode()
 def draw_from(
     denoiser: Denoiser,

@@ -13,6 +13,7 @@ from sfddm.runtime.machine import scratch
 
 PARTS = {
     "trajectories": "teachers' trajectories: computed again when a student that learns from them is trained",
+    "references": "teachers' images that `import sfddm` drew: drawn again by its next evaluation",
     "views": "teachers' images as scorers see them: looked at again by the next evaluation",
     "checkpoints": "trainings that were ended: they begin anew",
     "curves": "the course of trainings: that of finished ones is with their outputs too",

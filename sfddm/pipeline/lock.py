@@ -99,9 +99,16 @@ def changes(entries: Lineage, digest: Callable[[Path], str] = md5) -> list[str]:
     """
     found = ((path, locked, digest(Path(path))) for path, locked in outputs(entries).items())
     return [
+        *changed_inputs(entries),
+        *(f"{path} is {now or 'missing'}, in dvc.lock {locked}" for path, locked, now in found if now != locked),
+    ]
+
+
+def changed_inputs(entries: Lineage) -> list[str]:
+    """What is here no longer as dvc.lock has it, outputs aside, which take time to hash."""
+    return [
         *_changed_params(entries),
         *(f"the code of {name} is not what it was run with" for name in other_code(entries)),
-        *(f"{path} is {now or 'missing'}, in dvc.lock {locked}" for path, locked, now in found if now != locked),
     ]
 
 

@@ -14,10 +14,9 @@ from sfddm.errors import SpecError, UserError
 from sfddm.pipeline.paths import Paths
 from sfddm.runtime.files import to_yaml, write_text
 from sfddm.runtime.fingerprint import INSTALLED, fingerprint
-from sfddm.runtime.kinds import module_name
+from sfddm.runtime.kinds import modules_of
 from sfddm.spec.experiment import Spec
 from sfddm.spec.read import load_spec, plain_data, spec_names
-from sfddm.spec.students import Student
 
 PARAMS, CODE = Path("params.yaml"), Path("code.yaml")
 SYNC = "`sfddm spec sync`"
@@ -61,7 +60,7 @@ def expand(active: Sequence[Spec]) -> str:
             "spec": spec.name,
             "student": run.student,
             "seed": run.seed,
-            "code": distill_kinds(spec.students[run.student]),
+            "code": spec.students[run.student].kinds,
             "scorers": scorer_kinds(spec),
             "parent": Paths(spec.name).parent(spec.parent(run)).as_posix(),
         }
@@ -76,16 +75,10 @@ def scorer_kinds(spec: Spec) -> str:
     return "+".join(sorted({scorer.kind for scorer in spec.evaluation.scorers.values()}))
 
 
-def distill_kinds(student: Student) -> str:
-    """What decides the code that makes a student: its method, and the terms of its loss."""
-    terms = getattr(student.method, "terms", ())
-    return "+".join([student.method.kind, *sorted({term.kind for term in terms})])
-
-
 def section(stage: str, spec: Spec, item: str = "") -> str:
     """The section of code.yaml that has the code of a stage for a spec, or for one of its students or scorers."""
     if stage == "distill":
-        return f"{stage}.{distill_kinds(spec.students[item])}"
+        return f"{stage}.{spec.students[item].kinds}"
     if stage == "scorer":
         return f"{stage}.{spec.scorer(item).kind}"
     kinds = {"data": spec.data.kind, "evaluate": scorer_kinds(spec)}
@@ -95,10 +88,7 @@ def section(stage: str, spec: Spec, item: str = "") -> str:
 def code(section: str) -> str:
     """The fingerprint of the code that a section of code.yaml stands for, as the code is now."""
     stage, _, kinds = section.partition(".")
-    names = kinds.split("+") if kinds else []
-    modules = [
-        module_name("terms" if stage == "distill" and place else stage, kind) for place, kind in enumerate(names)
-    ]
+    modules = modules_of(stage, kinds) if kinds else []
     root = Path.cwd() if Path("sfddm/__init__.py").exists() else INSTALLED
     return fingerprint(f"stages.{stage}", *modules, root=root)
 
@@ -133,7 +123,7 @@ def expand_code(specs: Sequence[Spec]) -> str:
     found: dict[str, Any] = {
         "data": _fingerprints("data", {spec.data.kind for spec in specs}),
         "scorer": _fingerprints("scorer", {each.kind for spec in specs for each in spec.evaluation.scorers.values()}),
-        "distill": _fingerprints("distill", {distill_kinds(student) for student in students}),
+        "distill": _fingerprints("distill", {student.kinds for student in students}),
         "evaluate": _fingerprints("evaluate", {scorer_kinds(spec) for spec in specs}),
     }
     found |= {stage: _quoted(code(stage)) for stage in PLAIN}

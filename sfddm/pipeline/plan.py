@@ -216,7 +216,7 @@ class _Plan:
 
     def fake_memory(self, method: Trained) -> int:
         """Bytes of a fake in training and of its activations, with the teacher's."""
-        if (term := distribution_of(getattr(method, "terms", ()))) is None:
+        if (term := distribution_of(method.terms)) is None:
             return 0
         settings = method.training
         batch = settings.batch_size * _activations(self.network, settings.precision)

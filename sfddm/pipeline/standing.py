@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.pipeline.lock import Lineage, changes, known, outputs, stages_of
+from sfddm.pipeline.lock import Lineage, changed_inputs, known, outputs, stages_of
 from sfddm.pipeline.promotions import History
 from sfddm.spec.experiment import Run, Spec
 
@@ -34,8 +34,7 @@ def _state(spec: Spec, run: Run) -> tuple[State, str]:
     entries = known(spec, run)
     if missing := [name for name in stages_of(spec, run) if name not in entries]:
         return "not made", f"from {missing[0]} on"
-    locked = outputs(entries)
-    reasons = [*changes(entries, lambda path: locked[path.as_posix()]), *_incomplete(entries), *_made_before(entries)]
+    reasons = [*changed_inputs(entries), *_incomplete(entries), *_made_before(entries)]
     return ("out of date", reasons[0]) if reasons else ("made", "")
 
 

@@ -134,10 +134,13 @@ def _against(
     reasons = dict.fromkeys(reason for scorer, (_, rival) in rivals.items() for reason in _why_not(rival, own, scorer))
     if reasons:
         return Gate(gate, INCOMPARABLE, f"{bound}: {'; '.join(reasons)}", False)
-    found = {scorer: difference(rival, own, DISTANCE, scorer) for scorer, (_, rival) in rivals.items()}
-    seen = {scorer: of for scorer, of in found.items() if of is not None}
-    passed = [of.high < 0 if wanted == "better" else of.low <= 0 for of in seen.values()]
-    return Gate(gate, _shown(seen), bound, all(passed))
+    found: dict[str, Difference] = {}
+    for scorer, (_, rival) in rivals.items():
+        above = difference(own, rival, DISTANCE, scorer)
+        assert above is not None, "_why_not finds figures without errors"
+        found[scorer] = above
+    passed = [of.high < 0 if wanted == "better" else of.low <= 0 for of in found.values()]
+    return Gate(gate, _shown(found), bound, all(passed))
 
 
 def _why_not(rival: Mapping[str, Any], own: Mapping[str, Any], scorer: str) -> list[str]:
@@ -145,7 +148,8 @@ def _why_not(rival: Mapping[str, Any], own: Mapping[str, Any], scorer: str) -> l
     panels = [", ".join(sorted(panel(metrics))) for metrics in (rival, own)]
     if panels[0] != panels[1]:
         return [f"other scorers ({' | '.join(panels)})"]
-    unknown = [] if measured(rival, DISTANCE, scorer) else [f"{scorer}: unknown errors"]
+    both = measured(rival, DISTANCE, scorer) and measured(own, DISTANCE, scorer)
+    unknown = [] if both else [f"{scorer}: unknown errors"]
     return why_not(rival, own, scorer) or unknown
 
 

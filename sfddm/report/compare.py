@@ -108,7 +108,7 @@ def _difference(figure: Figure, a: Subject, of_a: Any, b: Subject, of_b: Any) ->
     metric = figure.metric
     if of_a is None or of_b is None or (metric.conditional and why_not(a.metrics, b.metrics, figure.scorer)):
         return ""
-    found = difference(a.metrics, b.metrics, metric.key, figure.scorer)
+    found = difference(b.metrics, a.metrics, metric.key, figure.scorer)
     if found is None:
         return _signed(metric, of_b - of_a)
     text = f"{_signed(metric, found.estimate)} ± {metric.exact.format(found.half_width)}"

@@ -28,6 +28,12 @@ def module_name(what: str, kind: str) -> str:
     return f"{PACKAGES[what]}.{kind.replace('-', '_')}"
 
 
+def modules_of(stage: str, kinds: str) -> list[str]:
+    """The modules that carry out a stage's kinds, which are joined by +; of a student its method comes first."""
+    names = kinds.split("+")
+    return [module_name("terms" if stage == "distill" and place else stage, kind) for place, kind in enumerate(names)]
+
+
 def import_kind(what: str, kind: str) -> ModuleType:
     """The module that carries out a kind."""
     return import_module(module_name(what, kind))

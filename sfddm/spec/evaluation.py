@@ -5,7 +5,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from sfddm.diffusion.solvers import Deterministic
+from sfddm.diffusion.solvers import Teaching
 from sfddm.spec.fields import SHA256, Batch, Depth, ModelName, Name, Npz, Pixels, Positive, Samples, Seed, Share, Width
 from sfddm.spec.index_set import IndexSet
 from sfddm.spec.parse import Fault, SpecPath
@@ -82,14 +82,15 @@ class Classifier:
 
 @frozen(kw_only=True)
 class OwnStatistics:
-    """The real images' moments are those of the training split."""
+    """`train_distance` is measured to the moments of the training split; all other figures use the held-out images."""
 
     kind: Literal["data"]
 
 
 @frozen(kw_only=True)
 class GivenStatistics:
-    """The real images' moments come from a file in the usual format: `mu` [D] and `sigma` [D, D]."""
+    """`train_distance` is measured to moments from a file in the usual format, `mu` [D] and `sigma` [D, D]; all other
+    figures use the held-out images."""
 
     kind: Literal["file"]
     file: Npz
@@ -101,7 +102,7 @@ class GivenStatistics:
 
 
 Statistics = OwnStatistics | GivenStatistics
-"""Where the mean and covariance of the real images' features come from."""
+"""The moments that `train_distance` is measured to."""
 
 
 @frozen(kw_only=True)
@@ -158,7 +159,7 @@ Scorer = Classifier | Inception | Torchvision | EfficientNet | PixelValues
 class Reference:
     """The teacher's own sampler, whose images from the evaluation noises are what students should reproduce."""
 
-    solver: Deterministic
+    solver: Teaching
     index_set: IndexSet
     clip_sample: bool
     """Clip the predicted images to [-1, 1] while sampling."""

@@ -7,7 +7,7 @@ from attrs import asdict, frozen
 
 from sfddm.diffusion.levels import Schedule
 from sfddm.diffusion.prediction import Prediction
-from sfddm.diffusion.solvers import SOLVERS, Deterministic
+from sfddm.diffusion.solvers import SOLVERS, Teaching
 from sfddm.diffusion.spacing import IndexSetError, finer, resolve
 from sfddm.spec.fields import Levels, Noises, Positive, Seed, Share
 from sfddm.spec.index_set import IndexSet
@@ -153,7 +153,7 @@ class Cache:
     """How many trajectories."""
     seed: Seed
     """Seed of their noises."""
-    solver: Deterministic
+    solver: Teaching
     substeps: Levels
     """Solver steps inside each segment of the index set, evenly in angle."""
     clip_sample: bool
@@ -195,7 +195,7 @@ class RolloutSource:
 class TeacherSteps:
     """How the teacher goes from noised images at one level to a lower level."""
 
-    solver: Deterministic
+    solver: Teaching
     """Its first step looks ahead to the middle level, as nothing was predicted before (`sfddm.methods.teaching`)."""
     substeps: Levels
     """Solver steps on the way, evenly in angle."""
@@ -233,8 +233,9 @@ Distance = Literal["mse", "l1", "pseudo-huber"]
 """mse: mean e^2; l1: mean |e|; pseudo-huber: sqrt(mean e^2 + c^2) - c per image, c = 0.03 (after Song and Dhariwal
 2023, section 3.3)."""
 Weighting = Literal["snr+1", "truncated-snr", "min-snr", "uniform"]
-"""The weight of the image's error at each level. snr+1: SNR + 1, the plain error of v; truncated-snr: max(SNR, 1) (both
-Salimans and Ho 2022); min-snr: min(SNR, 5) (Hang et al. 2023); uniform: 1 (Song et al. 2023)."""
+"""With `mse`, the weight of the image's squared error at each level. snr+1: SNR + 1, the plain error of v;
+truncated-snr: max(SNR, 1) (both Salimans and Ho 2022); min-snr: min(SNR, 5) (Hang et al. 2023); uniform: 1 (Song et al.
+2023). It is carried out as a factor of the distance in v, sigma^2 times that weight, with other distances too."""
 
 
 class TermBase:

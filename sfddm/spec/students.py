@@ -18,6 +18,7 @@ from sfddm.spec.parts import (
     DataSource,
     Distance,
     FromScratch,
+    HiddenTerm,
     RolloutSource,
     Source,
     Start,
@@ -41,6 +42,8 @@ class MethodBase:
 
     any_steps = False
     """Whether its students can be sampled on index sets other than their own."""
+    terms: tuple[Term, ...] = ()
+    """The terms of its loss, where that has several."""
 
     def check(self, student: "Student", context: Context, path: SpecPath) -> Iterator[Fault]:
         """Yield what doesn't fit the student's index set, the teacher or the other students; `path` is the method's."""
@@ -219,7 +222,7 @@ class AnyStep(MethodBase):
     unaligned: Share
     """Share of jumps between any two levels of the grid; the others have lengths 1, 2, 4, ... at aligned places."""
     terms: tuple[Term, ...]
-    """The loss is their weighted sum; the feature term counts jumps that land above clean data."""
+    """The loss is their weighted sum; the feature term counts every jump but the one from noise to image."""
     training: Training
 
     any_steps = True
@@ -231,7 +234,7 @@ class AnyStep(MethodBase):
         yield from check_terms(self.terms, self.start, self.training.iterations, len(levels), context, here)
         own = self.start.network if isinstance(self.start, FromScratch) else None
         yield from check_place_for_landings(own, context, "an any-step student", (*path, "start"))
-        if self.terms and not any(term.lands for term in self.terms):
+        if self.terms and not any(isinstance(term, HiddenTerm) for term in self.terms):
             yield Fault("any-step learns where to land from the hidden term: add one", here)
         for position, term in enumerate(self.terms):
             if term.asks_teacher:
@@ -388,6 +391,11 @@ class Student:
     method: Method
     seeds: tuple[Seed, ...]
     """Training seeds: each makes a run of its own."""
+
+    @property
+    def kinds(self) -> str:
+        """What decides the code that makes it: its method, and the terms of its loss, joined by +."""
+        return "+".join([self.method.kind, *sorted({term.kind for term in self.method.terms})])
 
     @property
     def search(self) -> int:

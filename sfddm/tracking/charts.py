@@ -59,7 +59,7 @@ def axes(spec: Spec, run: Run) -> dict[str, Any]:
 
     In capitals, because MLflow's compare page begins with the first three, by letters, of the params that differ.
     """
-    terms = getattr(spec.students[run.student].method, "terms", ())
+    terms = spec.students[run.student].method.terms
     weights = {f"Weight.{kind}": 0.0 for kind in TERMS} | {f"Weight.{term.kind}": term.weight for term in terms}
     return {"NFE": len(spec.levels(run.student)), **weights}
 

@@ -1,6 +1,7 @@
 """A training whose numbers go bad stops at once, and says where."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import isnan, nan
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,12 @@ class Guard:
         self._spread: float | None = None
         self._widest = 0.0
 
+    def remember(self, points: Iterable[Mapping[str, float]]) -> None:
+        """Take what the curve has of the iterations before a checkpoint, which are a part of them, as seen."""
+        for point in points:
+            self._smallest = min(self._smallest, point["loss"])
+            self._follow(point.get(SPREAD, nan))
+
     def add(self, step: int, rate: float, losses: Mapping[str, Tensor]) -> None:
         """Take the losses of iteration `step` (scalars by name) and its learning rate.
 
@@ -39,7 +46,7 @@ class Guard:
             UserError: the loss, or one before it, is infinite, NaN or exploded; or the images have collapsed.
         """
         loss = losses["loss"].detach()
-        self._unseen.append((step, rate, torch.stack([loss, losses.get(SPREAD, torch.ones_like(loss))])))
+        self._unseen.append((step, rate, torch.stack([loss, losses.get(SPREAD, torch.full_like(loss, nan))])))
         if len(self._unseen) >= self._together:
             self.look()
 
@@ -52,10 +59,9 @@ class Guard:
             self._smallest = min(self._smallest, value)
             if value > EXPLODED * max(self._smallest, 1):
                 raise self._stopped(f"the loss exploded from {self._smallest:.3g} to {value:.3g}", step, rate)
-            self._spread = spread if self._spread is None else self._spread + (1 - REMEMBERED) * (spread - self._spread)
-            self._widest = max(self._widest, self._spread)
+            self._follow(spread)
             before = min(self._widest, 1.0)  # a student that begins with noise has more than its teacher, and loses it
-            if self._spread < COLLAPSED * before:
+            if self._spread is not None and self._spread < COLLAPSED * before:
                 raise self._stopped(
                     f"the student's images have collapsed from {before:.2f} to {self._spread:.2f} times the spread of "
                     "its teacher's",
@@ -64,6 +70,12 @@ class Guard:
                     "Lower the weight of the distribution term, or raise that of the hidden term, in the spec.",
                 )
         self._unseen.clear()
+
+    def _follow(self, spread: float) -> None:
+        """Have the moving average take a spread; NaN where none was measured."""
+        if not isnan(spread):
+            self._spread = spread if self._spread is None else self._spread + (1 - REMEMBERED) * (spread - self._spread)
+            self._widest = max(self._widest, self._spread)
 
     def check(self, networks: Mapping[str, nn.Module], step: int, rate: float) -> None:
         """Look at what is about to be kept after iteration `step`.

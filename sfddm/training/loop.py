@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sfddm.randomness import Purpose, generator
+from sfddm.runtime.files import parse_json
 from sfddm.runtime.machine import PARTS, require_bf16
 from sfddm.runtime.memory import memory_errors
 from sfddm.runtime.processes import all_reduce_max, all_reduce_sum, each_part, own_rows, own_share
@@ -65,6 +66,7 @@ def train(
     before: int = 0,
     target_average: float | None = None,
     companion: Companion | None = None,
+    seed: int = 0,
 ) -> Fitted[Network]:
     """Minimise `loss` over the weights of `network`, and return their moving averages.
 
@@ -79,6 +81,7 @@ def train(
         before: iterations of earlier folds, which share curve and checkpoints.
         target_average: decay of the average that the loss is given; None: it is given the one that is returned.
         companion: a second network that is trained along, and forgotten in the end.
+        seed: of what dropout drops; all else that is drawn is the loss's.
 
     Raises:
         UserError: the loss became infinite or NaN or exploded, memory ran out, or the disk is full.
@@ -94,7 +97,7 @@ def train(
         unpack(kept.tensors, {"network": network, **_named(others)})
     else:
         with postponed() as signalled, memory_errors(lambda: _lower_the_batch(settings, checkpoints)):
-            state = begin(network, settings, target_average, companion, before)
+            state = begin(network, settings, target_average, companion, before, seed)
             _minimise(state, loss, settings, curve, checkpoints, before, kept, signalled)
             others = {name: cast(Network, average.module) for name, average in state.others.items()}
             checkpoints.write_result(end, pack({"network": network, **_named(others)}), curve.text)
@@ -122,6 +125,8 @@ def _minimise(
     guard = Guard(next(network.parameters()).device, checkpoints)
     if kept is not None:
         unpack(kept.tensors, state.parts, state.optimizer)
+        points = (parse_json(line.encode()) for line in kept.curve.splitlines())
+        guard.remember(point for point in points if point["step"] > before)
     for step in range(kept.step if kept else before, end):
         rate = settings.learning_rate * learning_rate_factor(step - before, settings)
         losses = iterate(state, loss, step, rate, settings)
@@ -169,6 +174,8 @@ class State:
     companion: Companion | None
     others: dict[str, Average]
     """The other moving averages that the settings ask for, by their names."""
+    seed: int
+    """Of what dropout drops."""
 
     @property
     def drops(self) -> bool:
@@ -205,6 +212,7 @@ def begin(
     target_average: float | None = None,
     companion: Companion | None = None,
     before: int = 0,
+    seed: int = 0,
 ) -> State:
     """The state before iteration `before`, the first one; the networks are changed in place from here on."""
     prepare(network, settings)
@@ -222,7 +230,7 @@ def begin(
     others = {
         name: _average(network, settings, partial(_decay, settings, before, name)) for name in settings.other_averages
     }
-    return State(network, average, target, optimizer, companion, others)
+    return State(network, average, target, optimizer, companion, others, seed)
 
 
 def _decay(settings: Training, before: int, name: str, step: int) -> float:
@@ -249,7 +257,7 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
     losses: Losses = {}
     for _ in each_part():
         if state.drops:
-            torch.manual_seed(_of_dropout(step, settings.batch_size))
+            torch.manual_seed(_of_dropout(state.seed, step, settings.batch_size))
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
             own = loss(step, cast(Network, state.target.module))
         _backward(state, own, losses, own_share(settings.batch_size))
@@ -264,9 +272,9 @@ def iterate(state: State, loss: Callable[[int, Network], Losses], step: int, rat
     return losses
 
 
-def _of_dropout(step: int, batch_size: int) -> int:
+def _of_dropout(seed: int, step: int, batch_size: int) -> int:
     """A seed for what an iteration drops of some rows: masks come from torch's own generator, so that it is seeded."""
-    return int(generator(0, Purpose.DROPOUT, step).integers(2**63, size=batch_size)[own_rows(batch_size)][0])
+    return int(generator(seed, Purpose.DROPOUT, step).integers(2**63, size=batch_size)[own_rows(batch_size)][0])
 
 
 def _backward(state: State, own: Losses, whole: Losses, share: float) -> None:

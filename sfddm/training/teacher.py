@@ -40,7 +40,7 @@ def train_teacher(
     loss = denoising_loss(
         denoiser.to(device), teacher.prediction, split, source.seed, batch, levels, source.augmentation
     )
-    return train(denoiser, loss, source.training, curve, checkpoints)
+    return train(denoiser, loss, source.training, curve, checkpoints, seed=source.seed)
 
 
 def denoising_loss(

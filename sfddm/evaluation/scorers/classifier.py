@@ -74,4 +74,4 @@ def _train(settings: Classifier, split: Split, device: torch.device, curve: Curv
         scores = network(from_bytes(gathered(images, (batch,), device)))[1].float()
         return {"loss": nn.functional.cross_entropy(scores, gathered(labels, (batch,), device))}
 
-    return train(network, loss, settings.training, curve, checkpoints).network
+    return train(network, loss, settings.training, curve, checkpoints, seed=settings.seed).network

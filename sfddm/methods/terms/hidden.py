@@ -48,7 +48,7 @@ def jump_loss(
     level, landing_level = levels
     delta = student.schedule.angle(level, landing_level, x)
     error = student.v(own, x, level) - hidden_target(x, landing, delta)
-    alpha, sigma = student.schedule.at(level, level)
+    alpha, sigma = student.schedule.at(level, level)  # [B], as the distances are
     return (v_weight(weighting, alpha, sigma) * _per_image(distance, error)).mean()
 
 
