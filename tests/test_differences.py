@@ -164,11 +164,11 @@ def metrics(whole: float, *images: float) -> dict[str, object]:
     return {**own, "scorers": {"one": found, "other": other}}
 
 
-def test_the_difference_of_two_files_is_the_second_less_the_first() -> None:
+def test_the_difference_of_two_files_is_the_first_less_the_second() -> None:
     a, b = metrics(1.0, 1, 2, 3), metrics(4.0, 5, 4, 3)
-    found = difference(a, b, "frechet_distance", "one")
+    found = difference(b, a, "frechet_distance", "one")
     assert found is not None and found.estimate == 3
-    found = difference(a, b, "mse_to_teacher")
+    found = difference(b, a, "mse_to_teacher")
     assert found is not None and found.estimate == 6
     assert measured(b, "frechet_distance", "one") == Measured(whole=4.0, images=(5, 4, 3))
 

@@ -53,7 +53,7 @@ class Recorder:
         self.ends, self.folds = list(ends), list[Fold]()
 
     def __call__(self, network: Denoiser, loss: Callable[..., Any], settings: Training, curve: Any, checkpoints: Any,
-                 before: int) -> Fitted[Denoiser]:  # fmt: skip
+                 before: int, seed: int) -> Fitted[Denoiser]:  # fmt: skip
         assert network.training and all(weights.requires_grad for weights in network.parameters())
         first = float(loss(before, network)["loss"].detach())
         self.folds.append(Fold(network, factors_of(network), first, settings, before))

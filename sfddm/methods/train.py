@@ -78,7 +78,7 @@ def distilled(
     """The student that a method of `kind` makes, its sampler and what it cost."""
     task = task_of(job, kind)
     fitted, contract, method = make(task), task.teacher.contract, task.method
-    network = share(method.start, task.teacher.config)
+    network = share(getattr(method, "start", None), task.teacher.config)  # a method of one's own may do without
     return Distilled(
         write=partial(storage.write, denoiser=fitted.network, others=fitted.others),
         sampler=Sampler(solver=solver, levels=job.levels, clip_sample=job.student.clip_sample),
