@@ -11,6 +11,7 @@ from attrs import evolve
 import sfddm
 from sfddm.api import Model
 from sfddm.errors import SpecError, UserError
+from sfddm.runtime.fingerprint import fingerprint
 from sfddm.spec.evaluation import PixelValues
 from sfddm.spec.index_set import Uniform
 from sfddm.spec.students import SFDDM, Student
@@ -77,6 +78,21 @@ def test_from_images_to_figures(here: Path) -> None:
             sfddm.evaluate(model, model, digits(100), digits(60, 1), {"mine": scorer}, samples=64)
     assert {path.name for path in here.iterdir()} == {"scratch", "teacher", "student"}
     assert list((here / "scratch" / "checkpoints").iterdir()) == []
+
+
+def test_a_checkpoint_is_of_the_code_of_the_method_and_of_its_terms(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, asked = teacher(here), list[str]()
+
+    def noted(*modules: str) -> str:
+        asked.extend(modules)
+        return fingerprint(*modules)
+
+    monkeypatch.setattr("sfddm.api.fingerprint", noted)
+    sfddm.distil(model, 2, "student", student=few(model, 2))
+    terms = ["sfddm.methods.terms.feature", "sfddm.methods.terms.hidden"]
+    assert asked == ["sfddm.api", "sfddm.methods.sfddm", *terms]
 
 
 def test_a_recipe_suits_the_teacher(here: Path) -> None:

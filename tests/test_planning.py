@@ -14,10 +14,10 @@ from sfddm.methods.trajectories import load_or_compute
 from sfddm.networks import storage
 from sfddm.networks.layout import COST
 from sfddm.pipeline.comparing import Computations, memory
-from sfddm.pipeline.held import held
 from sfddm.pipeline.params import is_current, sync
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.plan import START, TIMING, Estimate, _scorer, _trajectories, estimates
+from sfddm.pipeline.tensor_memory import peak_tensor_bytes
 from sfddm.runtime.files import write_json
 from sfddm.runtime.machine import device, usage
 from sfddm.spec.evaluation import OwnStatistics, Torchvision
@@ -187,11 +187,11 @@ def test_a_published_scorer_is_timed_without_its_weights() -> None:
     assert scorer.extract(np.zeros((2, 3, 8, 8), np.uint8))[0].shape == (2, 512)
 
 
-def test_what_a_computation_holds_is_what_it_has_made_and_not_yet_forgotten() -> None:
+def test_the_peak_of_a_computation_is_of_what_it_has_made_and_not_yet_forgotten() -> None:
     there = torch.ones(1000)
-    assert held(lambda: there.view(10, 100).T) == 0
-    assert held(lambda: there + 1) == 4000
-    assert held(lambda: there.clone().add_(1).view(10, 100)) == 4000
+    assert peak_tensor_bytes(lambda: there.view(10, 100).T) == 0
+    assert peak_tensor_bytes(lambda: there + 1) == 4000
+    assert peak_tensor_bytes(lambda: there.clone().add_(1).view(10, 100)) == 4000
 
     def chain(kept: list[torch.Tensor] | None = None) -> None:
         made = there
@@ -200,9 +200,9 @@ def test_what_a_computation_holds_is_what_it_has_made_and_not_yet_forgotten() ->
             if kept is not None:
                 kept.append(made)
 
-    assert held(chain) == 2 * 4000, "one, and what is made of it"
-    assert held(lambda: chain([])) == 5 * 4000
-    assert held(lambda: chain([]) or chain([])) == 5 * 4000, "the first ones are gone by then"
+    assert peak_tensor_bytes(chain) == 2 * 4000, "one, and what is made of it"
+    assert peak_tensor_bytes(lambda: chain([])) == 5 * 4000
+    assert peak_tensor_bytes(lambda: chain([]) or chain([])) == 5 * 4000, "the first ones are gone by then"
 
 
 def test_what_passes_the_networks_counts_in_an_evaluations_memory() -> None:
@@ -259,3 +259,11 @@ def test_a_plan_of_images_that_are_not_there_says_where_they_should_be(project: 
     assert "mine is not a folder" in output
     assert "SFDDM_DATA_ROOT" in output
     assert "Traceback" not in output
+
+
+def test_what_the_first_comparison_of_pixels_imports_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = list[int]()
+    only_passes_count(monkeypatch)
+    monkeypatch.setattr("sfddm.pipeline.plan.pixel_similarities", lambda own, *_: compared.append(len(own)))
+    list(estimates(with_a_stored_teacher(), {"evaluate@tiny-ddim-t4-s0"}))
+    assert compared == [1], "one image, before `seconds` is asked to time more"

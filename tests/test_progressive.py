@@ -44,6 +44,7 @@ class Fold:
     """The loss of its first iteration."""
     settings: Training
     before: int
+    seed: int
 
 
 class Recorder:
@@ -56,7 +57,7 @@ class Recorder:
                  before: int, seed: int) -> Fitted[Denoiser]:  # fmt: skip
         assert network.training and all(weights.requires_grad for weights in network.parameters())
         first = float(loss(before, network)["loss"].detach())
-        self.folds.append(Fold(network, factors_of(network), first, settings, before))
+        self.folds.append(Fold(network, factors_of(network), first, settings, before, seed))
         made = linear_teacher(EXACT)
         made.get_parameter("network.conv_out.weight").data.fill_(self.ends[len(self.folds) - 1])
         return Fitted(network=made.eval().requires_grad_(False), others={})
@@ -124,6 +125,17 @@ def test_a_fold_has_the_specs_distance_and_weighting(tmp_path: Path, monkeypatch
         distill(gaussian_job(tmp_path / folder, evolve(HALVED, start_steps=8, **changes), LEVELS, EXACT))
         found.append(recorder.folds[0].loss)
     assert len(set(found)) == 3
+
+
+def test_folds_have_the_students_seed_and_only_the_last_one_keeps_other_averages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(0.5, -0.25)
+    use_linear_networks(monkeypatch)
+    monkeypatch.setattr(progressive, "train", recorder)
+    method = evolve(HALVED, training=evolve(FEW, iterations=8, other_averages={"short": 0.5}))
+    distill(evolve(gaussian_job(tmp_path, method, LEVELS, EXACT), seed=4))
+    assert [(fold.seed, list(fold.settings.other_averages)) for fold in recorder.folds] == [(4, []), (4, ["short"])]
 
 
 def test_the_learning_rate_rises_and_falls_in_every_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

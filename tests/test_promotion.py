@@ -1,5 +1,6 @@
 """Gates in closed form, and the file that remembers every decision."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from copy import deepcopy
@@ -12,6 +13,7 @@ from attrs import evolve
 from sfddm.cli.registry import history
 from sfddm.errors import UserError
 from sfddm.pipeline.git import head, uncommitted, worktree
+from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.promotions import (
     PROMOTED,
     PROMOTIONS,
@@ -226,6 +228,19 @@ def test_a_champion_that_was_judged_otherwise_is_not_compared(
     refused = decided(experiment, with_figures(rival, change), against_champion="not-worse")["against_champion"]
     assert not refused.passed and refused.figure == "does not compare" and reason in refused.bound
     assert "sfddm demote models:/sfddm-tiny@champion" in refused.bound
+
+
+def test_a_student_whose_own_errors_are_unknown_is_not_compared(experiment: Experiment) -> None:
+    experiment.add("ours", 4, experiment.ours, [0.1], error=FAR)
+    experiment.add("ddim", 4, experiment.ddim, [0.5])
+    assert decided(experiment, against_free="better")["against_free"].passed
+    path = Paths("tiny").result("ours", 0) / "metrics.json"
+    found = json.loads(path.read_text())
+    for scorer in found["scorers"].values():
+        del scorer["frechet_distance_jackknife"]
+    path.write_text(json.dumps(found))
+    refused = decided(experiment, against_free="not-worse")["against_free"]
+    assert not refused.passed and refused.figure == "does not compare" and "unknown errors" in refused.bound
 
 
 def test_a_champion_is_not_held_against_itself(experiment: Experiment) -> None:

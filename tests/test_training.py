@@ -18,6 +18,7 @@ from sfddm.training.checkpoints import Checkpoints
 from sfddm.training.curve import Curve
 from sfddm.training.guard import Guard
 from sfddm.training.loop import Losses, learning_rate_factor, train
+from tests.mortal import Killed
 
 SETTINGS = Training(
     iterations=200,
@@ -42,7 +43,7 @@ def fit(path: Path, settings: Training, loss: Callable[[int, nn.Linear], Tensor]
         return {"loss": loss(step, network) if loss else (network.weight - 3).square().mean()}
 
     with Curve(path, "test", settings.iterations, settings.batch_size) as curve:
-        return train(network, named, settings, curve, Checkpoints(path.parent / "checkpoints", {})).network
+        return train(network, named, settings, curve, Checkpoints(path.parent / "checkpoints", {}), seed=0).network
 
 
 def test_the_loop_finds_the_minimum_and_writes_its_curve(tmp_path: Path) -> None:
@@ -86,6 +87,22 @@ def test_a_loss_that_breaks_stops_the_training_at_once(
             lambda step, of: (of.weight - 3).square().mean() * (factor if step == 5 else 1),
         )
     assert "000000005; a changed spec starts anew" in str(stopped.value)
+
+
+def test_after_a_kill_a_loss_explodes_from_what_it_was_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFDDM_CHECKPOINT_SECONDS", "0")
+
+    def loss(step: int, of: nn.Linear) -> Tensor:
+        if step == 6 and not killed:
+            raise Killed
+        return 2 + 0 * of.weight.sum() if step < 6 else 3e4 + 0 * of.weight.sum()
+
+    killed = False
+    with pytest.raises(Killed):
+        fit(tmp_path / "curve", SETTINGS, loss)
+    killed = True
+    with pytest.raises(UserError, match=r"the loss exploded from 2 to 3e\+04 at iteration 7,"):
+        fit(tmp_path / "curve", SETTINGS, loss)
 
 
 def test_weights_that_break_are_never_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +153,7 @@ def test_bf16_runs_the_forward_pass_in_bfloat16(tmp_path: Path) -> None:
     torch.set_autocast_dtype("cpu", torch.float16)  # as on GPUs
     try:
         with Curve(tmp_path / "c", "test", 200, 4) as curve:
-            train(network, loss, evolve(SETTINGS, precision="bf16"), curve, Checkpoints(tmp_path / "k", {}))
+            train(network, loss, evolve(SETTINGS, precision="bf16"), curve, Checkpoints(tmp_path / "k", {}), seed=0)
     finally:
         torch.set_autocast_dtype("cpu", default)
     assert seen == {torch.bfloat16} and network.weight.dtype == torch.float32

@@ -93,7 +93,8 @@ def fit_all(
         return {"loss": (slope * network.weight).sum(), "other": torch.tensor(float(step))}
 
     with Curve(folder / "curve.jsonl", "test", before + settings.iterations, settings.batch_size) as curve:
-        return train(network, loss, settings, curve, Checkpoints(folder / "checkpoints", {}), before, target_average)
+        kept = Checkpoints(folder / "checkpoints", {})
+        return train(network, loss, settings, curve, kept, before, target_average, seed=0)
 
 
 def points(folder: Path) -> list[dict[str, float]]:
@@ -361,7 +362,7 @@ def test_weights_are_looked_at_before_they_are_kept(tmp_path: Path, step: int, n
         f"the weights weight are not finite at iteration {step + 1},",
     )
     with Curve(tmp_path / "curve.jsonl", "test", 3, 7) as curve, pytest.raises(UserError, match=words):
-        train(network, loss, settings, curve, Checkpoints(tmp_path / "kept", {}))
+        train(network, loss, settings, curve, Checkpoints(tmp_path / "kept", {}), seed=0)
     assert not list(tmp_path.glob("kept/*/*"))
 
 
@@ -390,7 +391,7 @@ def picture(folder: Path, settings: Training) -> Picture:
     with Curve(folder / "curve.jsonl", "test", 1, 1) as curve:
         checkpoints = Checkpoints(folder / "checkpoints", {})
         return train(
-            network, lambda *_: {"loss": network.convolution.weight.sum()}, settings, curve, checkpoints
+            network, lambda *_: {"loss": network.convolution.weight.sum()}, settings, curve, checkpoints, seed=0
         ).network
 
 

@@ -30,9 +30,9 @@ from sfddm.networks.denoiser import Denoiser, Evaluated, build, class_of, unet_c
 from sfddm.networks.layout import read_cost
 from sfddm.networks.size import share
 from sfddm.pipeline import comparing
-from sfddm.pipeline.held import held
 from sfddm.pipeline.paths import Paths
 from sfddm.pipeline.pending import stages
+from sfddm.pipeline.tensor_memory import peak_tensor_bytes
 from sfddm.runtime.machine import device, machine
 from sfddm.runtime.memory import RESIDENT, free_memory, peak_memory_mb
 from sfddm.spec.data import LSUN, CelebAHQ, Folder
@@ -155,10 +155,10 @@ class _Plan:
         return np.zeros((count, *self.spec.data.shape), np.uint8)
 
     @cached_property
-    def passing(self) -> int:
+    def batch_memory(self) -> int:
         """Bytes of what the sampler's network, or a scorer's, holds of the batch that passes it."""
-        drawn = self.spec.evaluation.batch_size * held(lambda: _evaluated(self.network, FEW, "fp32"))
-        scored = (each.batch * held(partial(self.through(each), FEW)) for each in self.scorers.values())
+        drawn = self.spec.evaluation.batch_size * peak_tensor_bytes(lambda: _evaluated(self.network, FEW, "fp32"))
+        scored = (each.batch * peak_tensor_bytes(partial(self.through(each), FEW)) for each in self.scorers.values())
         return max(drawn, *scored) // FEW
 
     @cached_property
@@ -283,7 +283,7 @@ class _Plan:
         """Images, their features and what is computed from these, or as long as it took before."""
         samples, steps = self.spec.evaluation.samples, len(self.spec.levels(run.student))
         folder, sizes = self.paths.result(run.student, run.seed), [scorer.features for scorer in self.scorers.values()]
-        memory = self.base + 2 * self.weights + self.passing + comparing.memory(samples, self.real, sizes)
+        memory = self.base + 2 * self.weights + self.batch_memory + comparing.memory(samples, self.real, sizes)
         if self.teacher_is_done and (took := _took(folder / "timing.json")):
             before = read_mapping(folder / "metrics.json")
             scale = samples * steps / (before["samples"] * before["nfe"])

@@ -34,7 +34,7 @@ class Guard:
         self._widest = 0.0
 
     def remember(self, points: Iterable[Mapping[str, float]]) -> None:
-        """Take what the curve has of the iterations before a checkpoint, which are a part of them, as seen."""
+        """Take the curve's points before a checkpoint as seen: some of the iterations, not all."""
         for point in points:
             self._smallest = min(self._smallest, point["loss"])
             self._follow(point.get(SPREAD, nan))

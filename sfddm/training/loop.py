@@ -66,7 +66,8 @@ def train(
     before: int = 0,
     target_average: float | None = None,
     companion: Companion | None = None,
-    seed: int = 0,
+    *,
+    seed: int,
 ) -> Fitted[Network]:
     """Minimise `loss` over the weights of `network`, and return their moving averages.
 
@@ -81,7 +82,7 @@ def train(
         before: iterations of earlier folds, which share curve and checkpoints.
         target_average: decay of the average that the loss is given; None: it is given the one that is returned.
         companion: a second network that is trained along, and forgotten in the end.
-        seed: of what dropout drops; all else that is drawn is the loss's.
+        seed: for what dropout drops; the loss draws everything else itself.
 
     Raises:
         UserError: the loss became infinite or NaN or exploded, memory ran out, or the disk is full.
@@ -175,7 +176,7 @@ class State:
     others: dict[str, Average]
     """The other moving averages that the settings ask for, by their names."""
     seed: int
-    """Of what dropout drops."""
+    """For what dropout drops."""
 
     @property
     def drops(self) -> bool:

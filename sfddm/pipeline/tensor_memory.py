@@ -1,4 +1,4 @@
-"""The memory that tensors take while something is computed."""
+"""Peak memory of the tensors of a computation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-def held(compute: Callable[[], object]) -> int:
-    """The most bytes that tensors take at once which are made while `compute` runs, without gradients.
+def peak_tensor_bytes(compute: Callable[[], object]) -> int:
+    """Peak bytes of the tensors that `compute` makes, without gradients.
 
-    What is there before isn't counted, nor what libraries use within an operation.
+    Tensors that were there before aren't counted, nor what libraries use within an operation.
     """
     alive = _Alive()
     with torch.no_grad(), alive:
